@@ -1,0 +1,117 @@
+"""Configuration of the site: `python -m sphinx -W -b html docs docs/_build/html`."""
+
+import inspect
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE), str(ROOT)]
+
+_project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+project = _project["name"]
+author = _project["authors"][0]["name"]
+version = release = _project["version"]
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinxcontrib.bibtex",
+    "_docstrings",
+]
+exclude_patterns = ["_build"]
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+bibtex_reference_style = "author_year"
+
+html_theme = "furo"
+html_title = project
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+
+# The gallery runs `examples/plot_*.py`; `-D plot_gallery=0` shows them without running them.
+if any((ROOT / "examples").glob("GALLERY_HEADER.*")):
+    extensions.append("sphinx_gallery.gen_gallery")
+    sphinx_gallery_conf = {
+        "examples_dirs": str(ROOT / "examples"),
+        "gallery_dirs": "gallery",
+        "filename_pattern": r"plot_",
+        "abort_on_example_error": True,
+        "download_all_examples": False,
+        "show_signature": False,
+    }
+
+# One page a room, in the order in which they build on each other.
+ROOMS = {
+    "measures": "Measures",
+    "spaces": "Spaces",
+    "systems": "Systems",
+    "_system": "Building systems",
+    "_noise": "Noise",
+    "_simulate": "Simulation",
+    "_reduce": "Interaction",
+    "kernels": "Kernels",
+    "energies": "Energies",
+    "metrics": "Metrics",
+    "transport": "Transport",
+    "solvers": "Solvers",
+    "observables": "Observables",
+}
+
+
+def _public_by_room(package) -> dict[str, list[tuple[str, str]]]:
+    """(directive, name) of all that the package exports, by the room that defines it."""
+    rooms: dict[str, list[tuple[str, str]]] = {}
+    seen = set()
+    spaces = [(package.__name__, package)] + [
+        (f"{package.__name__}.{name}", module)
+        for name, module in vars(package).items()
+        if inspect.ismodule(module) and not name.startswith("_")
+    ]
+    for prefix, space in spaces:
+        for name, value in vars(space).items():
+            home = getattr(value, "__module__", None) or ""
+            if name.startswith("_") or id(value) in seen or inspect.ismodule(value):
+                continue
+            if not home.startswith(package.__name__ + "."):
+                continue
+            directive = "autoclass" if inspect.isclass(value) else "autofunction"
+            if not inspect.isclass(value) and not inspect.isroutine(value):
+                directive = "autodata"
+            seen.add(id(value))
+            rooms.setdefault(home.split(".")[1], []).append((directive, f"{prefix}.{name}"))
+    return rooms
+
+
+def _write_api() -> None:
+    """The pages below `api/`; none before the package has its `__init__`."""
+    pages = {}
+    if (ROOT / project / "__init__.py").exists():
+        public = _public_by_room(__import__(project))
+        order = [*ROOMS, *sorted(set(public) - set(ROOMS))]
+        for room in (room for room in order if room in public):
+            title = ROOMS.get(room, room.strip("_").replace("_", " ").capitalize())
+            entries = "\n".join(f".. {directive}:: {name}\n" for directive, name in public[room])
+            pages[room.strip("_")] = f"{title}\n{'=' * len(title)}\n\n{entries}"
+    toctree = "".join(f"   {page}\n" for page in pages)
+    pages["index"] = (
+        "API\n===\n\nEverything is imported from ``flowjax_measures``.\n\n"
+        f".. toctree::\n   :maxdepth: 1\n\n{toctree}"
+    )
+    folder = HERE / "api"
+    folder.mkdir(exist_ok=True)
+    for stale in set(folder.glob("*.rst")) - {folder / f"{page}.rst" for page in pages}:
+        stale.unlink()
+    for page, text in pages.items():
+        path = folder / f"{page}.rst"
+        # Pages that haven't changed keep their date, so that they aren't built again.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+_write_api()
