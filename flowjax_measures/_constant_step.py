@@ -1,0 +1,153 @@
+"""Constant steps: a scan over a diffrax solver's own `step`, counted in integers."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ._terms import Problem, Retracted, StepKeyed, terms
+
+
+def plan(ts: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+    """Steps in each interval of `ts`, and the index of its first step counted from time 0.
+
+    An interval that `dt` does not divide takes the next larger number of equal steps.
+    """
+    spans = np.diff(ts)
+    ratio = spans / dt
+    counts = np.maximum(np.where(abs(ratio - np.round(ratio)) < 1e-4 * np.maximum(ratio, 1), np.round(ratio), np.ceil(ratio)), 1)
+    counts = counts.astype(np.int64)
+    first = round(float(ts[0]) / dt) + np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return counts, first
+
+
+def scan(body: Callable, carry: PyTree, xs: PyTree, remat: str) -> tuple[PyTree, PyTree]:
+    """`lax.scan` with what to keep for the reverse pass.
+
+    `none` keeps every residual, `step` the carry of each step, `sqrt` the carry of each of about
+    √n chunks, `recursive` a fixed number of carries (no forward mode).
+    """
+    length = jax.tree.leaves(xs)[0].shape[0]
+    if remat == "none":
+        return jax.lax.scan(body, carry, xs)
+    if remat == "recursive":
+        return eqxi.scan(body, carry, xs, kind="checkpointed")
+    chunk = 1 if remat == "step" else _chunk(length)
+    if chunk <= 1:
+        return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), carry, xs)
+
+    def run(carry, xs):
+        return jax.lax.scan(body, carry, xs)
+
+    whole = length - length % chunk
+    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, chunk, *a.shape[1:]), xs)
+    carry, ys = jax.lax.scan(jax.checkpoint(run, prevent_cse=False), carry, chunks)
+    ys = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
+    if whole < length:
+        carry, tail = run(carry, jax.tree.map(lambda a: a[whole:], xs))
+        ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, tail)
+    return carry, ys
+
+
+def _chunk(length: int) -> int:
+    """A chunk near √length, one that divides it when there is one within a factor of two."""
+    root = math.isqrt(length)
+    divisors = [c for c in range(max(root // 2, 1), 2 * root + 1) if length % c == 0]
+    return min(divisors, key=lambda c: abs(c - root), default=root)
+
+
+class Run(eqx.Module):
+    """What the constant-step engine returns."""
+
+    ys: PyTree
+    final: PyTree
+    bad_time: Array
+    steps: int
+
+
+def run(
+    problem: Problem,
+    solver: diffrax.AbstractSolver,
+    y0: PyTree,
+    ts: np.ndarray,
+    dt: float,
+    path: StepKeyed | None,
+    observe: Callable[[PyTree], PyTree],
+    remat: str,
+    meter: diffrax.AbstractProgressMeter,
+) -> Run:
+    """Steps from ts[0] to ts[-1] and observes at every ts.
+
+    `bad_time` is the end of the first step whose state is not finite, +inf if there is none.
+    """
+    dtype = jnp.result_type(*jax.tree.leaves(y0))
+    counts, first = plan(ts, dt)
+    longest, ragged = int(counts.max()), bool(counts.min() != counts.max())
+    if getattr(solver, "scan_kind", "none") is None:
+        # The loop over stages that can be differentiated in both modes.
+        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda a: a is None)
+    solver = Retracted(solver, problem)
+    stochastic = path is not None
+
+    def advance(carry, j, interval):
+        t_start, h, first, count = interval
+        y, solver_state, bad_time = carry
+        t0 = t_start + h * j.astype(dtype)
+        t1 = t_start + h * (j + 1).astype(dtype)
+        increments = path.increment(first + j, h) if stochastic else None
+        step_terms = terms(problem, solver, (lambda *_: increments) if stochastic else None)
+        y, _, _, solver_state, _ = solver.step(step_terms, t0, t1, y, None, solver_state, False)
+        found = jnp.isfinite(bad_time) | finite(y)
+        return y, solver_state, jnp.where(found, bad_time, t1)
+
+    def interval(carry, xs):
+        y, bad_time, meter_state = carry
+        t_start, h, _, count = xs
+        path0 = None if not stochastic else lambda *_: path.increment(xs[2], h)
+        solver_state = solver.init(terms(problem, solver, path0), t_start, t_start + h, y, None)
+
+        def step(carry, j):
+            if not ragged:
+                return advance(carry, j, xs), None
+            # The number of steps differs between intervals: the surplus is skipped, not taken.
+            return jax.lax.cond(j < count, lambda c: advance(c, j, xs), lambda c: c, carry), None
+
+        carry = (y, solver_state, bad_time)
+        if longest == 1:
+            y, _, bad_time = advance(carry, jnp.zeros((), jnp.int32), xs)
+        else:
+            (y, _, bad_time), _ = scan(step, carry, jnp.arange(longest, dtype=jnp.int32), remat)
+        progress = (xs[2] + count - int(first[0])) / int(counts.sum())
+        meter_state = meter.step(meter_state, jax.lax.stop_gradient(progress))
+        return (y, bad_time, meter_state), observe(y)
+
+    initially = jnp.where(finite(y0), jnp.inf, ts[0]).astype(dtype)
+    xs = (
+        jnp.asarray(ts[:-1], dtype),
+        jnp.asarray(np.diff(ts) / counts, dtype),
+        jnp.asarray(first, jnp.int32),
+        jnp.asarray(counts, jnp.int32),
+    )
+    start = observe(y0)
+    outer = remat if longest == 1 or remat == "sqrt" else "none"
+    carry = (y0, initially, meter.init())
+    (final, bad_time, meter_state), ys = scan(interval, carry, xs, outer)
+    meter.close(meter_state)
+    ys = jax.tree.map(lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), start, ys)
+    return Run(ys, final, bad_time, int(counts.sum()))
+
+
+def finite(y: PyTree) -> Array:
+    """Whether every leaf is free of NaN and inf."""
+    # x·0 is 0 or NaN, so one sum decides and no finite sum can overflow.
+    sums = [jnp.sum(jax.lax.stop_gradient(a) * 0) for a in jax.tree.leaves(y)]
+    return jnp.isfinite(sum(sums[1:], sums[0]))
+
+

@@ -1,0 +1,21 @@
+"""Array types with one meaning each; axis names are the same everywhere.
+
+n atoms, d dimensions of a point, m sources, k Brownian motions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Array, Float, Key, PyTree, Real
+
+Point = PyTree[Any]
+"""One point x: an array of shape (d,), or a pytree whose float leaves flow."""
+
+Velocity = PyTree[Any]
+"""A tangent at a point, of the point's structure; `None` where the point holds a label."""
+
+Scalar = Real[Array, ""] | float | int
+FloatScalar = Float[Array, ""] | float
+PointFunction = Callable[[Point], Any]
+Logits = Callable[[Point], FloatScalar]
+PRNGKey = Key[Array, ""] | Any

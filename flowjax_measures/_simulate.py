@@ -1,0 +1,270 @@
+"""`simulate`: the one door through which a system and a measure become a trajectory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from . import _adaptive, _constant_step
+from ._custom_types import PRNGKey
+from ._system import AbstractSystem
+from ._terms import Problem, StepKeyed, pose
+from .measures._base import concrete, is_measure
+
+_REMAT = ("none", "step", "sqrt", "recursive")
+# Above this many bytes of stored steps the default keeps √steps of them.
+_STORED = 2**30
+
+
+class Results(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
+    """How a run ended: diffrax's results, and states that stopped being finite."""
+
+    blew_up = (
+        "The state became inf or NaN. `stats['bad_time']` of the same run with `throw=False` says "
+        "when. Take a smaller `dt`, or leave out `dt` for adaptive steps, or end the run before a "
+        "blow-up with `event`."
+    )
+
+
+class Trajectory(eqx.Module):
+    """What `simulate` returns.
+
+    - `ts`: the times asked for, shape (T,); +inf after an event ended the run.
+    - `ys`: the measures, or the observables, stacked over `ts`.
+    - `final`: the last measure, at the last time or at the event.
+    - `result`: how the run ended; `result == Results.successful` is all well.
+    - `stats`: `num_steps`; `bad_time`, the time at which the state stopped being finite (+inf:
+      never); `t_final`, the time of `final`.
+    """
+
+    ts: Float[Array, " T"]
+    ys: PyTree
+    final: Any
+    result: Any
+    stats: dict[str, Any]
+
+
+def simulate(
+    system: AbstractSystem,
+    state: Any,
+    ts: ArrayLike,
+    *,
+    dt: float | None = None,
+    key: PRNGKey | None = None,
+    observe: PyTree[Callable[[Any], Any]] = None,
+    solver: diffrax.AbstractSolver | None = None,
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    remat: str | None = None,
+    max_steps: int | None = None,
+    event: diffrax.Event | Callable | None = None,
+    throw: bool = True,
+    progress: bool | diffrax.AbstractProgressMeter = False,
+) -> Trajectory:
+    r"""Runs a system from a state and observes it at the times `ts`.
+
+    The type of the measure chooses the discretisation: `Particles` the interacting SDE,
+    `Gaussian` its closure, `GridDensity` its Fokker–Planck equation.
+
+    **Arguments:**
+
+    - `system`: the law of motion.
+    - `state`: a measure, a dict of measures, or any pytree of arrays that the system takes.
+    - `ts`: increasing times, at least two; the state is given at `ts[0]`.
+    - `dt`: the step. With it steps are constant, of the largest length ≤ `dt` that divides each
+      interval of `ts`; without it, adaptive. Needed for noise, unless a `stepsize_controller` is
+      given.
+    - `key`: a JAX key, needed for noise. Step k (counted from time 0) has its own noise, so a run
+      that goes on from `final` with the same `dt` and key is the uninterrupted run.
+    - `observe`: a pytree of functions of the state; `ys` then holds their values only.
+    - `solver`: a diffrax solver. Default: Tsit5 without noise, Euler(–Maruyama) for Itô noise,
+      Heun for Stratonovich noise.
+    - `stepsize_controller`: a diffrax controller; default
+      PID with rtol 1e-8 and atol 1e-10 (float32: 1e-5, 1e-7).
+    - `adjoint`: a diffrax adjoint; needs diffrax's own loop. For forward-mode derivatives of an
+      adaptive run give `diffrax.ForwardMode()`. Constant steps need none, in both modes.
+    - `remat`: what constant steps keep for the reverse pass: "none", "step", "sqrt" or
+      "recursive". Default "step", "sqrt" where that would be over 1 GiB.
+    - `max_steps`: bound on the number of adaptive steps; default 65,536.
+    - `event`: a function `(t, state) -> bool or float` that ends the run when it turns true or
+      changes sign (the time is then found to 1e-10), or a `diffrax.Event` of
+      `(t, state, args, **kwargs)`.
+    - `throw`: whether a failed run raises; else look at `result`.
+    - `progress`: True for a progress bar, or a diffrax progress meter.
+
+    **Raises:** `ValueError` that names the argument; `RuntimeError` for a run that failed.
+
+    !!! example
+
+        ```python
+        tokens = fm.Particles(jr.normal(jr.key(0), (64, 8)), space=fm.Sphere()).retract()
+        run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0, 10, 11), dt=0.05)
+        ```
+    """
+    _check(system, state, remat)
+    dtype = jnp.result_type(
+        *[a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)] or [float]
+    )
+    ts = _times(ts, dt)
+    if isinstance(progress, bool):
+        progress = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    # Parameters given as Python floats are traced: a new value compiles nothing again. They stay
+    # weakly typed, so that float32 states stay float32.
+    system = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, system)
+    if concrete(ts):
+        ts = tuple(np.asarray(ts, np.float64).tolist())
+    trajectory = _run(
+        system, state, ts, dt, key, observe, solver, stepsize_controller, adjoint, remat,
+        max_steps, event, progress, dtype,
+    )  # fmt: skip
+    return _raise(trajectory) if throw else trajectory
+
+
+@eqx.filter_jit
+def _run(
+    system, state, ts, dt, key, observe, solver, controller, adjoint, remat,
+    max_steps, event, meter, dtype,
+):  # fmt: skip
+    t0 = jnp.asarray(ts[0], dtype)
+    problem, y0 = pose(system, state, t0)
+    shapes = problem.brownian(t0, y0)
+    if shapes is not None:
+        _check_noise(dt, key, controller)
+    if solver is None:
+        solver = _solver(system, shapes is not None, controller)
+    watch = _observer(problem, observe)
+
+    constant = dt is not None and controller is None and event is None and adjoint is None
+    if constant and not isinstance(solver, diffrax.AbstractImplicitSolver):
+        path = None if shapes is None else StepKeyed(key, shapes)
+        size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(y0))
+        if remat is None:
+            steps = (ts[-1] - ts[0]) / dt
+            remat = "sqrt" if size * steps > _STORED else "step"
+        run = _constant_step.run(
+            problem, solver, y0, np.asarray(ts), dt, path, watch, remat, meter
+        )
+        result = Results.where(
+            jnp.isfinite(run.bad_time), Results.blew_up, Results.successful
+        )
+        stats = {
+            "num_steps": run.steps,
+            "bad_time": run.bad_time,
+            "t_final": jnp.asarray(ts[-1], dtype),
+        }
+        return Trajectory(
+            jnp.asarray(ts, dtype), run.ys, problem.merge(run.final), result, stats
+        )
+    times, ys, final, result, stats = _adaptive.run(
+        problem, solver, y0, ts, dt, key, shapes, watch, controller, adjoint, max_steps, event,
+        meter, dtype,
+    )  # fmt: skip
+    nonfinite = ~_constant_step.finite(final)
+    stats["bad_time"] = jnp.where(nonfinite, stats["t_final"], jnp.inf)
+    result = Results.where(nonfinite, Results.blew_up, Results.promote(result))
+    return Trajectory(times, ys, problem.merge(final), result, stats)
+
+
+def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
+    def watch(y):
+        state = problem.merge(problem.retract(y))
+        if observe is None:
+            return eqx.filter(state, eqx.is_array)
+        return jax.tree.map(lambda f: f(state), observe, is_leaf=callable)
+
+    return watch
+
+
+def _solver(system, stochastic, controller):
+    if not stochastic:
+        return diffrax.Tsit5()
+    if system.calculus == "stratonovich":
+        return diffrax.Heun()
+    if controller is not None:
+        raise ValueError(
+            "`solver`: the Euler–Maruyama method, the default for Itô noise, cannot choose its "
+            "steps. Give `dt` and no `stepsize_controller`, or a solver with an error estimate."
+        )
+    return diffrax.Euler()
+
+
+def _check(system, state, remat):
+    if not isinstance(system, AbstractSystem):
+        raise ValueError(
+            f"`system` is {type(system)}; give a system, for a function of one point "
+            "`Custom(lambda t, x, mu: ...)`."
+        )
+    if remat is not None and remat not in _REMAT:
+        raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
+    for measure in jax.tree.leaves(state, is_leaf=is_measure):
+        if is_measure(measure):
+            measure.check()
+    for leaf in jax.tree.leaves(state):
+        if eqx.is_inexact_array(leaf) and concrete(leaf) and _holds_nan(leaf):
+            raise ValueError(
+                "`state` holds NaN or inf (of shape "
+                f"{leaf.shape}); give an initial measure of finite values."
+            )
+
+
+def _holds_nan(leaf: Array) -> bool:
+    # −inf is the logarithm of a mass of zero.
+    return bool(jnp.any(jnp.isnan(leaf) | jnp.isposinf(leaf)))
+
+
+def _times(ts, dt):
+    if isinstance(ts, jax.core.Tracer):
+        if dt is not None:
+            raise ValueError(
+                "`ts` is traced, but constant steps must know their number before compiling. "
+                "Make `ts` a NumPy array outside of jit, or leave out `dt` for adaptive steps."
+            )
+    else:
+        ts = np.asarray(ts, np.float64)
+        if ts.ndim == 1 and (not np.all(np.isfinite(ts)) or np.any(np.diff(ts) <= 0)):
+            raise ValueError("`ts` must be finite and strictly increasing.")
+    if ts.ndim != 1 or ts.shape[0] < 2:
+        raise ValueError(
+            f"`ts` has shape {ts.shape}; give at least two times, the first where the state is."
+        )
+    if dt is not None:
+        if isinstance(dt, jax.core.Tracer):
+            raise ValueError(
+                "`dt` is traced, but the number of steps must be known before compiling; give a "
+                "Python float, or leave it out for adaptive steps."
+            )
+        if not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
+            raise ValueError(f"`dt` is {dt}; give one positive step.")
+    return ts
+
+
+def _check_noise(dt, key, controller):
+    if key is None:
+        raise ValueError("`key` is missing: this system has noise. Give key=jax.random.key(0).")
+    if dt is None and controller is None:
+        raise ValueError(
+            "`dt` is missing: this system has noise. Give a constant step, or a "
+            "`stepsize_controller` together with a solver that estimates its error."
+        )
+
+
+def _raise(trajectory: Trajectory) -> Trajectory:
+    result = trajectory.result
+    fine = (result == Results.successful) | (result == Results.event_occurred)
+    bad_time = trajectory.stats["bad_time"]
+    if concrete(fine, bad_time):
+        if bool(jnp.all(fine)):
+            return trajectory
+        at = np.min(np.asarray(bad_time)) if np.any(np.isfinite(bad_time)) else None
+        when = f" It happened at t = {at:.6g}." if at is not None else ""
+        message = Results[result] if jnp.ndim(bad_time) == 0 else "A run of the batch failed."
+        raise RuntimeError(f"{message}{when} With `throw=False` the run is returned as it is.")
+    ys, final = result.error_if((trajectory.ys, trajectory.final), ~fine)
+    return eqx.tree_at(lambda r: (r.ys, r.final), trajectory, (ys, final))
+
+

@@ -1,0 +1,120 @@
+r"""Systems: what happens to one point x in the field of a measure μ.
+
+    dX = v(t, X, μ) dt + σ(t, X, μ) dW + σ⁰(t, X, μ) dB,   d log w = g(t, X, μ) dt
+"""
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._custom_types import FloatScalar, Point
+from .measures import AbstractMeasure, Increment, Rates
+
+
+class AbstractSystem(eqx.Module):
+    """A law of motion of a state: a measure, a dict of measures, or any pytree of arrays."""
+
+    calculus: ClassVar[Literal["ito", "stratonovich"]] = "ito"
+
+    @abc.abstractmethod
+    def __call__(self, t: FloatScalar, state: Any) -> Increment:
+        """The time derivative of the whole state and the noise that moves it."""
+
+    def __add__(self, other: "AbstractSystem") -> "AbstractSystem":
+        if not isinstance(other, AbstractSystem):
+            return NotImplemented
+        if self.calculus != other.calculus:
+            raise ValueError(
+                f"One system is in the {self.calculus} calculus and the other in the "
+                f"{other.calculus}; add the correction to one of them first."
+            )
+        if isinstance(self, AbstractMeanField) and isinstance(other, AbstractMeanField):
+            return Sum(self, other)
+        raise ValueError("Only systems given by rates of one point can be added.")
+
+
+class AbstractMeanField(AbstractSystem):
+    """A system given by the law of one point; `a + b` adds velocities, noises and growths."""
+
+    @abc.abstractmethod
+    def rates(self, t: FloatScalar, x: Point, mu: Any) -> Rates:
+        """The law of the point `x` at time `t` in the field of `mu`."""
+
+    def __call__(self, t: FloatScalar, state: AbstractMeasure) -> Increment:
+        return state.lift(lambda x: self.rates(t, x, state))
+
+
+class Sum(AbstractMeanField):
+    """Two mean-field systems acting together, their noises independent."""
+
+    first: AbstractMeanField
+    second: AbstractMeanField
+
+    @property
+    def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.first.calculus
+
+    def rates(self, t, x, mu):
+        return _add(self.first.rates(t, x, mu), self.second.rates(t, x, mu))
+
+
+def _add(a: Rates, b: Rates) -> Rates:
+    def add(p, q):
+        return q if p is None else p if q is None else p + q
+
+    velocity = jax.tree.map(jnp.add, a.velocity, b.velocity)
+    return Rates(velocity, add(a.noise, b.noise), add(a.growth, b.growth))
+
+
+class Custom(AbstractMeanField):
+    """A system from a function `law(t, x, mu)`, for experiments.
+
+    It returns `Rates`, or a velocity alone. Parameters to differentiate belong in fields: pass an
+    `equinox.Module` with `__call__`, or write a system of your own.
+    """
+
+    law: Callable[[FloatScalar, Point, Any], Rates | Any]
+
+    def rates(self, t, x, mu):
+        law = self.law(t, x, mu)
+        return law if isinstance(law, Rates) else Rates(law)
+
+
+class Species(AbstractSystem):
+    """Several populations: each has a law, and every law sees the dict of all measures.
+
+    **Arguments:** `laws`: dict from a species' name to a mean-field system, whose
+    `rates(t, x, mu)` gets a point x of that species and the dict `mu` of all measures.
+    """
+
+    laws: Mapping[str, AbstractMeanField]
+
+    def __call__(self, t, state):
+        if set(state) != set(self.laws):
+            raise ValueError(
+                f"The state has the species {sorted(state)}, the laws are for {sorted(self.laws)}."
+            )
+        moved = {
+            name: state[name].lift(lambda x, law=law: law.rates(t, x, state))
+            for name, law in self.laws.items()
+        }
+        noise = {name: inc.noise for name, inc in moved.items() if inc.noise is not None}
+        drift = {name: inc.drift for name, inc in moved.items()}
+        return Increment(drift, _SpeciesNoise(noise, drift) if noise else None)
+
+
+class _SpeciesNoise(eqx.Module):
+    noise: dict[str, Any]
+    drift: dict[str, Any]
+
+    def brownian(self):
+        return {name: noise.brownian() for name, noise in self.noise.items()}
+
+    def apply(self, increments):
+        still = jax.tree.map(jnp.zeros_like, eqx.filter(self.drift, eqx.is_inexact_array))
+        moved = {name: noise.apply(increments[name]) for name, noise in self.noise.items()}
+        return still | moved

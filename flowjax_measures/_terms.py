@@ -1,0 +1,198 @@
+"""A system and a state as a diffrax term: one field, two controls, dt and dW."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ._custom_types import FloatScalar, PRNGKey
+from ._noise import standard_normal
+from .measures._base import flowing, is_measure
+from ._system import AbstractSystem
+
+
+class Problem(eqx.Module):
+    """A system with the part of its state that stays; the rest, `y`, is what solvers see."""
+
+    system: AbstractSystem
+    held: PyTree
+
+    def merge(self, y: PyTree) -> Any:
+        """The whole state."""
+        return eqx.combine(y, self.held)
+
+    def field(self, t: FloatScalar, y: PyTree) -> tuple[PyTree, Any]:
+        """dy/dt and the noise of the whole state."""
+        increment = self.system(t, self.merge(y))
+        return like(y, increment.drift), increment.noise
+
+    def retract(self, y: PyTree) -> PyTree:
+        """`y` brought back onto its space."""
+        state = jax.tree.map(
+            lambda m: m.retract() if is_measure(m) else m, self.merge(y), is_leaf=is_measure
+        )
+        return like(y, state)
+
+    def brownian(self, t: FloatScalar, y: PyTree) -> PyTree[jax.ShapeDtypeStruct] | None:
+        """The shapes of the Brownian increments that the system eats; None without noise."""
+
+        def shapes():
+            noise = self.field(t, y)[1]
+            if noise is None:
+                return None
+            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), noise.brownian())
+
+        return jax.eval_shape(shapes)
+
+
+def like(y: PyTree, tree: PyTree) -> PyTree:
+    """The leaves of `tree` at the places where `y` has one, in the dtype of `y`."""
+    is_none = lambda a: a is None  # noqa: E731
+
+    def pick(a, b):
+        if a is None:
+            return None
+        return jnp.zeros_like(a) if b is None else jnp.asarray(b, a.dtype)
+
+    return jax.tree.map(pick, y, tree, is_leaf=is_none)
+
+
+def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, PyTree]:
+    """Splits a state into what moves under the system and what stays."""
+    drift = eqx.filter_eval_shape(lambda s: system(t0, s).drift, state)
+
+    def weigh(measure, rate):
+        grows = is_measure(measure) and any(
+            getattr(measure, f) is None and getattr(rate, f) is not None for f in measure.flows
+        )
+        return measure.weighted() if grows else measure
+
+    state = jax.tree.map(weigh, state, drift, is_leaf=is_measure)
+    moves = jax.tree.map(lambda m, d: m and d is not None, flowing(state), drift)
+    y, held = eqx.partition(state, moves)
+    return Problem(system, held), jax.tree.map(jnp.asarray, y)
+
+
+class Term(diffrax.AbstractTerm):
+    """dy = drift dt + noise dW, evaluated once a step."""
+
+    problem: Problem
+    path: Callable[[FloatScalar, FloatScalar], PyTree] | None
+
+    def vf(self, t, y, args):
+        return self.problem.field(t, y)
+
+    def contr(self, t0, t1, **kwargs):
+        return t1 - t0, None if self.path is None else self.path(t0, t1)
+
+    def prod(self, vf, control):
+        (drift, noise), (dt, dw) = vf, control
+        move = jax.tree.map(lambda d: d * jnp.asarray(dt, d.dtype), drift)
+        if noise is None:
+            return move
+        return jax.tree.map(jnp.add, move, like(drift, noise.apply(dw)))
+
+    def is_vf_expensive(self, t0, t1, y, args):
+        return True  # The field is an operator; only its products are arrays.
+
+
+class NoiseTerm(diffrax.AbstractTerm):
+    """The noise alone, for solvers that treat it apart from the drift."""
+
+    problem: Problem
+    path: Callable[[FloatScalar, FloatScalar], PyTree]
+
+    def vf(self, t, y, args):
+        return self.problem.field(t, y)
+
+    def contr(self, t0, t1, **kwargs):
+        return self.path(t0, t1)
+
+    def prod(self, vf, control):
+        drift, noise = vf
+        return like(drift, noise.apply(control))
+
+    def is_vf_expensive(self, t0, t1, y, args):
+        return True
+
+
+def terms(problem: Problem, solver: diffrax.AbstractSolver, path: Callable | None) -> Any:
+    """The terms that a solver wants for this problem and Brownian path."""
+    drift = diffrax.ODETerm(lambda t, y, args: problem.field(t, y)[0])
+    if path is None:
+        return drift
+    if "MultiTerm" in str(solver.term_structure):
+        return diffrax.MultiTerm(drift, NoiseTerm(problem, path))
+    return Term(problem, path)
+
+
+class StepKeyed(eqx.Module):
+    """Brownian increments keyed by the integer index of a step of length h since time 0.
+
+    The same key gives the same increments in any order, in reverse, on any number of devices and
+    after a restart.
+    """
+
+    key: PRNGKey
+    shapes: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
+
+    def normals(self, index: Array) -> PyTree:
+        """Standard normals of one step."""
+        return standard_normal(jax.random.fold_in(self.key, index), self.shapes)
+
+    def increment(self, index: Array, h: FloatScalar) -> PyTree:
+        """W(t + h) − W(t) over the step with this index."""
+        return jax.tree.map(lambda z: z * jnp.sqrt(jnp.asarray(h, z.dtype)), self.normals(index))
+
+
+class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
+    """A solver whose every step ends on the space.
+
+    The distance moved is of the size of the local error, so the order is kept.
+    """
+
+    solver: diffrax.AbstractSolver
+    problem: Problem
+
+    @property
+    def term_structure(self):
+        return self.solver.term_structure
+
+    @property
+    def interpolation_cls(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.solver.interpolation_cls
+
+    @property
+    def term_compatible_contr_kwargs(self):
+        return self.solver.term_compatible_contr_kwargs
+
+    @property
+    def root_finder(self):
+        return self.solver.root_finder  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def root_find_max_steps(self):
+        return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
+
+    def order(self, terms):
+        return self.solver.order(terms)
+
+    def strong_order(self, terms):
+        return self.solver.strong_order(terms)
+
+    def error_order(self, terms):
+        return self.solver.error_order(terms)
+
+    def init(self, terms, t0, t1, y0, args):
+        return self.solver.init(terms, t0, t1, y0, args)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        y1, *rest = self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
+        return self.problem.retract(y1), *rest
+
+    def func(self, terms, t0, y0, args):
+        return self.solver.func(terms, t0, y0, args)

@@ -1,0 +1,28 @@
+"""Quadratic potentials and kernels, the cases with closed forms."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import ArrayLike
+
+from .._custom_types import FloatScalar
+
+
+class Quadratic(eqx.Module):
+    """V(x) = ½ (x − centre)ᵀ A (x − centre); `stiffness` is a number, or the matrix A."""
+
+    stiffness: ArrayLike = 1.0
+    centre: ArrayLike = 0.0
+
+    def __call__(self, x) -> FloatScalar:
+        z = x - self.centre
+        pull = self.stiffness @ z if jnp.ndim(self.stiffness) == 2 else self.stiffness * z
+        return jnp.vdot(z, pull) / 2
+
+
+class QuadraticKernel(eqx.Module):
+    """K(x, y) = ½ κ ‖x − y‖²; `strength` is κ."""
+
+    strength: ArrayLike = 1.0
+
+    def __call__(self, x, y) -> FloatScalar:
+        return self.strength * jnp.sum((x - y) ** 2) / 2

@@ -1,0 +1,183 @@
+r"""What a measure must know. Its type chooses the discretisation of every system."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from equinox import AbstractClassVar
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from .._custom_types import FloatScalar, Logits, Point, PointFunction, PRNGKey, Velocity
+from .._noise import AbstractNoise, NoiseField, floating, parts
+from .._reduce import identity
+
+
+class Rates(NamedTuple):
+    r"""The law of one point: dX = velocity dt + noise dW, d log w = growth dt."""
+
+    velocity: Velocity
+    noise: AbstractNoise | None = None
+    growth: FloatScalar | None = None
+
+
+class Increment(NamedTuple):
+    """The law of the whole state: its time derivative and the noise that moves it.
+
+    `drift` has the state's structure. `noise` is `None` or has `brownian()`, the shapes of the
+    Brownian increments, and `apply(increments)`, of the structure of `drift`.
+    """
+
+    drift: Any
+    noise: Any = None
+
+
+class AbstractMeasure(eqx.Module):
+    """A measure μ: what sums run over, and how a law of one point moves the whole."""
+
+    flows: AbstractClassVar[tuple[str, ...]]
+    """The fields that move; the others (space, labels, walls) stay."""
+
+    @abc.abstractmethod
+    def atoms(self) -> tuple[PyTree, Float[Array, " n"]]:
+        """Points with leading axis n and the logarithms of their masses."""
+
+    @abc.abstractmethod
+    def lift(self, rates: Callable[[Point], Rates]) -> Increment:
+        """The time derivative of the measure when each point x moves by `rates(x)`."""
+
+    @abc.abstractmethod
+    def retract(self) -> Self:
+        """The measure brought back onto its space."""
+
+    @abc.abstractmethod
+    def tilt(self, fn: PointFunction, logits: Logits | None) -> tuple[PyTree, FloatScalar]:
+        """The tilted mean and its log-normaliser; `mean` and `logmean` are its halves."""
+
+    @abc.abstractmethod
+    def covariance(self) -> Float[Array, "d d"]:
+        """∫ (x − m)(x − m)ᵀ dμ / ∫ dμ, over the ravelled float leaves of a point."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKey, n: int) -> PyTree:
+        """`n` independent points of the normalised measure, with leading axis n."""
+
+    @abc.abstractmethod
+    def weighted(self) -> Self:
+        """The same measure with masses that can grow."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raises a `ValueError` that names a field whose concrete values are not a measure."""
+
+    def mean(self, fn: PointFunction = identity, logits: Logits | None = None) -> PyTree:
+        r"""The tilted mean ⟨f⟩_ℓ = ∫ f e^ℓ dμ / ∫ e^ℓ dμ.
+
+        **Arguments:**
+
+        - `fn`: function f of one point y, with values in any pytree; the point itself by default.
+        - `logits`: function ℓ of one point y to a scalar; −∞ leaves y out; `None` is ℓ = 0.
+
+        **Returns:** the mean, of the structure of `fn`'s values; 0 where all is left out.
+
+        !!! example
+
+            `mu.mean(logits=lambda y: beta * jnp.vdot(x, y))` is what x reads by attention.
+        """
+        return self.tilt(fn, logits)[0]
+
+    def logmean(self, logits: Logits) -> FloatScalar:
+        r"""The log-normaliser log ∫ e^ℓ dμ; the total mass counts (it is 1 by default)."""
+        return self.tilt(lambda y: jnp.ones(()), logits)[1]
+
+
+def replace(measure: Any, **fields: Any) -> Any:
+    """The measure with some fields replaced and no checks: derivatives are not measures."""
+    new = object.__new__(type(measure))
+    for field in dataclasses.fields(measure):
+        value = fields[field.name] if field.name in fields else getattr(measure, field.name)
+        object.__setattr__(new, field.name, value)
+    return new
+
+
+def is_measure(node: Any) -> bool:
+    return isinstance(node, AbstractMeasure)
+
+
+def flowing(state: PyTree) -> PyTree[bool]:
+    """Which leaves of a state move: float leaves, in a measure only those of its `flows`."""
+
+    def mask(node):
+        if not is_measure(node):
+            return eqx.is_inexact_array(node)
+        fields = {
+            field.name: jax.tree.map(
+                eqx.is_inexact_array if field.name in node.flows else lambda _: False,
+                getattr(node, field.name),
+            )
+            for field in dataclasses.fields(node)
+        }
+        return replace(node, **fields)
+
+    return jax.tree.map(mask, state, is_leaf=is_measure)
+
+
+def evaluate(rates: Callable[[Point], Rates], points: PyTree) -> tuple[Rates, NoiseField | None]:
+    """`rates` at every point: arrays with leading axis n, and the noise as a field."""
+    static = []
+
+    def one(x):
+        law = rates(x)
+        if not isinstance(law, Rates):
+            raise ValueError(
+                f"`rates` must return `Rates(velocity, noise, growth)`; it returned {type(law)}."
+            )
+        law = Rates(_velocity_like(x, law.velocity), parts(law.noise), law.growth)
+        arrays, rest = eqx.partition(law, eqx.is_array)
+        static.append(rest)
+        return arrays
+
+    law = eqx.combine(jax.vmap(one)(points), static[-1])
+    if not law.noise:
+        return law._replace(noise=None), None
+    return law, NoiseField(points, law.noise, lambda x: parts(rates(x).noise))
+
+
+def _velocity_like(x: Point, velocity: Velocity) -> Velocity:
+    """The velocity in the structure of the point's float leaves, or an error that shows both."""
+    try:
+        matched = jax.tree.map(
+            lambda a, v: None if a is None or v is None else jnp.broadcast_to(v, jnp.shape(a)),
+            floating(x), velocity, is_leaf=lambda a: a is None,
+        )  # fmt: skip
+        jax.tree.map(lambda a, v: None, floating(x), matched)
+        if jax.tree.structure(floating(x)) != jax.tree.structure(matched):
+            raise ValueError("a float leaf of the point has no velocity")
+    except ValueError as error:
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (floating(x), velocity)]
+        raise ValueError(
+            f"`rates` returned a velocity of shapes {shapes[1]} for a point of shapes {shapes[0]}: "
+            f"{error}. Return one velocity for each float leaf of the point."
+        ) from error
+    return matched
+
+
+def atoms_covariance(measure: AbstractMeasure) -> Float[Array, "d d"]:
+    """The covariance as a mean of centred outer products."""
+    flat = lambda y: ravel_pytree(floating(y))[0]  # noqa: E731
+    centre = measure.mean(flat)
+
+    def outer(y):
+        z = flat(y) - centre
+        return jnp.outer(z, z)
+
+    return measure.mean(outer)
+
+
+def concrete(*leaves: Any) -> bool:
+    """Whether values can be looked at: nothing here is traced."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(leaves))

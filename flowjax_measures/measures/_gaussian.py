@@ -1,0 +1,193 @@
+r"""Gaussians: a system run from one is its closure, an ordinary differential equation."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._cubature import degree, expect, factor, nodes
+from .._custom_types import Point
+from .._noise import AbstractNoise, parts
+from ._base import AbstractMeasure, Increment, Rates, concrete, replace
+
+
+class Gaussian(AbstractMeasure):
+    r"""The Gaussian measure N(m, Σ); a singular Σ is fine, a Dirac is a Gaussian.
+
+    A tilt e^ℓ with ℓ at most quadratic is taken in closed form: with b = ∇ℓ(m), H = ∇²ℓ,
+
+        Σ_ℓ = (Σ⁻¹ − H)⁻¹ = (I − ΣH)⁻¹ Σ,   m_ℓ = m + Σ_ℓ b,
+        log Z = ℓ(m) + ½ bᵀ Σ_ℓ b − ½ log det(I − ΣH).
+
+    Beyond, ℓ is split into that part and a remainder, which weighs the nodes of a cubature of
+    N(m_ℓ, Σ_ℓ).
+
+    The closure keeps the first two moments: with velocity v, own noise σ, shared noise σ⁰ and
+    growth g,
+
+        ṁ = E v + Σ E∇g,
+        Σ̇ = E[∇v] Σ + Σ E[∇v]ᵀ + Σ E[∇²g] Σ + E[σσᵀ] + E[σ⁰σ⁰ᵀ] − E[σ⁰]E[σ⁰]ᵀ,
+
+    and the shared noise moves m by E[σ⁰] dB and Σ by (E[∇σ⁰] Σ + Σ E[∇σ⁰]ᵀ) dB. It is exact
+    whenever v and g are affine and quadratic; otherwise it is the Bures–Wasserstein projection
+    ([lambert2022]).
+
+    **Arguments:** `m`, shape (d,); `cov`, shape (d, d), symmetric positive semidefinite.
+
+    **Raises:** `ValueError` naming `m` or `cov` where the shapes or the values are wrong.
+    """
+
+    m: Float[Array, " d"]
+    cov: Float[Array, "d d"]
+
+    flows: ClassVar[tuple[str, ...]] = ("m", "cov")
+
+    def __init__(self, m, cov):
+        self.m = jnp.asarray(m)
+        self.cov = jnp.asarray(cov)
+        if not jnp.issubdtype(self.m.dtype, jnp.inexact):
+            raise ValueError("`m` holds integers; give floats, for example jnp.zeros(2).")
+        if self.m.ndim != 1:
+            raise ValueError(f"`m` has shape {self.m.shape}; give the mean as a vector (d,).")
+        if self.cov.shape != (self.m.size, self.m.size):
+            raise ValueError(
+                f"`cov` has shape {self.cov.shape}; for a mean of shape {self.m.shape} give a "
+                f"matrix of shape {(self.m.size, self.m.size)}."
+            )
+        self.check()
+
+    def check(self):
+        if not concrete(self.m, self.cov):
+            return
+        m, cov = np.asarray(self.m), np.asarray(self.cov)
+        for name, value in (("m", m), ("cov", cov)):
+            if not np.all(np.isfinite(value)):
+                raise ValueError(f"`{name}` holds NaN or inf; give finite moments.")
+        tolerance = 100 * np.finfo(cov.dtype).eps * max(np.abs(cov).max(), 1e-300) * m.size
+        if np.abs(cov - cov.T).max() > tolerance:
+            raise ValueError("`cov` is not symmetric; give (cov + cov.T) / 2.")
+        lowest = np.linalg.eigvalsh(cov)[0]
+        if lowest < -tolerance:
+            raise ValueError(
+                f"`cov` is not positive semidefinite: its lowest eigenvalue is {lowest:.3g}. "
+                "Give the covariance of a measure (zero eigenvalues are fine)."
+            )
+
+    def atoms(self):
+        """The nodes of the cubature, which stand for the Gaussian in sums."""
+        z, w = nodes(self.m.size)
+        return self.m + jnp.asarray(z, self.m.dtype) @ factor(self.cov).T, jnp.asarray(
+            np.log(w), self.m.dtype
+        )
+
+    def lift(self, rates: Callable[[Point], Rates]) -> Increment:
+        m, cov = self.m, self.cov
+        law = rates(m)
+
+        def velocity(x):
+            return jnp.broadcast_to(rates(x).velocity, m.shape)
+
+        drift_m = expect(velocity, m, cov)
+        pull = expect(jax.jacfwd(velocity), m, cov) @ cov
+        drift_cov = pull + pull.T
+        if law.growth is not None:
+            growth = lambda x: rates(x).growth  # noqa: E731
+            drift_m = drift_m + cov @ expect(jax.grad(growth), m, cov)
+            drift_cov = drift_cov + cov @ expect(jax.hessian(growth), m, cov) @ cov
+        noise = []
+        for i, part in enumerate(parts(law.noise)):
+            squared = expect(lambda x, i=i: _outer(_part(rates, x, i).matrix(x)), m, cov)
+            drift_cov = drift_cov + squared
+            if part.shared:
+                mean = expect(lambda x, i=i: _part(rates, x, i).matrix(x), m, cov)
+                drift_cov = drift_cov - _outer(mean)
+                noise.append(i)
+        field = _GaussianNoise(self, rates, tuple(noise)) if noise else None
+        return Increment(replace(self, m=drift_m, cov=drift_cov), field)
+
+    def retract(self):
+        return replace(self, cov=(self.cov + self.cov.T) / 2)
+
+    def weighted(self):
+        return self
+
+    def tilt(self, fn, logits):
+        if logits is None:
+            return expect(fn, self.m, self.cov), jnp.zeros((), self.m.dtype)
+        m, cov = self.m, self.cov
+        value, slope = jax.value_and_grad(logits)(m)
+        curvature = jax.hessian(logits)(m)
+        identity = jnp.eye(m.size, dtype=m.dtype)
+        system = identity - cov @ curvature
+        tilted_cov = jnp.linalg.solve(system, cov)
+        tilted_cov = (tilted_cov + tilted_cov.T) / 2
+        shift = jnp.linalg.solve(system, cov @ slope)
+        sign, logdet = jnp.linalg.slogdet(system)
+        # Where I − ΣH is not positive the tilted mass is infinite: say so.
+        logdet = jnp.where(sign > 0, logdet, -jnp.inf)
+        log_normaliser = value + jnp.vdot(slope, shift) / 2 - logdet / 2
+        tilted = replace(self, m=m + shift, cov=tilted_cov)
+        if degree(logits, m) <= 2:
+            return expect(fn, tilted.m, tilted.cov), log_normaliser
+
+        def remainder(y):
+            z = y - m
+            return logits(y) - value - jnp.vdot(slope, z) - jnp.vdot(z, curvature @ z) / 2
+
+        points, log_weights = tilted.atoms()
+        weights = log_weights + jax.vmap(remainder)(points)
+        correction = jax.nn.logsumexp(weights)
+        p = jnp.exp(weights - correction)
+        values = jax.vmap(fn)(points)
+        mean = jax.tree.map(lambda f: jnp.tensordot(p.astype(f.dtype), f, axes=1), values)
+        return mean, log_normaliser + correction
+
+    def covariance(self):
+        return self.cov
+
+    def sample(self, key, n):
+        z = jax.random.normal(key, (n, self.m.size), self.m.dtype)
+        return self.m + z @ factor(self.cov).T
+
+    def log_density(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """log of the density at `x`; needs a non-singular covariance."""
+        z = x - self.m
+        _, logdet = jnp.linalg.slogdet(self.cov)
+        quadratic = jnp.vdot(z, jnp.linalg.solve(self.cov, z))
+        return -(quadratic + logdet + self.m.size * np.log(2 * np.pi)) / 2
+
+
+def _outer(matrix: Float[Array, "d k"]) -> Float[Array, "d d"]:
+    return matrix @ matrix.T
+
+
+def _part(rates: Callable[[Point], Rates], x: Point, index: int) -> AbstractNoise:
+    return parts(rates(x).noise)[index]
+
+
+class _GaussianNoise(eqx.Module):
+    """The shared noise, which moves the whole Gaussian."""
+
+    measure: Gaussian
+    rates: Callable[[Point], Rates]
+    shared: tuple[int, ...] = eqx.field(static=True)
+
+    def brownian(self):
+        return tuple(_part(self.rates, self.measure.m, i).brownian(self.measure.m) for i in self.shared)
+
+    def apply(self, increments):
+        m, cov = self.measure.m, self.measure.cov
+
+        def move(x):
+            moves = [
+                _part(self.rates, x, i).apply(x, w)
+                for i, w in zip(self.shared, increments, strict=True)
+            ]
+            return sum(moves[1:], moves[0])
+
+        pull = expect(jax.jacfwd(move), m, cov) @ cov
+        return replace(self.measure, m=expect(move, m, cov), cov=pull + pull.T)

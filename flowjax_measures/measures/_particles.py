@@ -1,0 +1,123 @@
+"""Weighted particles: a system run from them is the interacting SDE."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .._noise import floating
+from .._reduce import tilted_mean
+from ..spaces import AbstractSpace, Euclidean
+from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
+
+
+class Particles(AbstractMeasure):
+    r"""The empirical measure μ = Σ_i w_i δ_{x_i}.
+
+    **Arguments:**
+
+    - `x`: the points, an array of shape (n, d) or a pytree with leading axis n. Float leaves
+      flow, integer leaves are labels and stay.
+    - `log_w`: logarithms of the masses, shape (n,); `None` is 1/n each.
+    - `space`: where the points live.
+    - `block`: number of sources in a tile of the sums; `None` chooses.
+
+    **Raises:** `ValueError` when the leading axes differ or no leaf is floating.
+    """
+
+    x: PyTree
+    log_w: Float[Array, " n"] | None
+    space: AbstractSpace
+    block: int | None = eqx.field(static=True)
+
+    flows: ClassVar[tuple[str, ...]] = ("x", "log_w")
+
+    def __init__(self, x, log_w=None, space: AbstractSpace = Euclidean(), block: int | None = None):  # noqa: B008
+        self.x = jax.tree.map(jnp.asarray, x)
+        self.log_w = None if log_w is None else jnp.asarray(log_w)
+        self.space = space
+        self.block = block
+        leaves = jax.tree.leaves(self.x)
+        if not any(eqx.is_inexact_array(leaf) for leaf in leaves):
+            raise ValueError(
+                "`x` has no floating-point leaf, so nothing can flow: integers are labels. "
+                "Convert the positions, for example x.astype(float)."
+            )
+        sizes = {leaf.shape[:1] for leaf in leaves}
+        if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
+            raise ValueError(
+                f"`x` has leaves of shapes {[leaf.shape for leaf in leaves]}; every leaf needs the "
+                "same leading axis, one entry for each of n ≥ 1 particles."
+            )
+        if self.log_w is not None and self.log_w.shape != leaves[0].shape[:1]:
+            raise ValueError(
+                f"`log_w` has shape {self.log_w.shape} for particles of leading axis "
+                f"{leaves[0].shape[:1]}; give one logarithm of a mass for each particle."
+            )
+        if block is not None and block < 1:
+            raise ValueError(f"`block` is {block}; give a positive number of sources, or None.")
+        self.check()
+
+    def check(self):
+        if self.log_w is None or not concrete(self.log_w):
+            return
+        log_w = np.asarray(self.log_w)
+        if np.any(np.isnan(log_w)) or np.any(log_w == np.inf) or np.all(log_w == -np.inf):
+            raise ValueError(
+                "`log_w` holds NaN, +inf or nothing but −inf: masses must be non-negative, finite "
+                "and not all zero, and `log_w` is their logarithm (−inf is a mass of 0)."
+            )
+
+    def size(self) -> int:
+        """The number of particles n."""
+        return jax.tree.leaves(self.x)[0].shape[0]
+
+    def log_weights(self) -> Float[Array, " n"]:
+        """Logarithms of the masses, also where `log_w` is None."""
+        if self.log_w is not None:
+            return self.log_w
+        dtype = jnp.result_type(*jax.tree.leaves(floating(self.x)))
+        return jnp.full(self.size(), -np.log(self.size()), dtype)
+
+    def weighted(self):
+        return replace(self, log_w=self.log_weights())
+
+    def atoms(self):
+        return self.x, self.log_weights()
+
+    def lift(self, rates):
+        law, field = evaluate(rates, self.x)
+        project = jax.vmap(self.space.project)
+        noise = None if field is None else _ParticleNoise(self, field)
+        return Increment(
+            replace(self, x=project(floating(self.x), law.velocity), log_w=law.growth), noise
+        )
+
+    def retract(self):
+        return replace(self, x=jax.vmap(self.space.nearest)(self.x))
+
+    def tilt(self, fn, logits):
+        return tilted_mean(fn, logits, self.x, self.log_w, block=self.block)
+
+    def covariance(self):
+        return atoms_covariance(self)
+
+    def sample(self, key, n):
+        index = jax.random.categorical(key, self.log_weights(), shape=(n,))
+        return jax.tree.map(lambda a: a[index], self.x)
+
+
+class _ParticleNoise(eqx.Module):
+    measure: Particles
+    field: eqx.Module
+
+    def brownian(self):
+        return self.field.brownian()
+
+    def apply(self, increments):
+        move = self.field.apply(increments)
+        x = jax.vmap(self.measure.space.project)(floating(self.measure.x), move)
+        return replace(self.measure, x=x, log_w=None)

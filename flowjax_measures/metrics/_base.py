@@ -1,0 +1,18 @@
+"""Metrics: what turns the first variation of an energy into a motion of points and weights."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+
+from .._custom_types import Point
+from ..energies import AbstractEnergy
+from ..measures import Rates
+
+
+class AbstractMetric(eqx.Module):
+    """A geometry on measures, given by its gradient flow of one point."""
+
+    @abc.abstractmethod
+    def rates(self, energy: AbstractEnergy, x: Point, mu: Any) -> Rates:
+        """Velocity, noise and growth of the point `x` in the gradient flow of `energy`."""

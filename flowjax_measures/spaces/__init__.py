@@ -1,0 +1,8 @@
+"""Spaces in which points live: tangents and nearest points."""
+
+from ._base import AbstractSpace as AbstractSpace
+from ._euclidean import Euclidean as Euclidean
+from ._phase import Phase as Phase, PhaseSpace as PhaseSpace
+from ._product import Product as Product
+from ._sphere import Sphere as Sphere
+from ._torus import Torus as Torus

@@ -1,0 +1,27 @@
+"""What a space of points must know: its tangents, and the nearest of its points."""
+
+import abc
+
+import equinox as eqx
+
+from .._custom_types import FloatScalar, Point, Velocity
+
+
+class AbstractSpace(eqx.Module):
+    """A space in which points live, given inside an ambient vector space.
+
+    Geometry acts through three maps of one point: `project` makes an ambient vector tangent,
+    `nearest` brings an ambient point back, `distance` measures.
+    """
+
+    @abc.abstractmethod
+    def project(self, x: Point, v: Velocity) -> Velocity:
+        """Orthogonal projection of the ambient vector `v` onto the tangent space at `x`."""
+
+    @abc.abstractmethod
+    def nearest(self, x: Point) -> Point:
+        """The point of the space that is nearest to the ambient point `x`."""
+
+    @abc.abstractmethod
+    def distance(self, x: Point, y: Point) -> FloatScalar:
+        """The geodesic distance between two points."""

@@ -1,0 +1,27 @@
+"""Flat space R^d, or any pytree of arrays as one vector."""
+
+import jax
+import jax.numpy as jnp
+
+from .._custom_types import FloatScalar, Point, Velocity
+from ._base import AbstractSpace
+
+
+class Euclidean(AbstractSpace):
+    r"""The flat space $\mathbb{R}^d$: every vector is tangent, every point is in it."""
+
+    def project(self, x: Point, v: Velocity) -> Velocity:
+        return v
+
+    def nearest(self, x: Point) -> Point:
+        return x
+
+    def distance(self, x: Point, y: Point) -> FloatScalar:
+        squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)
+        return safe_sqrt(jax.tree.reduce(jnp.add, squares))
+
+
+def safe_sqrt(square: FloatScalar) -> FloatScalar:
+    """The square root, with derivative 0 at 0: a distance to itself has no direction."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)

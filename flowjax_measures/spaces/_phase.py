@@ -1,0 +1,34 @@
+"""Positions with momenta, for dynamics of second order."""
+
+from typing import Any, NamedTuple
+
+from .._custom_types import FloatScalar, Point, Velocity
+from ._base import AbstractSpace
+from ._euclidean import Euclidean
+
+
+class Phase(NamedTuple):
+    """A point of phase space: position `q` and momentum `p`, of the same structure."""
+
+    q: Any
+    p: Any
+
+
+class PhaseSpace(AbstractSpace):
+    """The tangent bundle of a base space: `q` in the base, `p` tangent to the base at `q`.
+
+    Needed only over a curved base; `Phase` points of flat space live in `Euclidean()`.
+    """
+
+    base: AbstractSpace = Euclidean()
+
+    def project(self, x: Point, v: Velocity) -> Velocity:
+        return Phase(self.base.project(x.q, v.q), v.p)
+
+    def nearest(self, x: Point) -> Point:
+        q = self.base.nearest(x.q)
+        return Phase(q, self.base.project(q, x.p))
+
+    def distance(self, x: Point, y: Point) -> FloatScalar:
+        """The distance of the positions."""
+        return self.base.distance(x.q, y.q)

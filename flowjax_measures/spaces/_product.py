@@ -1,0 +1,35 @@
+"""Products of spaces: a pytree of spaces for points that are pytrees of the same shape."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .._custom_types import FloatScalar, Point, Velocity
+from ._base import AbstractSpace
+from ._euclidean import safe_sqrt
+
+
+def _is_space(node) -> bool:
+    return isinstance(node, AbstractSpace)
+
+
+class Product(AbstractSpace):
+    """The product of spaces, with the product metric.
+
+    **Arguments:** `spaces`: a pytree of spaces that is a prefix of the points' structure, for
+    example `{"token": Sphere(), "age": Euclidean()}` for points `{"token": …, "age": …}`.
+    """
+
+    spaces: PyTree
+
+    def project(self, x: Point, v: Velocity) -> Velocity:
+        return jax.tree.map(lambda s, a, b: s.project(a, b), self.spaces, x, v, is_leaf=_is_space)
+
+    def nearest(self, x: Point) -> Point:
+        return jax.tree.map(lambda s, a: s.nearest(a), self.spaces, x, is_leaf=_is_space)
+
+    def distance(self, x: Point, y: Point) -> FloatScalar:
+        squares = jax.tree.map(
+            lambda s, a, b: s.distance(a, b) ** 2, self.spaces, x, y, is_leaf=_is_space
+        )
+        return safe_sqrt(jax.tree.reduce(jnp.add, squares))

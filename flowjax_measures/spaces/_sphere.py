@@ -1,0 +1,21 @@
+"""The unit sphere S^{d-1} in R^d."""
+
+import jax.numpy as jnp
+
+from .._custom_types import FloatScalar, Point, Velocity
+from ._base import AbstractSpace
+from ._euclidean import safe_sqrt
+
+
+class Sphere(AbstractSpace):
+    r"""The unit sphere $S^{d-1} = \{x \in \mathbb{R}^d : \|x\| = 1\}$; tangents $P_x = I - xx^\top$."""
+
+    def project(self, x: Point, v: Velocity) -> Velocity:
+        return v - jnp.vdot(x, v) * x
+
+    def nearest(self, x: Point) -> Point:
+        return x / jnp.linalg.norm(x)
+
+    def distance(self, x: Point, y: Point) -> FloatScalar:
+        # arccos⟨x, y⟩ loses half of the digits at 0 and at π; the half-angle form loses none.
+        return 2 * jnp.arctan2(safe_sqrt(jnp.sum((x - y) ** 2)), safe_sqrt(jnp.sum((x + y) ** 2)))

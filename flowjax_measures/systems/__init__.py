@@ -1,0 +1,5 @@
+"""The systems, one a file."""
+
+from .attention import SelfAttention as SelfAttention
+from .consensus import ConsensusBased as ConsensusBased
+from .flows import GradientFlow as GradientFlow, McKeanVlasov as McKeanVlasov

@@ -1,0 +1,1 @@
+from ._self_attention import SelfAttention as SelfAttention

@@ -1,0 +1,1 @@
+from ._consensus_based import ConsensusBased as ConsensusBased
