@@ -1,0 +1,96 @@
+"""Every system once: what the invariants of `test_catalogue.py` run over.
+
+One line a system: `"name": lambda: Case(system, measure, ...)`. Small shapes, float64.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import flowjax_measures as fm
+
+
+@dataclass(frozen=True)
+class Case:
+    """A system with an initial state, and what is known of it.
+
+    - `ts`, `dt`: times and, for constant steps, the step.
+    - `exact`: t ↦ (mean, covariance) of the state, where known; checked to `tolerance`.
+    - `lyapunov`: functional of the state that never increases along a deterministic run.
+    - `exchangeable`: whether the order of the particles means nothing (causal order does).
+    - `splits`: whether splitting an atom in two halves changes nothing (exclusions do).
+    """
+
+    system: fm.AbstractSystem
+    state: Any
+    ts: tuple[float, ...] = (0.0, 0.1, 0.2)
+    dt: float | None = 0.05
+    exact: Callable[[float], tuple[Any, Any]] | None = None
+    tolerance: float = 1e-6
+    lyapunov: Callable[[Any], Any] | None = None
+    exchangeable: bool = True
+    splits: bool = True
+    tags: tuple[str, ...] = field(default=())
+
+
+def cloud(n: int = 7, d: int = 3, seed: int = 0, **kwargs) -> fm.Particles:
+    """A small cloud of standard normal particles."""
+    return fm.Particles(jr.normal(jr.key(seed), (n, d)), **kwargs)
+
+
+def tokens(n: int = 7, d: int = 3, seed: int = 0) -> fm.Particles:
+    """A small cloud of particles on the sphere."""
+    return cloud(n, d, seed, space=fm.Sphere()).retract()
+
+
+def normal(d: int = 2) -> fm.Gaussian:
+    """A Gaussian that is neither centred nor isotropic."""
+    a = jnp.eye(d) + 0.3 * jnp.tri(d, k=-1)
+    return fm.Gaussian(0.5 * jnp.arange(1.0, d + 1), 0.4 * a @ a.T)
+
+
+def _ou(t: float) -> tuple[Any, Any]:
+    mu = normal()
+    decay = np.exp(-1.3 * t)
+    return decay * mu.m, decay**2 * mu.cov + (1 - decay**2) / (2.0 * 1.3) * jnp.eye(2)
+
+
+def _bowl(x):
+    return jnp.sum((x - 0.3) ** 2)
+
+
+ROTATION = jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+
+CASES: dict[str, Callable[[], Case]] = {
+    "self-attention": lambda: Case(fm.SelfAttention(beta=2.0), cloud()),
+    "self-attention-sphere": lambda: Case(
+        fm.SelfAttention(beta=2.0),
+        tokens(),
+        lyapunov=lambda mu: -jnp.exp(
+            jnp.log(mu.mean(lambda x: jnp.exp(mu.logmean(lambda y: 2.0 * jnp.vdot(x, y)))))
+        ),
+    ),
+    "self-attention-matrices": lambda: Case(
+        fm.SelfAttention(ROTATION, ROTATION.T, -ROTATION, 1.5, "mean"), tokens()
+    ),
+    "self-attention-gaussian": lambda: Case(
+        fm.SelfAttention(beta=0.5), normal(), dt=None, ts=(0.0, 0.2)
+    ),
+    "consensus-anisotropic": lambda: Case(
+        fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0), cloud(d=2), dt=0.02
+    ),
+    "consensus-isotropic": lambda: Case(
+        fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0, noise="isotropic"), cloud(d=2), dt=0.02
+    ),
+    "ornstein-uhlenbeck": lambda: Case(fm.McKeanVlasov(fm.Quadratic(1.3), beta=2.0), cloud(d=2)),
+    "ornstein-uhlenbeck-gaussian": lambda: Case(
+        fm.McKeanVlasov(fm.Quadratic(1.3), beta=2.0), normal(), dt=None, exact=_ou
+    ),
+    "quadratic-kernel": lambda: Case(
+        fm.McKeanVlasov(fm.Quadratic(0.5), fm.QuadraticKernel(0.7), beta=None), cloud(d=2)
+    ),
+}
