@@ -95,8 +95,9 @@ SENTINELS = (
 # Round numbers of points hide the defect. Of these, (33333, 3) in float32 and all in float64
 # show it on jax 0.10.2.
 CASES = (
-    *(Case(16385, d, "float32") for d in (1, 3, 7, 16)),
-    *(Case(33333, d, "float32") for d in (2, 3, 5, 8)),
+    Case(16385, 1, "float32"),
+    Case(16385, 16, "float32"),
+    Case(33333, 3, "float32"),
     Case(20001, 3, "float64"),
     Case(16385, 5, "float64"),
 )
