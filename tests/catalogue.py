@@ -4,7 +4,7 @@ One line a system: `"name": lambda: Case(system, measure, ...)`. Small shapes, f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ class Case:
     - `exact`: t ↦ (mean, covariance) of the state, where known; checked to `tolerance`.
     - `lyapunov`: functional of the state that never increases along a deterministic run.
     - `exchangeable`: whether the order of the particles means nothing (causal order does).
-    - `splits`: whether splitting an atom in two halves changes nothing (exclusions do).
+    - `splits`: whether splitting an atom in two halves changes nothing (with exclusions it does).
+    - `conserves`: whether the total mass is kept.
     """
 
     system: fm.AbstractSystem
@@ -34,7 +35,7 @@ class Case:
     lyapunov: Callable[[Any], Any] | None = None
     exchangeable: bool = True
     splits: bool = True
-    tags: tuple[str, ...] = field(default=())
+    conserves: bool = True
 
 
 def cloud(n: int = 7, d: int = 3, seed: int = 0, **kwargs) -> fm.Particles:
@@ -49,7 +50,7 @@ def tokens(n: int = 7, d: int = 3, seed: int = 0) -> fm.Particles:
 
 def normal(d: int = 2) -> fm.Gaussian:
     """A Gaussian that is neither centred nor isotropic."""
-    a = jnp.eye(d) + 0.3 * jnp.tri(d, k=-1)
+    a = jnp.eye(d) + 0.3 * jnp.tri(d, k=-1, dtype=float)
     return fm.Gaussian(0.5 * jnp.arange(1.0, d + 1), 0.4 * a @ a.T)
 
 
@@ -81,7 +82,7 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.SelfAttention(beta=0.5), normal(), dt=None, ts=(0.0, 0.2)
     ),
     "consensus-anisotropic": lambda: Case(
-        fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0), cloud(d=2), dt=0.02
+        fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0, noise="anisotropic"), cloud(d=2), dt=0.02
     ),
     "consensus-isotropic": lambda: Case(
         fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0, noise="isotropic"), cloud(d=2), dt=0.02

@@ -1,1 +1,2 @@
 from ._consensus_based import ConsensusBased as ConsensusBased
+from ._weights import EffectiveSampleSize as EffectiveSampleSize

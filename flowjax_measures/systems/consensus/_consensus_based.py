@@ -2,57 +2,119 @@ r"""Consensus-based optimisation ([pinnau2017], [carrillo2021]).
 
     dX = −λ (X − c(μ)) dt + σ |X − c(μ)| dW            (isotropic)
     dX = −λ (X − c(μ)) dt + σ diag(X − c(μ)) dW        (anisotropic)
-    c(μ) = ∫ x e^{−αf} dμ / ∫ e^{−αf} dμ
+    dX = −λ (X − c(μ)) dt + σ √C(μ) dW                 (covariance)
+    dX = −λ (X − c(μ)) dt + σ dW                       (additive)
+
+    c(μ) = ⟨x⟩_{−αf},   C(μ) = ⟨(x − c)(x − c)ᵀ⟩_{−αf}
 
 Points drift to the weighted mean of all, and explore in proportion to their distance from it. Itô.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Point
-from ..._noise import Diagonal, Isotropic
+from ..._custom_types import FloatScalar, Point, Scalar
+from ..._noise import floating
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Rates
+from ...measures import AbstractMeasure, Gaussian, Rates
+from ._exploration import check_exploration, exploration
+from ._weights import EffectiveSampleSize, Schedule, at, energy_logits, strength, weighted_mean
 
 
 class ConsensusBased(AbstractMeanField):
     r"""Consensus-based optimisation of `objective`.
 
+    With α = 0 the spread V = E|X − EX|² obeys V̇ = (−2λ + Dσ²)V, with D = d for isotropic and D = 1
+    for anisotropic and covariance noise; N particles and Euler steps h give exactly
+    E V⁺ = V((1 − λh)² + Dσ²h(1 − 1/N)). Around a fixed consensus, log|X − c|² of isotropic noise
+    moves at the almost sure rate −2λ + (d − 2)σ². Additive noise never reaches consensus: its
+    spread tends to dσ²/(2λ).
+
+    The step is part of the algorithm: `simulate` with `dt` takes the standard discrete one,
+    X⁺ = X − λh(X − c) + σ√h (…)ξ. A shorter step is another optimiser, mostly a better one.
+
     **Arguments:**
 
-    - `objective`: function f of one point, to be minimised.
-    - `drift_rate`: λ > 0.
-    - `sigma`: strength of exploration σ. Isotropic noise contracts when 2λ > dσ², anisotropic
-      when 2λ > σ², in any dimension.
-    - `alpha`: α; the consensus tends to the best point as it grows (Laplace principle).
-    - `noise`: "anisotropic" or "isotropic".
+    - `objective`: function f of one point, to be minimised. NaN and +∞ mark forbidden points.
+    - `drift_rate`: λ > 0, or a function of time.
+    - `sigma`: strength of exploration σ, or a function of time. Isotropic noise contracts in mean
+      square when 2λ > dσ², anisotropic and covariance noise when 2λ > σ², in any dimension: take
+      one of them beyond a few dimensions.
+    - `alpha`: α ≥ 0, a function of time, or `EffectiveSampleSize(fraction)`. The consensus tends
+      to the best point as α grows, and is the best point for α = ∞.
+    - `noise`: "isotropic", "anisotropic", "covariance" or "additive".
+    - `truncation`: M, above which a distance counts as M in the noise ([fornasier2024]):
+      |X − c| of isotropic noise, each |X_k − c_k| of anisotropic noise. `None` is ∞.
+    - `correction`: function of f(X) − f(c) that multiplies the drift, "heaviside" for the step
+      function of [pinnau2017], which moves only points worse than the consensus. `None` is 1.
+    - `gradient`: "pathwise" differentiates all; "weights_stopped" holds the weights e^{−αf} fixed
+      (particles and grids only), which is biased and of far smaller spread on rugged objectives.
     """
 
     objective: Callable[[Point], FloatScalar]
-    drift_rate: FloatScalar = 1.0
-    sigma: FloatScalar = 0.7
-    alpha: FloatScalar = 30.0
-    noise: Literal["isotropic", "anisotropic"] = eqx.field(static=True, default="anisotropic")
+    drift_rate: Schedule = 1.0
+    sigma: Schedule = 0.7
+    alpha: Schedule | EffectiveSampleSize = 30.0
+    noise: str = eqx.field(static=True, default="isotropic")
+    truncation: Scalar | None = None
+    correction: Callable[[FloatScalar], FloatScalar] | str | None = None
+    gradient: str = eqx.field(static=True, default="pathwise")
 
     def __check_init__(self):
-        if self.noise not in ("isotropic", "anisotropic"):
-            raise ValueError(f'`noise` is {self.noise!r}; it is "isotropic" or "anisotropic".')
+        check_exploration(self.noise, self.truncation)
+        if isinstance(self.correction, str) and self.correction != "heaviside":
+            raise ValueError(
+                f'`correction` is {self.correction!r}; it is "heaviside", a function of '
+                "f(X) − f(c), or None."
+            )
+        if self.gradient not in ("pathwise", "weights_stopped"):
+            raise ValueError(
+                f'`gradient` is {self.gradient!r}; it is "pathwise" or "weights_stopped".'
+            )
 
-    def consensus(self, mu: AbstractMeasure) -> Point:
-        """The consensus point c(μ)."""
-        return mu.mean(logits=lambda y: -self.alpha * self.objective(y))
+    def consensus(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
+        """The consensus point c(μ), of the float leaves of a point."""
+        return weighted_mean(mu, floating, self._logits(mu, t))
+
+    def spread(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Float[Array, "d d"]:
+        """The weighted covariance C(μ), of the ravelled float leaves of a point."""
+        centre = ravel_pytree(self.consensus(mu, t))[0]
+
+        def outer(y):
+            away = ravel_pytree(floating(y))[0] - centre
+            return jnp.outer(away, away)
+
+        return weighted_mean(mu, outer, self._logits(mu, t))
 
     def rates(self, t, x, mu):
-        away = jax.tree.map(jnp.subtract, x, self.consensus(mu))
-        velocity = jax.tree.map(lambda z: -self.drift_rate * z, away)
-        if self.noise == "anisotropic":
-            return Rates(velocity, Diagonal(jax.tree.map(lambda z: self.sigma * z, away)))
-        square = jax.tree.reduce(jnp.add, jax.tree.map(lambda z: jnp.sum(z**2), away))
-        # |z| has no derivative at the consensus itself; 0 is the one that a Dirac needs.
-        distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-        return Rates(velocity, Isotropic(self.sigma * distance))
+        centre = self.consensus(mu, t)
+        away = jax.tree.map(jnp.subtract, floating(x), centre)
+        pull = at(self.drift_rate, t)
+        if self.correction is not None:
+            worse = self.objective(x) - self.objective(centre)
+            step = _heaviside if isinstance(self.correction, str) else self.correction
+            pull = pull * step(worse)
+        noise = exploration(
+            self.noise, at(self.sigma, t), away, lambda: self.spread(mu, t), self.truncation
+        )
+        return Rates(jax.tree.map(lambda z: -pull * z, away), noise)
+
+    def _logits(self, mu, t):
+        logits = energy_logits(self.objective, strength(self.alpha, t, mu, self.objective))
+        if self.gradient == "pathwise":
+            return logits
+        if isinstance(mu, Gaussian):
+            raise ValueError(
+                '`gradient` is "weights_stopped", but a Gaussian is tilted by the derivatives of '
+                'the weights; start from `Particles`, or use "pathwise".'
+            )
+        return lambda y: jax.lax.stop_gradient(logits(y))
+
+
+def _heaviside(gap: FloatScalar) -> FloatScalar:
+    return jnp.where(gap > 0, 1.0, 0.0).astype(jnp.result_type(gap))
