@@ -18,5 +18,16 @@ from .energies import *  # noqa: F403
 from .kernels import *  # noqa: F403
 from .measures import *  # noqa: F403
 from .metrics import *  # noqa: F403
+from .observables import (
+    attention_entropy as attention_entropy,
+    circular_order as circular_order,
+    dispersion as dispersion,
+    interaction_energy as interaction_energy,
+    number_of_clusters as number_of_clusters,
+    order_parameter as order_parameter,
+    retrieval_accuracy as retrieval_accuracy,
+    soft_number_of_clusters as soft_number_of_clusters,
+    time_to_clusters as time_to_clusters,
+)
 from .spaces import *  # noqa: F403
 from .systems import *  # noqa: F403

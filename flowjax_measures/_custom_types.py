@@ -19,3 +19,6 @@ FloatScalar = Float[Array, ""] | float
 PointFunction = Callable[[Point], Any]
 Logits = Callable[[Point], FloatScalar]
 PRNGKey = Key[Array, ""] | Any
+
+ATOMS = "atoms"
+"""The name of the axis over which the law of one point is batched; see `measures.place`."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from ._custom_types import Point, PRNGKey, Velocity
+from ._custom_types import ATOMS, Point, PRNGKey, Velocity
 
 
 def floating(x: PyTree) -> PyTree:
@@ -169,18 +169,15 @@ class NoiseField(eqx.Module):
 
     def brownian(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Shapes of the Brownian increments; own noise has the leading axis n."""
-        n = jax.tree.leaves(self.points)[0].shape[0]
-        point = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), self.points)
-
         def one(x):
             return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), [
                 part.brownian(x) for part in self.law(x)
             ])
 
-        shapes = jax.eval_shape(one, point)
-        own = lambda s: jax.ShapeDtypeStruct((n, *s.shape), s.dtype)  # noqa: E731
+        shapes = jax.eval_shape(jax.vmap(one, axis_name=ATOMS), self.points)
+        shared = lambda s: jax.ShapeDtypeStruct(s.shape[1:], s.dtype)  # noqa: E731
         return tuple(
-            shape if part.shared else jax.tree.map(own, shape)
+            jax.tree.map(shared, shape) if part.shared else shape
             for part, shape in zip(self.parts, shapes, strict=True)
         )
 
@@ -192,7 +189,8 @@ class NoiseField(eqx.Module):
             axes = (None if part.shared else 0,) * len(arguments)
             if isinstance(part, Cylindrical):
                 one = lambda x, *w, i=i: function(self.law(x)[i], x, *w)  # noqa: E731
-                value = jax.vmap(one, in_axes=(0, *axes))(self.points, *arguments)
+                batched = jax.vmap(one, in_axes=(0, *axes), axis_name=ATOMS)
+                value = batched(self.points, *arguments)
             else:
                 value = eqx.filter_vmap(function, in_axes=(eqx.if_array(0), 0, *axes))(
                     part, self.points, *arguments

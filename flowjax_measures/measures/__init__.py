@@ -3,6 +3,7 @@
 from ._base import (
     AbstractMeasure as AbstractMeasure,
     Increment as Increment,
+    place as place,
     Rates as Rates,
 )
 from ._gaussian import Gaussian as Gaussian

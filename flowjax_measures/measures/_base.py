@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from equinox import AbstractClassVar
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from .._custom_types import FloatScalar, Logits, Point, PointFunction, PRNGKey, Velocity
+from .._custom_types import ATOMS, FloatScalar, Logits, Point, PointFunction, PRNGKey, Velocity
 from .._noise import AbstractNoise, NoiseField, floating, parts
 from .._reduce import identity
 
@@ -120,6 +120,7 @@ def flowing(state: PyTree) -> PyTree[bool]:
                 getattr(node, field.name),
             )
             for field in dataclasses.fields(node)
+            if not field.metadata.get("static", False)
         }
         return replace(node, **fields)
 
@@ -141,10 +142,25 @@ def evaluate(rates: Callable[[Point], Rates], points: PyTree) -> tuple[Rates, No
         static.append(rest)
         return arrays
 
-    law = eqx.combine(jax.vmap(one)(points), static[-1])
+    law = eqx.combine(jax.vmap(one, axis_name=ATOMS)(points), static[-1])
     if not law.noise:
         return law._replace(noise=None), None
     return law, NoiseField(points, law.noise, lambda x: parts(rates(x).noise))
+
+
+def place() -> Int[Array, ""]:
+    """The position, among the atoms, of the point whose law is being evaluated.
+
+    For laws that tell their points apart: causal order, graphs, exclusion of oneself. It stays
+    valid when systems are added, since points keep their structure.
+    """
+    try:
+        return jax.lax.axis_index(ATOMS)
+    except NameError as error:
+        raise ValueError(
+            "This system tells its points apart, but a measure without atoms has no first or "
+            "second point. Run it from `Particles`."
+        ) from error
 
 
 def _velocity_like(x: Point, velocity: Velocity) -> Velocity:

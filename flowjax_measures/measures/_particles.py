@@ -35,7 +35,7 @@ class Particles(AbstractMeasure):
 
     flows: ClassVar[tuple[str, ...]] = ("x", "log_w")
 
-    def __init__(self, x, log_w=None, space: AbstractSpace = Euclidean(), block: int | None = None):  # noqa: B008
+    def __init__(self, x, log_w=None, space: AbstractSpace = Euclidean(), block: int | None = None):
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
@@ -81,6 +81,10 @@ class Particles(AbstractMeasure):
             return self.log_w
         dtype = jnp.result_type(*jax.tree.leaves(floating(self.x)))
         return jnp.full(self.size(), -np.log(self.size()), dtype)
+
+    def numbered(self) -> "Particles":
+        """The same particles as pairs `(x, i)` with their positions 0, …, n − 1 as labels."""
+        return replace(self, x=(self.x, jnp.arange(self.size(), dtype=jnp.int32)))
 
     def weighted(self):
         return replace(self, log_w=self.log_weights())

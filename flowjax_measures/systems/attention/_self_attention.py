@@ -1,24 +1,27 @@
 r"""Self-attention: tokens move to where they look ([geshkovski2023], [sander2022]).
 
-    ẋ = ∫ e^{β⟨Qx, Ky⟩} V y μ(dy) / ∫ e^{β⟨Qx, Ky⟩} μ(dy)     (softmax)
-    ẋ = ∫ e^{β⟨Qx, Ky⟩} V y μ(dy)                              (mean)
+    ẋ = Σ_h O_h ∫ e^{ℓ_h(x, y)} V_h y μ(dy) / ∫ e^{ℓ_h(x, y)} μ(dy)     (softmax)
+    ẋ = Σ_h O_h ∫ e^{ℓ_h(x, y)} V_h y μ(dy)                              (mean)
+    ℓ_h(x, y) = β ⟨Q_h x, K_h y⟩ + bias(x, y)
 
 The continuum of transformer layers, with depth as time. On the sphere the space projects the
 drift: layers with normalisation after the residual.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..._custom_types import FloatScalar
+from ..._reduce import identity
 from ..._system import AbstractMeanField
 from ...measures import Rates
-
-Matrix = Float[Array, "d d"] | Callable[[FloatScalar], Float[Array, "d d"]] | None
+from ._matrices import Matrix, at, number_of_heads, times
+from ._order import between, paired, told_apart
 
 
 class SelfAttention(AbstractMeanField):
@@ -26,23 +29,39 @@ class SelfAttention(AbstractMeanField):
 
     **Arguments:**
 
-    - `query`, `key`, `value`: matrices Q, K, V, or functions of time that return them; `None` is
-      the identity.
-    - `beta`: inverse temperature β; negative values repel.
-    - `normalization`: "softmax" or "mean".
-    - `causal`: whether token i sees only tokens j ≤ i, in the order of the particles' integer
-      label: points are then `(x, index)` pairs.
+    - `query`, `key`, `value`: matrices Q, K of shape (k, d) and V of shape (d, d), or functions of
+      time that return them; `None` is the identity. With a leading axis, (h, k, d), one for each
+      of h heads, whose velocities add; matrices without it are shared by the heads.
+    - `beta`: inverse temperature β, or one for each head; negative values repel.
+    - `normalization`: "softmax", or "mean", the fixed normaliser 1/n.
+    - `causal`: whether token i sees only tokens j ≤ i, in the order of the particles or, when
+      points are pairs `(x, label)`, of their integer labels.
+    - `output`: matrices O of shape (d, v) or (h, d, v); V is then (v, d) or (h, v, d).
+    - `mask`: which pairs may look: a bool array (n, n), or a function of (i, j).
+    - `bias`: what is added to ℓ: an array (n, n), or a function of (i, j).
+    - `exclude_self`: whether a token does not look at itself.
 
-    From a `Gaussian` the flow is its closure, exact for Gaussian initial laws:
-    ẋ = V(m + Σ b + …) is affine in x.
+    A token that may look at nothing has velocity 0. From a `Gaussian` the flow is its closure,
+    exact for softmax, whose velocity is affine in x:
+
+        Σ̇ = βV Σ KᵀQ Σ + (…)ᵀ,   ṁ = V(I + βΣ KᵀQ) m,
+
+    which may blow up in finite time: end the run with an `event`.
+
+    **Raises:** `ValueError` when the numbers of heads differ, or when a measure without particles
+    is asked for an order.
     """
 
     query: Matrix = None
     key: Matrix = None
     value: Matrix = None
-    beta: FloatScalar = 1.0
+    beta: FloatScalar | Float[Array, " _"] = 1.0
     normalization: Literal["softmax", "mean"] = eqx.field(static=True, default="softmax")
     causal: bool = eqx.field(static=True, default=False)
+    output: Matrix = None
+    mask: Bool[Array, "_ _"] | Callable[[Any, Any], Any] | None = None
+    bias: Float[Array, "_ _"] | Callable[[Any, Any], Any] | None = None
+    exclude_self: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if self.normalization not in ("softmax", "mean"):
@@ -51,22 +70,48 @@ class SelfAttention(AbstractMeanField):
             )
 
     def rates(self, t, x, mu):
-        token, index = x if self.causal else (x, None)
-        looks = _apply(self.query, t, token)
+        labelled = paired(x)
+        relates = self.causal or self.exclude_self or self.mask is not None or self.bias is not None
+        if relates:
+            x, mu = told_apart(x, mu)
+        token = (lambda y: y[0]) if labelled or relates else identity
 
-        def logits(y):
-            other, place = y if self.causal else (y, None)
-            score = self.beta * jnp.vdot(looks, _apply(self.key, t, other))
-            return jnp.where(place <= index, score, -jnp.inf) if self.causal else score
+        def head(query, key, value, output, beta):
+            looks = times(query, token(x))
 
-        reads = mu.mean((lambda y: y[0]) if self.causal else (lambda y: y), logits)
-        velocity = _apply(self.value, t, reads)
-        if self.normalization == "mean":
-            velocity = jnp.exp(mu.logmean(logits)) * velocity
-        return Rates((velocity, None) if self.causal else velocity)
+            def logits(y):
+                score = beta * jnp.vdot(looks, times(key, token(y)))
+                return score + self._relation(x[1], y[1]) if relates else score
 
+            reads, log_normaliser = mu.tilt(token, logits)
+            if self.normalization == "mean":
+                reads = jnp.exp(log_normaliser) * reads
+            return times(output, times(value, reads))
 
-def _apply(matrix: Matrix, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
-    if matrix is None:
-        return x
-    return (matrix(t) if callable(matrix) else matrix) @ x
+        velocity = self._over_heads(head, t)
+        return Rates((velocity, None) if labelled else velocity)
+
+    def _relation(self, i, j):
+        """What the labels of two tokens add to ℓ: −∞ where i may not look at j."""
+        allowed = j <= i if self.causal else jnp.asarray(True)
+        if self.exclude_self:
+            allowed &= j != i
+        if self.mask is not None:
+            allowed &= between(self.mask, i, j)
+        bias = 0.0 if self.bias is None else between(self.bias, i, j)
+        return jnp.where(allowed, bias, -jnp.inf)
+
+    def _over_heads(self, head, t):
+        names = ("query", "key", "value", "output")
+        values = (*(at(getattr(self, name), t) for name in names), self.beta)
+        axes = dict(zip((*names, "beta"), (2, 2, 2, 2, 0), strict=True))
+        count = number_of_heads(
+            **{name: (value, axes[name]) for name, value in zip(axes, values, strict=True)}
+        )
+        if count is None:
+            return head(*values)
+        batched = [
+            0 if value is not None and jnp.ndim(value) > axes[name] else None
+            for name, value in zip(axes, values, strict=True)
+        ]
+        return jnp.sum(jax.vmap(head, in_axes=batched)(*values), axis=0)

@@ -1,0 +1,178 @@
+r"""What to look at while a system runs: functions of a measure.
+
+Each takes a measure first, so that `observe=dict(energy=lambda mu: interaction_energy(mu, 4.0))`
+evaluates it along a run without storing paths. Of `Phase` points the positions count; integer
+labels never do.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._custom_types import FloatScalar, Point
+from ._noise import floating
+from .measures import AbstractMeasure, Particles
+from .spaces import AbstractSpace, Euclidean, Phase, PhaseSpace
+
+
+def _position(x: Point) -> Point:
+    return floating(x.q if isinstance(x, Phase) else x)
+
+
+def _inner(x: Point, y: Point) -> FloatScalar:
+    products = jax.tree.map(jnp.vdot, _position(x), _position(y))
+    return jax.tree.reduce(jnp.add, products)
+
+
+def _distance(space: AbstractSpace, x: Point, y: Point) -> FloatScalar:
+    if isinstance(space, PhaseSpace):
+        return space.distance(x, y)
+    if isinstance(space, Euclidean):
+        return space.distance(_position(x), _position(y))
+    return space.distance(x, y)
+
+
+def _needs_particles(mu: AbstractMeasure, name: str) -> None:
+    if not isinstance(mu, Particles):
+        raise ValueError(
+            f"`{name}` counts points, but a {type(mu).__name__} has none. Give `Particles`, for "
+            "example Particles(mu.sample(key, n))."
+        )
+
+
+def interaction_energy(mu: AbstractMeasure, beta: FloatScalar) -> FloatScalar:
+    r"""E_β(μ) = (1/2β) ∬ e^{β⟨x, y⟩} μ(dx) μ(dy), which self-attention on the sphere increases.
+
+    A point's product with itself counts. A `Gaussian` has it in closed form, where the integral
+    converges: β λ_max(Σ) < 1.
+
+    **Arguments:** `mu`: the measure; `beta`: β ≠ 0, negative values too.
+
+    !!! example
+
+        One point on the sphere has the energy e^β / 2β, the maximum.
+    """
+    log_energy = mu.logmean(lambda x: mu.logmean(lambda y: beta * _inner(x, y)))
+    return jnp.exp(log_energy) / (2 * beta)
+
+
+def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, ""]:
+    r"""The number of connected components of ∪_i B(x_i, radius), the union of closed caps.
+
+    Two points are neighbours when their distance in the space of `mu` (geodesic on the sphere) is
+    at most 2 · radius; a cluster is a set of points joined by chains of neighbours. Points of mass
+    zero do not count. It can be compiled and batched; O(n²) distances a round, in O(n) memory, and
+    about log n rounds.
+    """
+    _needs_particles(mu, "number_of_clusters")
+    x, log_w = mu.atoms()
+    index = jnp.arange(log_w.size, dtype=jnp.int32)
+    alive = log_w > -jnp.inf
+
+    def lowest(labels):
+        """The lowest label among the neighbours of each point, itself included."""
+
+        def one(i):
+            centre = jax.tree.map(lambda a: a[i], x)
+            away = jax.vmap(lambda y: _distance(mu.space, centre, y))(x)
+            return jnp.min(jnp.where((away <= 2 * radius) & alive, labels, labels[i]))
+
+        return jnp.minimum(jax.lax.map(one, index, batch_size=256), labels)
+
+    def advance(state):
+        labels, _ = state
+        new = jnp.where(alive, lowest(labels), index)
+        # A label is the index of a point of the same cluster, so labels of labels are too.
+        new = new[new]
+        return new, jnp.any(new != labels)
+
+    labels, _ = jax.lax.while_loop(lambda s: s[1], advance, (index, jnp.asarray(True)))
+    return jnp.sum((labels == index) & alive)
+
+
+def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatScalar:
+    r"""∫ μ(dx) / ∫ e^{−d(x, y)²/2r²} μ(dy): the number of clusters, differentiable.
+
+    k clusters much smaller than the radius r and much further apart give k, whatever their masses.
+    Masses count relative to the whole.
+    """
+    space = mu.space if isinstance(mu, Particles) else Euclidean()
+    total = mu.logmean(lambda y: jnp.zeros_like(_inner(y, y)))
+
+    def crowding(x):
+        return mu.logmean(lambda y: -(_distance(space, x, y) ** 2) / (2 * radius**2)) - total
+
+    return mu.mean(lambda x: jnp.exp(-crowding(x)))
+
+
+def order_parameter(mu: AbstractMeasure) -> FloatScalar:
+    r"""‖∫ x dμ‖: 1 on the sphere when all points agree, 0 when they are balanced."""
+    return jnp.sqrt(_inner(mu.mean(), mu.mean()))
+
+
+def circular_order(mu: AbstractMeasure, mode: int = 1) -> FloatScalar:
+    r"""|∫ e^{i·mode·θ} dμ| for angles θ, or for points of the circle in R²; mode 2 is nematic."""
+
+    def wave(x):
+        position = _position(x)
+        angle = jnp.arctan2(position[1], position[0]) if position.size == 2 else position.sum()
+        return jnp.stack([jnp.cos(mode * angle), jnp.sin(mode * angle)])
+
+    return jnp.linalg.norm(mu.mean(wave))
+
+
+def dispersion(mu: AbstractMeasure) -> FloatScalar:
+    r"""∫ ‖x − m‖² dμ with m = ∫ x dμ, the trace of the covariance of the positions."""
+    centre = mu.mean()
+
+    def square(x):
+        away = jax.tree.map(jnp.subtract, _position(x), _position(centre))
+        return _inner(away, away)
+
+    return mu.mean(square)
+
+
+def attention_entropy(
+    mu: AbstractMeasure,
+    beta: FloatScalar,
+    matrix: Float[Array, "d d"] | None = None,
+) -> FloatScalar:
+    r"""The mean entropy, relative to μ, of what a token attends to; 0 is uniform attention.
+
+        H = −∫ KL(p_x | μ) μ(dx),   p_x ∝ e^{β xᵀAy} μ(dy).
+
+    For n particles of equal mass Shannon's entropy is H + log n, between 0 and log n.
+
+    **Arguments:** `beta`: β; `matrix`: A = QᵀK, the identity by default.
+    """
+    total = mu.logmean(lambda y: jnp.zeros_like(_inner(y, y)))
+
+    def one(x):
+        def score(y):
+            if matrix is None:
+                return beta * _inner(x, y)
+            return beta * jnp.vdot(_position(x), matrix @ _position(y))
+
+        mean, log_normaliser = mu.tilt(score, score)
+        return log_normaliser - total - mean
+
+    return mu.mean(one)
+
+
+def time_to_clusters(ts: Float[Array, " T"], numbers: Int[Array, " T"], k: int) -> Float[Array, ""]:
+    """The first of the times `ts` at which at most `k` clusters are left; +inf if there is none.
+
+    To end a run there: `simulate(..., event=lambda t, mu: number_of_clusters(mu, radius) <= k)`.
+    """
+    return jnp.min(jnp.where(numbers <= k, ts, jnp.inf))
+
+
+def retrieval_accuracy(
+    recalled: Float[Array, " m"], asked: Float[Array, " m"], vocabulary: int
+) -> Float[Array, ""]:
+    """The share of angles `recalled` that decode to the `asked` one of `vocabulary` equal arcs.
+
+    An angle decodes where it is within π/vocabulary on the circle.
+    """
+    away = jnp.abs((recalled - asked + jnp.pi) % (2 * jnp.pi) - jnp.pi)
+    return jnp.mean(away <= jnp.pi / vocabulary)

@@ -1,0 +1,45 @@
+"""Matrices of attention: constant, functions of time, or none; one, or one for each head."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar
+
+# Shapes differ between Q, K, V and O, so their axes have no common names.
+Heads = Float[Array, "_ _"] | Float[Array, "_ _ _"]
+Matrix = Heads | Callable[[FloatScalar], Heads] | None
+
+
+def at(matrix: Matrix, t: FloatScalar) -> Heads | None:
+    """The matrix at time t."""
+    return matrix(t) if callable(matrix) else matrix
+
+
+def times(matrix: Float[Array, "k d"] | None, x: Float[Array, " d"]) -> Float[Array, " _"]:
+    """The matrix applied to a vector, shape (k,); `None` is the identity."""
+    return x if matrix is None else matrix @ x
+
+
+def number_of_heads(**fields: tuple[Array | float | None, int]) -> int | None:
+    """How many heads fields have, given as name = (value, axes without heads); None for one.
+
+    **Raises:** `ValueError` naming fields of different numbers of heads or of wrong shapes.
+    """
+    counts = {}
+    for name, (value, axes) in fields.items():
+        if value is None or jnp.ndim(value) == axes:
+            continue
+        if jnp.ndim(value) != axes + 1:
+            raise ValueError(
+                f"`{name}` has shape {jnp.shape(value)}; give {axes} axes, or {axes + 1} with one "
+                "entry for each head first."
+            )
+        counts[name] = jnp.shape(value)[0]
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            f"The numbers of heads differ: {counts}. Give every field that has a leading head "
+            "axis the same number of heads."
+        )
+    return next(iter(counts.values()), None)
