@@ -7,7 +7,7 @@ from ._noise import (
     Diagonal as Diagonal,
     Isotropic as Isotropic,
 )
-from ._simulate import Results as Results, simulate as simulate, Trajectory as Trajectory
+from ._simulate import Results as Results, Trajectory as Trajectory, simulate as simulate
 from ._system import (
     AbstractMeanField as AbstractMeanField,
     AbstractSystem as AbstractSystem,

@@ -29,12 +29,11 @@ def run(
     constant = dt is not None and controller is None
     if constant:
         controller = diffrax.ConstantStepSize()
-        bound = 1 + jnp.ceil((t1 - t0) / dt) if isinstance(t1, jax.core.Tracer) else None
-        del bound
     elif controller is None:
-        tight = dtype == jnp.float64
-        rtol, atol = (1e-8, 1e-10) if tight else (1e-5, 1e-7)
-        controller = diffrax.PIDController(rtol=rtol, atol=atol)
+        rtol, atol = (1e-8, 1e-10) if dtype == jnp.float64 else (1e-5, 1e-7)
+        # A step of round-off size is a blow-up (or a jump): stop there and say so.
+        dtmin = 100 * jnp.finfo(dtype).eps * jnp.maximum(jnp.abs(t0), jnp.abs(t1))
+        controller = diffrax.PIDController(rtol=rtol, atol=atol, dtmin=dtmin, force_dtmin=False)
     path = None
     if shapes is not None:
         if constant:
@@ -75,8 +74,7 @@ def _event(problem: Problem, event):
     if not isinstance(event, diffrax.Event):
         function = event
         event = diffrax.Event(
-            lambda t, state, args, **kwargs: function(t, state),
-            root_finder=optx.Bisection(rtol=1e-12, atol=1e-10, flip="detect"),
+            lambda t, state, args, **kwargs: function(t, state), root_finder=_Bracket()
         )
 
     def wrap(condition):
@@ -85,3 +83,37 @@ def _event(problem: Problem, event):
     return diffrax.Event(
         jax.tree.map(wrap, event.cond_fn, is_leaf=callable), event.root_finder, event.direction
     )
+
+
+class _Bracket(optx.AbstractRootFinder):
+    """Bisection that stops when the time is known to round-off, however steep the function.
+
+    optimistix's own stops only when the function is small too, which a blow-up never is.
+    """
+
+    bisection: optx.Bisection = optx.Bisection(rtol=0.0, atol=0.0)
+
+    @property
+    def rtol(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.bisection.rtol
+
+    @property
+    def atol(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.bisection.atol
+
+    @property
+    def norm(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.bisection.norm
+
+    def init(self, fn, y, args, options, f_struct, aux_struct, tags):
+        return self.bisection.init(fn, y, args, options, f_struct, aux_struct, tags)
+
+    def step(self, fn, y, args, options, state, tags):
+        return self.bisection.step(fn, y, args, options, state, tags)
+
+    def terminate(self, fn, y, args, options, state, tags):
+        width = jnp.abs(state.upper - state.lower)
+        return width <= 4 * jnp.finfo(y.dtype).eps * jnp.abs(y), optx.RESULTS.successful
+
+    def postprocess(self, fn, y, aux, args, options, state, tags, result):
+        return self.bisection.postprocess(fn, y, aux, args, options, state, tags, result)

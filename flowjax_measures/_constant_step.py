@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -22,7 +21,14 @@ def plan(ts: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
     """
     spans = np.diff(ts)
     ratio = spans / dt
-    counts = np.maximum(np.where(abs(ratio - np.round(ratio)) < 1e-4 * np.maximum(ratio, 1), np.round(ratio), np.ceil(ratio)), 1)
+    counts = np.maximum(
+        np.where(
+            abs(ratio - np.round(ratio)) < 1e-4 * np.maximum(ratio, 1),
+            np.round(ratio),
+            np.ceil(ratio),
+        ),
+        1,
+    )
     counts = counts.astype(np.int64)
     first = round(float(ts[0]) / dt) + np.concatenate([[0], np.cumsum(counts)[:-1]])
     return counts, first
@@ -149,5 +155,3 @@ def finite(y: PyTree) -> Array:
     # x·0 is 0 or NaN, so one sum decides and no finite sum can overflow.
     sums = [jnp.sum(jax.lax.stop_gradient(a) * 0) for a in jax.tree.leaves(y)]
     return jnp.isfinite(sum(sums[1:], sums[0]))
-
-

@@ -169,10 +169,11 @@ class NoiseField(eqx.Module):
 
     def brownian(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Shapes of the Brownian increments; own noise has the leading axis n."""
+
         def one(x):
-            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), [
-                part.brownian(x) for part in self.law(x)
-            ])
+            return jax.tree.map(
+                lambda s: jnp.zeros(s.shape, s.dtype), [part.brownian(x) for part in self.law(x)]
+            )
 
         shapes = jax.eval_shape(jax.vmap(one, axis_name=ATOMS), self.points)
         shared = lambda s: jax.ShapeDtypeStruct(s.shape[1:], s.dtype)  # noqa: E731

@@ -8,13 +8,13 @@ d⟨f⟩ = ⟨ḟ⟩ + ⟨f ℓ̇⟩ − ⟨f⟩⟨ℓ̇⟩ and d log Z = ⟨ℓ
 memory forward, backward and in forward mode, never n².
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ._custom_types import FloatScalar, Logits, PointFunction
@@ -55,7 +55,7 @@ def tilted_mean(
         block = size if size <= _DENSE else _TILE
     mean, log_normaliser = _stream(fn, logits, points, log_weights, block=min(block, size))
     if log_weights is None:
-        log_normaliser = log_normaliser - np.log(size)
+        log_normaliser = log_normaliser - math.log(size)
     return mean, log_normaliser
 
 

@@ -1,6 +1,6 @@
 """`simulate`: the one door through which a system and a measure become a trajectory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import diffrax
@@ -21,14 +21,15 @@ _REMAT = ("none", "step", "sqrt", "recursive")
 _STORED = 2**30
 
 
-class Results(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
-    """How a run ended: diffrax's results, and states that stopped being finite."""
+Results = diffrax.RESULTS
+"""How a run ended. `nonfinite` is a state that became inf or NaN."""
 
-    blew_up = (
-        "The state became inf or NaN. `stats['bad_time']` of the same run with `throw=False` says "
-        "when. Take a smaller `dt`, or leave out `dt` for adaptive steps, or end the run before a "
-        "blow-up with `event`."
-    )
+# What to do about it, beside what diffrax says.
+_ADVICE = {
+    "nonfinite": "Take a smaller `dt`, or leave it out for adaptive steps; `event` ends a run "
+    "before a blow-up.",
+    "dt_min_reached": "The solution blows up in finite time, or jumps; `event` ends a run before.",
+}
 
 
 class Trajectory(eqx.Module):
@@ -52,7 +53,7 @@ class Trajectory(eqx.Module):
 def simulate(
     system: AbstractSystem,
     state: Any,
-    ts: ArrayLike,
+    ts: ArrayLike | Sequence[float],
     *,
     dt: float | None = None,
     key: PRNGKey | None = None,
@@ -146,27 +147,21 @@ def _run(
         if remat is None:
             steps = (ts[-1] - ts[0]) / dt
             remat = "sqrt" if size * steps > _STORED else "step"
-        run = _constant_step.run(
-            problem, solver, y0, np.asarray(ts), dt, path, watch, remat, meter
-        )
-        result = Results.where(
-            jnp.isfinite(run.bad_time), Results.blew_up, Results.successful
-        )
+        run = _constant_step.run(problem, solver, y0, np.asarray(ts), dt, path, watch, remat, meter)
+        result = Results.where(jnp.isfinite(run.bad_time), Results.nonfinite, Results.successful)
         stats = {
             "num_steps": run.steps,
             "bad_time": run.bad_time,
             "t_final": jnp.asarray(ts[-1], dtype),
         }
-        return Trajectory(
-            jnp.asarray(ts, dtype), run.ys, problem.merge(run.final), result, stats
-        )
+        return Trajectory(jnp.asarray(ts, dtype), run.ys, problem.merge(run.final), result, stats)
     times, ys, final, result, stats = _adaptive.run(
         problem, solver, y0, ts, dt, key, shapes, watch, controller, adjoint, max_steps, event,
         meter, dtype,
     )  # fmt: skip
     nonfinite = ~_constant_step.finite(final)
     stats["bad_time"] = jnp.where(nonfinite, stats["t_final"], jnp.inf)
-    result = Results.where(nonfinite, Results.blew_up, Results.promote(result))
+    result = Results.where(nonfinite, Results.nonfinite, result)
     return Trajectory(times, ys, problem.merge(final), result, stats)
 
 
@@ -214,7 +209,8 @@ def _check(system, state, remat):
 
 def _holds_nan(leaf: Array) -> bool:
     # −inf is the logarithm of a mass of zero.
-    return bool(jnp.any(jnp.isnan(leaf) | jnp.isposinf(leaf)))
+    leaf = np.asarray(leaf)
+    return bool(np.any(np.isnan(leaf) | (leaf == np.inf)))
 
 
 def _times(ts, dt):
@@ -260,11 +256,13 @@ def _raise(trajectory: Trajectory) -> Trajectory:
     if concrete(fine, bad_time):
         if bool(jnp.all(fine)):
             return trajectory
-        at = np.min(np.asarray(bad_time)) if np.any(np.isfinite(bad_time)) else None
-        when = f" It happened at t = {at:.6g}." if at is not None else ""
-        message = Results[result] if jnp.ndim(bad_time) == 0 else "A run of the batch failed."
-        raise RuntimeError(f"{message}{when} With `throw=False` the run is returned as it is.")
+        if jnp.ndim(bad_time) > 0:
+            raise RuntimeError("A run of the batch failed; `throw=False` returns them all.")
+        at = jnp.minimum(bad_time, trajectory.stats["t_final"])
+        advice = [text for name, text in _ADVICE.items() if result == getattr(Results, name)]
+        raise RuntimeError(
+            " ".join([Results[result], f"It stopped at t = {at:.6g}.", *advice])
+            + " `throw=False` returns the run as it is."
+        )
     ys, final = result.error_if((trajectory.ys, trajectory.final), ~fine)
     return eqx.tree_at(lambda r: (r.ys, r.final), trajectory, (ys, final))
-
-

@@ -1,6 +1,6 @@
 r"""Systems: what happens to one point x in the field of a measure μ.
 
-    dX = v(t, X, μ) dt + σ(t, X, μ) dW + σ⁰(t, X, μ) dB,   d log w = g(t, X, μ) dt
+dX = v(t, X, μ) dt + σ(t, X, μ) dW + σ⁰(t, X, μ) dB,   d log w = g(t, X, μ) dt
 """
 
 import abc

@@ -11,8 +11,8 @@ from jaxtyping import Array, PyTree
 
 from ._custom_types import FloatScalar, PRNGKey
 from ._noise import standard_normal
-from .measures._base import flowing, is_measure
 from ._system import AbstractSystem
+from .measures._base import flowing, is_measure
 
 
 class Problem(eqx.Module):
@@ -177,6 +177,10 @@ class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
     @property
     def root_find_max_steps(self):
         return self.solver.root_find_max_steps  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def scan_kind(self):
+        return getattr(self.solver, "scan_kind", "lax")
 
     def order(self, terms):
         return self.solver.order(terms)

@@ -71,8 +71,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "self-attention-sphere": lambda: Case(
         fm.SelfAttention(beta=2.0),
         tokens(),
-        lyapunov=lambda mu: -jnp.exp(
-            jnp.log(mu.mean(lambda x: jnp.exp(mu.logmean(lambda y: 2.0 * jnp.vdot(x, y)))))
+        lyapunov=lambda mu: (
+            -jnp.exp(
+                jnp.log(mu.mean(lambda x: jnp.exp(mu.logmean(lambda y: 2.0 * jnp.vdot(x, y)))))
+            )
         ),
     ),
     "self-attention-matrices": lambda: Case(

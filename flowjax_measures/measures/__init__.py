@@ -3,8 +3,8 @@
 from ._base import (
     AbstractMeasure as AbstractMeasure,
     Increment as Increment,
-    place as place,
     Rates as Rates,
+    place as place,
 )
 from ._gaussian import Gaussian as Gaussian
 from ._grid import GridDensity as GridDensity

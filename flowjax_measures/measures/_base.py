@@ -173,7 +173,7 @@ def _velocity_like(x: Point, velocity: Velocity) -> Velocity:
         jax.tree.map(lambda a, v: None, floating(x), matched)
         if jax.tree.structure(floating(x)) != jax.tree.structure(matched):
             raise ValueError("a float leaf of the point has no velocity")
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         shapes = [jax.tree.map(jnp.shape, tree) for tree in (floating(x), velocity)]
         raise ValueError(
             f"`rates` returned a velocity of shapes {shapes[1]} for a point of shapes {shapes[0]}: "

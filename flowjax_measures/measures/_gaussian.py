@@ -1,5 +1,6 @@
 r"""Gaussians: a system run from one is its closure, an ordinary differential equation."""
 
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -126,9 +127,12 @@ class Gaussian(AbstractMeasure):
         tilted_cov = jnp.linalg.solve(system, cov)
         tilted_cov = (tilted_cov + tilted_cov.T) / 2
         shift = jnp.linalg.solve(system, cov @ slope)
-        sign, logdet = jnp.linalg.slogdet(system)
-        # Where I − ΣH is not positive the tilted mass is infinite: say so.
-        logdet = jnp.where(sign > 0, logdet, -jnp.inf)
+        logdet = jnp.linalg.slogdet(system)[1]
+        # Where Σ⁻¹ − H is not positive the tilted mass is infinite, and everything with it.
+        root = factor(jax.lax.stop_gradient(cov))
+        inner = identity - root.T @ jax.lax.stop_gradient(curvature) @ root
+        finite = jnp.linalg.eigvalsh(inner)[0] > 0
+        shift, logdet = jnp.where(finite, shift, jnp.inf), jnp.where(finite, logdet, -jnp.inf)
         log_normaliser = value + jnp.vdot(slope, shift) / 2 - logdet / 2
         tilted = replace(self, m=m + shift, cov=tilted_cov)
         if degree(logits, m) <= 2:
@@ -158,7 +162,7 @@ class Gaussian(AbstractMeasure):
         z = x - self.m
         _, logdet = jnp.linalg.slogdet(self.cov)
         quadratic = jnp.vdot(z, jnp.linalg.solve(self.cov, z))
-        return -(quadratic + logdet + self.m.size * np.log(2 * np.pi)) / 2
+        return -(quadratic + logdet + self.m.size * math.log(2 * math.pi)) / 2
 
 
 def _outer(matrix: Float[Array, "d k"]) -> Float[Array, "d d"]:
@@ -177,7 +181,9 @@ class _GaussianNoise(eqx.Module):
     shared: tuple[int, ...] = eqx.field(static=True)
 
     def brownian(self):
-        return tuple(_part(self.rates, self.measure.m, i).brownian(self.measure.m) for i in self.shared)
+        return tuple(
+            _part(self.rates, self.measure.m, i).brownian(self.measure.m) for i in self.shared
+        )
 
     def apply(self, increments):
         m, cov = self.measure.m, self.measure.cov

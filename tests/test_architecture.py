@@ -1,0 +1,120 @@
+"""The rooms: who may import whom, and that every system is exported, catalogued, documented."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import catalogue
+import pytest
+
+import flowjax_measures as fm
+
+PACKAGE = Path(fm.__file__).parent
+# Each room imports only from rooms above it.
+ROOMS = [
+    "_custom_types", "spaces", "_reduce", "_noise", "_cubature", "_matrix", "measures", "_system", "kernels",
+    "energies", "metrics", "transport", "systems", "observables", "initial", "solvers",
+]  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of the modules that a file imports."""
+    package = ("flowjax_measures", *path.relative_to(PACKAGE).parent.parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *((node.module,) if node.module else ())))
+            found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_import_from_rooms_above(path):
+    here = room(path)
+    if here not in ROOMS:
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "flowjax_measures" or len(parts) < 2 or parts[1] == here:
+            continue
+        assert parts[1] in ROOMS, f"{path.name} imports {name}, which is below all rooms"
+        assert ROOMS.index(parts[1]) < ROOMS.index(here), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_doors_to_other_libraries(path):
+    names = {name.split(".")[0] for name in imports(path)}
+    here = room(path)
+    if here in ROOMS and here != "solvers":
+        assert "diffrax" not in names, "only the engines and solvers/ know diffrax"
+    if here not in ("energies", "transport"):
+        assert "ott" not in names or here == "_doctor", "ott enters only in energies/, transport/"
+    if here == "_simulate":
+        assert not any(name.startswith("flowjax_measures.systems") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_short_and_explain_themselves(path):
+    text = path.read_text()
+    lines = text.count("\n")
+    is_system = room(path) == "systems" and path.name != "__init__.py"
+    assert lines <= (120 if is_system else 300), f"{lines} lines"
+    if path.name != "__init__.py":
+        assert ast.get_docstring(ast.parse(text)), "a module's docstring says what it is"
+    assert not any(isinstance(n, ast.Assert) for n in ast.walk(ast.parse(text)))
+
+
+def systems() -> list[type]:
+    return [
+        value
+        for value in vars(fm).values()
+        if inspect.isclass(value)
+        and issubclass(value, fm.AbstractSystem)
+        and not inspect.isabstract(value)
+        and value.__module__.startswith("flowjax_measures.systems")
+    ]
+
+
+def _inside(system) -> set[type]:
+    found = {type(system)}
+    for value in vars(system).values():
+        if isinstance(value, fm.AbstractSystem):
+            found |= _inside(value)
+        elif isinstance(value, dict):
+            for inner in value.values():
+                found |= _inside(inner) if isinstance(inner, fm.AbstractSystem) else set()
+    return found
+
+
+def test_every_system_is_catalogued():
+    caught = set().union(*(_inside(make().system) for make in catalogue.CASES.values()))
+    missing = [s.__name__ for s in systems() if s not in caught]
+    assert not missing, f"without an entry in tests/catalogue.py: {missing}"
+
+
+def test_every_system_file_is_exported():
+    for path in (PACKAGE / "systems").rglob("_*.py"):
+        if path.name == "__init__.py":
+            continue
+        for node in ast.parse(path.read_text()).body:
+            bases = {getattr(b, "id", "") for b in getattr(node, "bases", [])}
+            if isinstance(node, ast.ClassDef) and bases & {"AbstractMeanField", "AbstractSystem"}:
+                if not node.name.startswith(("_", "Abstract")):
+                    assert hasattr(fm, node.name), f"{node.name} is not exported"
+
+
+@pytest.mark.parametrize("system", systems(), ids=lambda s: s.__name__)
+def test_every_system_is_documented(system):
+    text = (system.__doc__ or "") + (inspect.getmodule(system).__doc__ or "")
+    assert len(text) > 150
+    for name in inspect.signature(system.__init__).parameters:
+        if name != "self":
+            assert f"`{name}`" in text, f"{system.__name__} does not explain `{name}`"

@@ -1,0 +1,108 @@
+"""A newcomer's mistakes: each is refused with the argument's name and what to do."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import jaxtyping
+import pytest
+from catalogue import cloud, tokens
+
+import flowjax_measures as fm
+
+NOISY = fm.McKeanVlasov(fm.Quadratic(1.0), beta=2.0)
+QUIET = fm.SelfAttention()
+EYE = jnp.eye(2)
+NAN = jnp.full((3, 2), jnp.nan)
+
+REFUSED = {
+    "points without a leading axis": (lambda: fm.Particles(jnp.asarray(1.0)), "`x`"),
+    "no points": (lambda: fm.Particles(jnp.zeros((0, 2))), "`x`"),
+    "leading axes differ": (lambda: fm.Particles((jnp.ones(3), jnp.ones(4))), "`x`"),
+    "integers": (lambda: fm.Particles(jnp.arange(4)), "astype"),
+    "weights of another length": (lambda: fm.Particles(EYE, jnp.zeros(3)), "`log_w`"),
+    "negative weights": (lambda: fm.Particles(EYE, jnp.log(jnp.array([1.0, -1.0]))), "`log_w`"),
+    "all weights zero": (lambda: fm.Particles(EYE, jnp.full(2, -jnp.inf)), "`log_w`"),
+    "block of no size": (lambda: fm.Particles(EYE, block=0), "`block`"),
+    "mean is a matrix": (lambda: fm.Gaussian(EYE, EYE), "`m`"),
+    "integer mean": (lambda: fm.Gaussian(jnp.arange(2), EYE), "`m`"),
+    "covariance of another size": (lambda: fm.Gaussian(jnp.ones(3), EYE), "`cov`"),
+    "covariance not symmetric": (
+        lambda: fm.Gaussian(jnp.ones(2), jnp.array([[1.0, 0.5], [0.0, 1.0]])), "`cov`.*symmetric",
+    ),
+    "covariance not positive": (lambda: fm.Gaussian(jnp.ones(2), -EYE), "`cov`.*semidefinite"),
+    "covariance NaN": (lambda: fm.Gaussian(jnp.ones(2), jnp.nan * EYE), "`cov`"),
+    "negative density": (lambda: fm.GridDensity(-jnp.ones(5), 0.0, 1.0), "`rho`"),
+    "density without mass": (lambda: fm.GridDensity(jnp.zeros(5), 0.0, 1.0), "`rho`"),
+    "density of three axes": (lambda: fm.GridDensity(jnp.ones((3, 3, 3)), 0.0, 1.0), "`rho`"),
+    "walls crossed": (lambda: fm.GridDensity(jnp.ones(5), 1.0, 0.0), "`upper`"),
+    "walls of another size": (lambda: fm.GridDensity(jnp.ones(5), jnp.ones(3), 2.0), "`lower`"),
+    "one time": (lambda: fm.simulate(QUIET, tokens(), [0.0]), "`ts`"),
+    "times decrease": (lambda: fm.simulate(QUIET, tokens(), [0.0, 1.0, 0.5], dt=0.1), "`ts`"),
+    "times repeat": (lambda: fm.simulate(QUIET, tokens(), [0.0, 0.0], dt=0.1), "`ts`"),
+    "times NaN": (lambda: fm.simulate(QUIET, tokens(), [0.0, jnp.nan], dt=0.1), "`ts`"),
+    "traced times with dt": (
+        lambda: jax.jit(lambda ts: fm.simulate(QUIET, tokens(), ts, dt=0.1))(jnp.arange(2.0)),
+        "`ts`",
+    ),
+    "negative step": (lambda: fm.simulate(QUIET, tokens(), [0.0, 1.0], dt=-0.1), "`dt`"),
+    "no key": (lambda: fm.simulate(NOISY, cloud(), [0.0, 1.0], dt=0.1), "`key`"),
+    "no step": (lambda: fm.simulate(NOISY, cloud(), [0.0, 1.0], key=jr.key(0)), "`dt`"),
+    "adaptive Euler": (
+        lambda: fm.simulate(
+            NOISY, cloud(), [0.0, 1.0], key=jr.key(0),
+            stepsize_controller=__import__("diffrax").PIDController(rtol=1e-3, atol=1e-3),
+        ),
+        "`solver`",
+    ),
+    "NaN in the state": (
+        lambda: fm.simulate(QUIET, fm.Particles(NAN), [0.0, 1.0], dt=0.1), "`state`.*NaN",
+    ),
+    "a function for a system": (
+        lambda: fm.simulate(lambda t, x, mu: -x, cloud(), [0.0, 1.0]), "system",
+    ),
+    "unknown remat": (lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt=0.1, remat="all"), "remat"),
+    "velocity of another shape": (
+        lambda: fm.simulate(
+            fm.Custom(lambda t, x, mu: jnp.ones(5)), cloud(), [0.0, 1.0], dt=0.1
+        ),
+        "velocity of shapes",
+    ),
+    "velocity of another structure": (
+        lambda: fm.simulate(fm.Custom(lambda t, x, mu: (x, x)), cloud(), [0.0, 1.0], dt=0.1),
+        "velocity of shapes",
+    ),
+    "species without a law": (
+        lambda: fm.simulate(fm.Species({"a": QUIET}), {"b": cloud()}, [0.0, 1.0]), "species",
+    ),
+    "vector of shared noise": (lambda: fm.Common(jnp.ones(3)), "`Common`"),
+    "unknown normalisation": (lambda: fm.SelfAttention(normalization="max"), "normalization"),
+    "unknown noise": (lambda: fm.ConsensusBased(jnp.sum, noise="levy"), "noise"),
+    "mixed calculus": (lambda: QUIET + _Stratonovich(), "calculus"),
+}  # fmt: skip
+
+
+class _Stratonovich(fm.AbstractMeanField):
+    calculus = "stratonovich"
+
+    def rates(self, t, x, mu):
+        return fm.Rates(x)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_argument_and_what_to_do(name):
+    build, words = REFUSED[name]
+    # Where an annotation already forbids the value, the tests' type checker speaks first.
+    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match=words) as error:
+        build()
+    assert len(str(error.value)) > 30
+
+
+def test_a_dirac_is_a_gaussian():
+    assert fm.Gaussian(jnp.ones(2), jnp.zeros((2, 2))).covariance().sum() == 0
+
+
+def test_nan_inside_a_compiled_run_is_a_result():
+    run = jax.jit(lambda x: fm.simulate(QUIET, fm.Particles(x), [0.0, 1.0], dt=0.1, throw=False))(
+        NAN
+    )
+    assert run.result == fm.Results.nonfinite and run.stats["bad_time"] == 0.0

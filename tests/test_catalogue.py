@@ -1,0 +1,70 @@
+"""Every invariant of the harness, for every catalogued system."""
+
+import harness
+import pytest
+from catalogue import CASES
+
+import flowjax_measures as fm
+
+PARTICLES = [n for n, make in CASES.items() if isinstance(make().state, fm.Particles)]
+EVERY = list(CASES)
+
+
+def named(names):
+    return pytest.mark.parametrize("name", names)
+
+
+def having(attribute, among=EVERY):
+    return named([n for n in among if getattr(CASES[n](), attribute)])
+
+
+@named(EVERY)
+def test_jit_is_eager_and_vmap_is_loop(name):
+    case = CASES[name]()
+    assert harness.round_trip(case)
+    assert harness.jit_is_eager(case) < 1e-12
+    assert harness.vmap_is_loop(case) < 1e-11
+
+
+@having("exchangeable", PARTICLES)
+def test_particles_have_no_order(name):
+    assert harness.permutation(CASES[name]()) < 1e-11
+
+
+@having("splits", PARTICLES)
+def test_half_an_atom_twice_is_an_atom(name):
+    assert harness.splitting(CASES[name]()) < 1e-11
+
+
+@named(PARTICLES)
+def test_tiles_do_not_matter(name):
+    assert harness.block_size(CASES[name]()) < 1e-11
+
+
+@named(EVERY)
+def test_run_stays_on_its_space_in_its_dtype(name):
+    case = CASES[name]()
+    assert harness.leaves_space(case) < 1e-14
+    assert harness.dtype_kept(case)
+
+
+@named([n for n in EVERY if CASES[n]().conserves])
+def test_mass_is_kept(name):
+    assert harness.mass_change(CASES[name]()) < 1e-13
+
+
+@named(EVERY)
+def test_reverse_is_forward_is_central_differences(name):
+    forward, central, fields = harness.derivatives(CASES[name]())
+    assert fields == 0 or (forward < 1e-6 and central < 1e-6)
+
+
+@having("lyapunov")
+def test_declared_functional_never_increases(name):
+    assert harness.energy_increase(CASES[name]()) < 1e-12
+
+
+@having("exact")
+def test_exact_solution(name):
+    case = CASES[name]()
+    assert harness.distance_to_exact(case) < case.tolerance

@@ -1,0 +1,62 @@
+"""Projections, nearest points, distances."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import flowjax_measures as fm
+
+X, Y = (jr.normal(jr.key(i), (3,)) for i in range(2))
+PAIRS = {
+    "euclidean": (fm.Euclidean(), X, Y),
+    "sphere": (fm.Sphere(), X / jnp.linalg.norm(X), Y / jnp.linalg.norm(Y)),
+    "torus": (fm.Torus(2 * np.pi), X % (2 * np.pi), Y % (2 * np.pi)),
+    "product": (
+        fm.Product({"a": fm.Sphere(), "b": fm.Euclidean()}),
+        {"a": X / jnp.linalg.norm(X), "b": X},
+        {"a": Y / jnp.linalg.norm(Y), "b": Y},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_projection_nearest_and_distance(name):
+    space, x, y = PAIRS[name]
+    v = jax.tree.map(lambda a: jnp.cos(3 * a), y)
+    once = space.project(x, v)
+    for a, b in zip(jax.tree.leaves(space.project(x, once)), jax.tree.leaves(once), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-15)
+    for a, b in zip(jax.tree.leaves(space.nearest(x)), jax.tree.leaves(x), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-15)
+    assert space.distance(x, x) == 0
+    np.testing.assert_allclose(space.distance(x, y), space.distance(y, x), rtol=1e-14)
+    # A short tangent step moves by its length, to second order.
+    h = 1e-5
+    moved = space.nearest(jax.tree.map(lambda a, b: a + h * b, x, once))
+    length = jnp.sqrt(sum(jnp.sum(a**2) for a in jax.tree.leaves(once)))
+    np.testing.assert_allclose(space.distance(x, moved), h * length, rtol=1e-4)
+
+
+def test_sphere_distances_keep_their_digits():
+    x = jnp.array([1.0, 0.0])
+    for angle in (1e-12, 1.0, np.pi - 1e-9):
+        y = jnp.array([np.cos(angle), np.sin(angle)])
+        np.testing.assert_allclose(fm.Sphere().distance(x, y), angle, rtol=1e-14)
+    assert np.isfinite(jax.grad(lambda y: fm.Sphere().distance(x, y))(x)).all()
+
+
+def test_torus_goes_the_short_way():
+    torus = fm.Torus(1.0)
+    np.testing.assert_allclose(
+        torus.displacement(jnp.array([0.9]), jnp.array([0.1])), [-0.2], atol=1e-15
+    )
+    np.testing.assert_allclose(torus.nearest(jnp.array([-0.25, 3.5])), [0.75, 0.5])
+
+
+def test_phase_space_keeps_momenta_tangent():
+    space = fm.PhaseSpace(fm.Sphere())
+    point = space.nearest(fm.Phase(2 * X, Y))
+    np.testing.assert_allclose(jnp.linalg.norm(point.q), 1, rtol=1e-15)
+    np.testing.assert_allclose(jnp.vdot(point.q, point.p), 0, atol=1e-15)
