@@ -96,4 +96,14 @@ CASES: dict[str, Callable[[], Case]] = {
     "quadratic-kernel": lambda: Case(
         fm.McKeanVlasov(fm.Quadratic(0.5), fm.QuadraticKernel(0.7), beta=None), cloud(d=2)
     ),
+    "sinkhorn-flow": lambda: Case(
+        fm.GradientFlow(fm.SinkhornDivergence(cloud(n=4, d=2, seed=1), 0.7)),
+        cloud(n=5, d=2),
+        lyapunov=fm.SinkhornDivergence(cloud(n=4, d=2, seed=1), 0.7),
+    ),
+    "sinkhorn-flow-gaussian": lambda: Case(
+        fm.GradientFlow(fm.SinkhornDivergence(fm.Gaussian(jnp.ones(2), 0.3 * jnp.eye(2)), 0.7)),
+        normal(),
+        lyapunov=fm.SinkhornDivergence(fm.Gaussian(jnp.ones(2), 0.3 * jnp.eye(2)), 0.7),
+    ),
 }

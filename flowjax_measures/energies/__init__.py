@@ -4,3 +4,4 @@ from ._base import (
     AbstractEnergy as AbstractEnergy,
     AbstractTransportEnergy as AbstractTransportEnergy,
 )
+from ._sinkhorn import SinkhornDivergence as SinkhornDivergence
