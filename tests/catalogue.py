@@ -64,6 +64,10 @@ def _bowl(x):
     return jnp.sum((x - 0.3) ** 2)
 
 
+def _model(x):
+    return jnp.stack([x[0] + 0.5 * x[1], jnp.sin(x[1])])
+
+
 ROTATION = jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -88,6 +92,30 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "consensus-isotropic": lambda: Case(
         fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0, noise="isotropic"), cloud(d=2), dt=0.02
+    ),
+    "consensus-covariance": lambda: Case(
+        fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0, noise="covariance"), cloud(d=2), dt=0.02
+    ),
+    "consensus-sampling": lambda: Case(
+        fm.ConsensusBasedSampling(_bowl, alpha=0.7), cloud(d=2), dt=0.02
+    ),
+    "consensus-polarized": lambda: Case(
+        fm.PolarizedConsensus(_bowl, sigma=0.6, alpha=5.0, kernel_width=0.8), cloud(d=2), dt=0.02
+    ),
+    "consensus-memory": lambda: Case(
+        fm.MemoryConsensus(_bowl, sigma=0.6, alpha=5.0, memory_sigma=0.3, sharpness=2.0),
+        fm.Particles(fm.Memory(cloud(d=2).x, cloud(d=2, seed=1).x)),
+        dt=0.005,
+    ),
+    "ensemble-kalman-inversion": lambda: Case(
+        fm.EnsembleKalmanInversion(_model, jnp.ones(2), 0.5 * jnp.eye(2), "stochastic"),
+        cloud(d=2),
+    ),
+    "ensemble-kalman-sampler": lambda: Case(
+        fm.EnsembleKalmanSampler(_model, jnp.ones(2), 0.5, jnp.zeros(2), 2.0), cloud(d=2), dt=0.02
+    ),
+    "kalman-wasserstein-flow": lambda: Case(
+        fm.KalmanWassersteinFlow(_bowl, beta=2.0), cloud(d=2), dt=0.02
     ),
     "ornstein-uhlenbeck": lambda: Case(fm.McKeanVlasov(fm.Quadratic(1.3), beta=2.0), cloud(d=2)),
     "ornstein-uhlenbeck-gaussian": lambda: Case(

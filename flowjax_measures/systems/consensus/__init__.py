@@ -1,2 +1,8 @@
 from ._consensus_based import ConsensusBased as ConsensusBased
+from ._consensus_based_sampling import ConsensusBasedSampling as ConsensusBasedSampling
+from ._ensemble_kalman_inversion import EnsembleKalmanInversion as EnsembleKalmanInversion
+from ._ensemble_kalman_sampler import EnsembleKalmanSampler as EnsembleKalmanSampler
+from ._kalman_wasserstein_flow import KalmanWassersteinFlow as KalmanWassersteinFlow
+from ._memory_consensus import Memory as Memory, MemoryConsensus as MemoryConsensus
+from ._polarized_consensus import PolarizedConsensus as PolarizedConsensus
 from ._weights import EffectiveSampleSize as EffectiveSampleSize

@@ -1,0 +1,83 @@
+r"""Consensus with memory: every point remembers the best place it has seen ([grassi2021]).
+
+    dX = −λ (X − c) dt − λ_m (X − Y) dt + σ D(X − c) dW + σ_m D(X − Y) dW′
+    dY = ν ½ (1 + θ + tanh(β(f(Y) − f(X)))) (X − Y) dt,        c = ⟨y⟩_{−αf(y)}
+
+Y moves to X while X is the better one. D is |·| or diag(·). Itô.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar, Point, Scalar
+from ..._noise import Diagonal
+from ..._system import AbstractMeanField
+from ...measures import AbstractMeasure, Rates
+from ...spaces import Euclidean
+from ._weights import energy_logits, weighted_mean
+
+
+class Memory(NamedTuple):
+    """A point with a memory: where it is, `x`, and the best place that it has seen, `best`."""
+
+    x: Any
+    best: Any
+
+
+class MemoryConsensus(AbstractMeanField):
+    r"""Consensus-based optimisation with personal bests; points are `Memory(x, best)`.
+
+    With Euler steps of length 1/ν, θ = 0 and β = ∞, Y is exactly the best of all places before the
+    last step. The consensus is that of the memories.
+
+    **Arguments:**
+
+    - `objective`, `drift_rate`, `sigma`, `alpha`: f, λ, σ and α, as of `ConsensusBased`.
+    - `noise`: "isotropic" or "anisotropic".
+    - `memory_drift`, `memory_sigma`: λ_m and σ_m, towards the own memory.
+    - `memory_rate`, `sharpness`, `leak`: ν, β and θ, of the memory's update.
+    """
+
+    objective: Callable[[Point], FloatScalar]
+    drift_rate: Scalar = 1.0
+    sigma: Scalar = 0.7
+    alpha: Scalar = 30.0
+    noise: str = eqx.field(static=True, default="isotropic")
+    memory_drift: Scalar = 0.4
+    memory_sigma: Scalar = 0.0
+    memory_rate: Scalar = 100.0
+    sharpness: Scalar = 1e3
+    leak: Scalar = 0.0
+
+    def __check_init__(self):
+        if self.noise not in ("isotropic", "anisotropic"):
+            raise ValueError(f'`noise` is {self.noise!r}; it is "isotropic" or "anisotropic".')
+
+    def consensus(self, mu: AbstractMeasure) -> Point:
+        """The weighted mean of the memories."""
+        weights = energy_logits(self.objective, self.alpha)
+        return weighted_mean(mu, lambda y: y.best, lambda y: weights(y.best))
+
+    def rates(self, t, x, mu):
+        shared = jax.tree.map(jnp.subtract, x.x, self.consensus(mu))
+        own = jax.tree.map(jnp.subtract, x.x, x.best)
+        gap = self.objective(x.best) - self.objective(x.x)
+        # ∞ · 0: two equal places are a draw for every sharpness.
+        score = jnp.where(gap == 0, 0, self.sharpness * jnp.where(gap == 0, 1, gap))
+        pull = self.memory_rate * (1 + self.leak + jnp.tanh(score)) / 2
+        velocity = jax.tree.map(
+            lambda a, b: -self.drift_rate * a - self.memory_drift * b, shared, own
+        )
+        noise = self._explore(self.sigma, shared) + self._explore(self.memory_sigma, own)
+        return Rates(Memory(velocity, jax.tree.map(lambda z: pull * z, own)), noise)
+
+    def _explore(self, sigma, away):
+        still = jax.tree.map(jnp.zeros_like, away)
+        if self.noise == "isotropic":
+            distance = Euclidean().distance(away, still)
+            away = jax.tree.map(lambda z: jnp.broadcast_to(distance, z.shape), away)
+        return Diagonal(Memory(jax.tree.map(lambda z: sigma * z, away), still))

@@ -1,0 +1,74 @@
+r"""Polarised consensus: every point has its own, from those near it ([bungert2022]).
+
+    dX = −λ (X − c(X)) dt + noise(X − c(X)),     c(x) = ⟨y⟩_ℓ,  ℓ(y) = −αf(y) − |x − y|²/(2κ²)
+
+Several minimisers, or modes, keep a cluster each. Itô.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from ..._custom_types import FloatScalar, Point, Scalar
+from ..._noise import floating
+from ..._system import AbstractMeanField
+from ...measures import AbstractMeasure, Rates
+from ._exploration import check_exploration, exploration
+from ._weights import EffectiveSampleSize, Schedule, at, energy_logits, strength, weighted_mean
+
+
+class PolarizedConsensus(AbstractMeanField):
+    r"""Consensus-based optimisation with a kernel between points.
+
+    As κ → ∞ it is `ConsensusBased`. With `noise="covariance"`, λ = 1 and σ = √(2(1 + α)) it is
+    polarised consensus-based sampling of e^{−f}.
+
+    **Arguments:** as of `ConsensusBased`, and `kernel_width`: κ of the Gaussian kernel; or
+    `log_kernel`: any function log k(x, y) of two points in its place.
+    """
+
+    objective: Callable[[Point], FloatScalar]
+    drift_rate: Schedule = 1.0
+    sigma: Schedule = 0.7
+    alpha: Schedule | EffectiveSampleSize = 30.0
+    noise: str = eqx.field(static=True, default="isotropic")
+    kernel_width: Scalar = 1.0
+    log_kernel: Callable[[Point, Point], FloatScalar] | None = None
+    truncation: Scalar | None = None
+
+    def __check_init__(self):
+        check_exploration(self.noise, self.truncation)
+
+    def _logits(self, x, mu, t):
+        weights = energy_logits(self.objective, strength(self.alpha, t, mu, self.objective))
+        if self.log_kernel is not None:
+            return lambda y: weights(y) + self.log_kernel(x, y)
+        here = floating(x)
+
+        def logits(y):
+            squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), here, floating(y))
+            return weights(y) - jax.tree.reduce(jnp.add, squares) / (2 * self.kernel_width**2)
+
+        return logits
+
+    def consensus(self, x: Point, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
+        """The consensus c(x) that the point `x` sees."""
+        return weighted_mean(mu, floating, self._logits(x, mu, t))
+
+    def rates(self, t, x, mu):
+        centre = self.consensus(x, mu, t)
+        away = jax.tree.map(jnp.subtract, floating(x), centre)
+
+        def spread():
+            def outer(y):
+                z = ravel_pytree(jax.tree.map(jnp.subtract, floating(y), centre))[0]
+                return jnp.outer(z, z)
+
+            return weighted_mean(mu, outer, self._logits(x, mu, t))
+
+        noise = exploration(self.noise, at(self.sigma, t), away, spread, self.truncation)
+        pull = at(self.drift_rate, t)
+        return Rates(jax.tree.map(lambda z: -pull * z, away), noise)
