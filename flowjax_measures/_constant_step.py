@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ._terms import Problem, Retracted, StepKeyed, terms
+from ._terms import NOISE, Problem, Retracted, StepKeyed, terms
 
 
 def plan(ts: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
@@ -37,8 +37,9 @@ def plan(ts: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
 def scan(body: Callable, carry: PyTree, xs: PyTree, remat: str) -> tuple[PyTree, PyTree]:
     """`lax.scan` with what to keep for the reverse pass.
 
-    `none` keeps every residual, `step` the carry of each step, `sqrt` the carry of each of about
-    √n chunks, `recursive` a fixed number of carries (no forward mode).
+    `none` keeps every residual, `step` the carry and the noise of each step (random numbers cost
+    more than the step itself), `sqrt` the carry of each of about √n chunks, `recursive` a fixed
+    number of carries (no forward mode).
     """
     length = jax.tree.leaves(xs)[0].shape[0]
     if remat == "none":
@@ -47,7 +48,8 @@ def scan(body: Callable, carry: PyTree, xs: PyTree, remat: str) -> tuple[PyTree,
         return eqxi.scan(body, carry, xs, kind="checkpointed")
     chunk = 1 if remat == "step" else _chunk(length)
     if chunk <= 1:
-        return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), carry, xs)
+        keep = jax.checkpoint_policies.save_only_these_names(NOISE)
+        return jax.lax.scan(jax.checkpoint(body, prevent_cse=False, policy=keep), carry, xs)
 
     def run(carry, xs):
         return jax.lax.scan(body, carry, xs)
@@ -142,7 +144,8 @@ def run(
         jnp.asarray(counts, jnp.int32),
     )
     start = observe(y0)
-    outer = remat if longest == 1 or remat == "sqrt" else "none"
+    # Few intervals keep their own carries; many are worth a second level of chunks.
+    outer = remat if longest == 1 or (remat == "sqrt" and counts.size > 16) else "none"
     carry = (y0, initially, meter.init())
     (final, bad_time, meter_state), ys = scan(interval, carry, xs, outer)
     meter.close(meter_state)

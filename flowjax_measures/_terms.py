@@ -7,12 +7,17 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PyTree
 
 from ._custom_types import FloatScalar, PRNGKey
 from ._noise import standard_normal
 from ._system import AbstractSystem
 from .measures._base import flowing, is_measure
+
+
+NOISE = "noise"
+"""The name under which the reverse pass may keep a step's random numbers."""
 
 
 class Problem(eqx.Module):
@@ -146,7 +151,8 @@ class StepKeyed(eqx.Module):
 
     def increment(self, index: Array, h: FloatScalar) -> PyTree:
         """W(t + h) − W(t) over the step with this index."""
-        return jax.tree.map(lambda z: z * jnp.sqrt(jnp.asarray(h, z.dtype)), self.normals(index))
+        normals = jax.tree.map(lambda z: checkpoint_name(z, NOISE), self.normals(index))
+        return jax.tree.map(lambda z: z * jnp.sqrt(jnp.asarray(h, z.dtype)), normals)
 
 
 class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):

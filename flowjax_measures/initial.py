@@ -1,0 +1,58 @@
+"""Laws to start from, as particles. Keys are arguments; nothing has a default key."""
+
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, Num
+
+from ._custom_types import PRNGKey
+from .measures import Particles
+from .spaces import Sphere, Torus
+
+
+def normal(key: PRNGKey, n: int, d: int, scale: ArrayLike = 1.0) -> Particles:
+    """`n` particles of N(0, scale² I) in R^d."""
+    return Particles(scale * jr.normal(key, (n, d)))
+
+
+def uniform(key: PRNGKey, n: int, lower: ArrayLike, upper: ArrayLike) -> Particles:
+    """`n` particles uniform in the box from `lower` to `upper`, vectors of length d."""
+    lower, upper = jnp.atleast_1d(jnp.asarray(lower)), jnp.atleast_1d(jnp.asarray(upper))
+    return Particles(lower + (upper - lower) * jr.uniform(key, (n, lower.size), upper.dtype))
+
+
+def uniform_on_sphere(key: PRNGKey, n: int, d: int) -> Particles:
+    """`n` particles uniform on the unit sphere of R^d."""
+    return Particles(jr.normal(key, (n, d)), space=Sphere()).retract()
+
+
+def uniform_on_torus(key: PRNGKey, n: int, d: int, length: float = 1.0) -> Particles:
+    """`n` particles uniform on the torus of the given period."""
+    return Particles(length * jr.uniform(key, (n, d)), space=Torus(length))
+
+
+def patches(
+    image: Num[Array, "height width channels"], size: int, dimension: int
+) -> tuple[Particles, Float[Array, "rows columns channels"]]:
+    """The square patches of an image as tokens on the sphere.
+
+    Every patch of `size` × `size` pixels becomes its `dimension` leading principal components,
+    scaled to unit variance and to unit length.
+
+    **Arguments:** `image`, shape (height, width, channels), any range; `size` in pixels;
+    `dimension` of the tokens.
+
+    **Returns:** rows · columns tokens in reading order, and the mean colour of each patch.
+    """
+    image = jnp.asarray(image, float)
+    rows, columns = image.shape[0] // size, image.shape[1] // size
+    if rows == 0 or columns == 0 or dimension > size * size * image.shape[2]:
+        raise ValueError(
+            f"`size` {size} and `dimension` {dimension} do not fit an image of shape {image.shape}."
+        )
+    tiles = image[: rows * size, : columns * size].reshape(rows, size, columns, size, -1)
+    tiles = tiles.transpose(0, 2, 1, 3, 4)
+    flat = tiles.reshape(rows * columns, -1)
+    flat = flat - flat.mean(0)
+    components, _, _ = jnp.linalg.svd(flat, full_matrices=False)
+    tokens = components[:, :dimension] * jnp.sqrt(jnp.asarray(flat.shape[0], float))
+    return Particles(tokens, space=Sphere()).retract(), tiles.mean((2, 3))
