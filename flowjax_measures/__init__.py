@@ -29,5 +29,11 @@ from .observables import (
     soft_number_of_clusters as soft_number_of_clusters,
     time_to_clusters as time_to_clusters,
 )
+from .optimize import (
+    kalman_filter as kalman_filter,
+    minimize as minimize,
+    OptimizeResult as OptimizeResult,
+    sample as sample,
+)
 from .spaces import *  # noqa: F403
 from .systems import *  # noqa: F403
