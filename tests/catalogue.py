@@ -68,6 +68,24 @@ def _model(x):
     return jnp.stack([x[0] + 0.5 * x[1], jnp.sin(x[1])])
 
 
+def _pair(x, y):
+    return y - x
+
+
+def _triple(x, y, z):
+    return jnp.vdot(x, y) * (z - x)
+
+
+def regression() -> tuple[Any, Any]:
+    """Five examples of linear regression in the plane."""
+    return jr.normal(jr.key(11), (5, 2)), jr.normal(jr.key(12), (5,))
+
+
+def _square(params, example):
+    z, y = example
+    return (jnp.vdot(z, params) - y) ** 2 / 2
+
+
 ROTATION = jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -86,6 +104,47 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "self-attention-gaussian": lambda: Case(
         fm.SelfAttention(beta=0.5), normal(), dt=None, ts=(0.0, 0.2)
+    ),
+    "self-attention-causal": lambda: Case(
+        fm.SelfAttention(beta=2.0, causal=True), tokens(), exchangeable=False, splits=False
+    ),
+    "self-attention-heads": lambda: Case(
+        fm.SelfAttention(
+            jnp.stack([ROTATION, ROTATION.T]), value=jnp.stack([ROTATION, -ROTATION]), beta=0.8
+        ),
+        tokens(),
+    ),
+    "causal-attention": lambda: Case(
+        fm.CausalAttention(beta=2.0, recency=1.5), tokens(), exchangeable=False, splits=False
+    ),
+    "causal-circle": lambda: Case(
+        fm.CausalCircle(1.5, 0.8), cloud(d=1), exchangeable=False, splits=False
+    ),
+    "feed-forward": lambda: Case(
+        fm.SelfAttention(beta=2.0) + fm.FeedForward(ROTATION, activation=jnp.tanh), tokens()
+    ),
+    "graph-attention": lambda: Case(
+        fm.GraphAttention(cloud(7, 7).x ** 2, beta=1.5), tokens(), exchangeable=False, splits=False
+    ),
+    "hypergraph": lambda: Case(fm.HypergraphInteraction((_pair, _triple)), cloud()),
+    "l2-attention": lambda: Case(fm.L2Attention(ROTATION, beta=0.7), cloud()),
+    "linear-attention": lambda: Case(fm.LinearAttention(ROTATION, beta=0.3), cloud()),
+    "linear-attention-gaussian": lambda: Case(fm.LinearAttention(beta=0.3), normal()),
+    "random-mlp": lambda: Case(
+        fm.SelfAttention(beta=2.0) + fm.RandomMLPNoise("relu", 0.5),
+        tokens(),
+        dt=0.02,
+        exchangeable=False,
+        splits=False,
+    ),
+    "random-quadratic-form": lambda: Case(fm.RandomQuadraticForm(0.7), tokens(), dt=0.02),
+    "sympformer-linear": lambda: Case(
+        fm.SympFormer("linear", value=-jnp.eye(3), damping=0.5),
+        fm.Particles(fm.Phase(cloud().x, cloud(seed=1).x)),
+    ),
+    "sympformer-softmax": lambda: Case(
+        fm.SympFormer("softmax", beta=0.5, damping=0.5),
+        fm.Particles(fm.Phase(cloud().x, cloud(seed=1).x)),
     ),
     "consensus-anisotropic": lambda: Case(
         fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0, noise="anisotropic"), cloud(d=2), dt=0.02
@@ -133,5 +192,40 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.GradientFlow(fm.SinkhornDivergence(fm.Gaussian(jnp.ones(2), 0.3 * jnp.eye(2)), 0.7)),
         normal(),
         lyapunov=fm.SinkhornDivergence(fm.Gaussian(jnp.ones(2), 0.3 * jnp.eye(2)), 0.7),
+    ),
+    "svgd": lambda: Case(
+        fm.GradientFlow(fm.KL(fm.Quadratic(1.2)), fm.Stein(fm.GaussianKernel(0.9))), cloud(n=5, d=2)
+    ),
+    "energy-distance-flow": lambda: Case(
+        fm.GradientFlow(fm.MMD(cloud(n=4, d=2, seed=1), fm.EnergyDistance())),
+        cloud(n=5, d=2),
+        lyapunov=fm.MMD(cloud(n=4, d=2, seed=1), fm.EnergyDistance()),
+    ),
+    "wasserstein-fisher-rao": lambda: Case(
+        fm.GradientFlow(fm.PotentialEnergy(_bowl), fm.WassersteinFisherRao(0.8, 1.1)),
+        cloud(n=5, d=2),
+        lyapunov=fm.PotentialEnergy(_bowl),
+        # Weights are integrated: their sum is kept to the order of the solver.
+        conserves=False,
+    ),
+    "modified-equation": lambda: Case(
+        fm.StochasticModifiedEquation(_square, regression(), 0.1, 1, 2), cloud(d=2), dt=0.02
+    ),
+    "modified-equation-gaussian": lambda: Case(
+        fm.StochasticModifiedEquation(_square, regression(), 0.1, 2, 1, False),
+        fm.Gaussian(jnp.ones(2), jnp.zeros((2, 2))),
+        dt=None,
+    ),
+    "modified-flow": lambda: Case(
+        fm.StochasticModifiedFlow(_square, regression(), 0.1, 1), cloud(d=2), dt=0.02
+    ),
+    "shallow-network": lambda: Case(
+        fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.1),
+        fm.Particles((cloud(d=2).x, cloud(d=1, seed=1).x[:, 0])),
+        lyapunov=fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.1).risk,
+    ),
+    "mean-field-langevin": lambda: Case(
+        fm.MeanFieldLangevin(fm.PotentialEnergy(fm.Quadratic(1.3)), 0.5),
+        normal(), dt=None, exact=_ou,
     ),
 }

@@ -1,1 +1,13 @@
+from ._causal_attention import CausalAttention as CausalAttention, CausalCircle as CausalCircle
+from ._feed_forward import FeedForward as FeedForward
+from ._graph_attention import (
+    GraphAttention as GraphAttention,
+    HypergraphInteraction as HypergraphInteraction,
+)
+from ._l2_attention import L2Attention as L2Attention
+from ._linear_attention import LinearAttention as LinearAttention
+from ._lost_in_the_middle import lost_in_the_middle as lost_in_the_middle
+from ._random_mlp_noise import RandomMLPNoise as RandomMLPNoise
+from ._random_quadratic_form import RandomQuadraticForm as RandomQuadraticForm
 from ._self_attention import SelfAttention as SelfAttention
+from ._sympformer import SympFormer as SympFormer

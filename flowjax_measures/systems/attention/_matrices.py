@@ -1,6 +1,7 @@
 """Matrices of attention: constant, functions of time, or none; one, or one for each head."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,9 +13,9 @@ Heads = Float[Array, "_ _"] | Float[Array, "_ _ _"]
 Matrix = Heads | Callable[[FloatScalar], Heads] | None
 
 
-def at(matrix: Matrix, t: FloatScalar) -> Heads | None:
-    """The matrix at time t."""
-    return matrix(t) if callable(matrix) else matrix
+def at(parameter: Any, t: FloatScalar) -> Any:
+    """A matrix or vector at time t: functions are evaluated, anything else is constant."""
+    return parameter(t) if callable(parameter) else parameter
 
 
 def times(matrix: Float[Array, "k d"] | None, x: Float[Array, " d"]) -> Float[Array, " _"]:

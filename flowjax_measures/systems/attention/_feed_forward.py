@@ -1,0 +1,44 @@
+r"""Feed-forward layers: a drift of each token alone, to be added to attention.
+
+ẋ = O φ(Mx + b)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar
+from ..._system import AbstractMeanField
+from ...measures import Rates
+from ._matrices import Matrix, at, times
+from ._order import paired
+
+Vector = Float[Array, " _"] | Callable[[FloatScalar], Float[Array, " _"]] | None
+
+
+class FeedForward(AbstractMeanField):
+    r"""A perceptron as a drift; `SelfAttention(…) + FeedForward(…)` is a transformer's block.
+
+    **Arguments:**
+
+    - `weight`: matrix M of shape (h, d), or a function of time; `None` is the identity.
+    - `bias`: vector b of shape (h,), or a function of time; `None` is 0.
+    - `output`: matrix O of shape (d, h), or a function of time; `None` is the identity.
+    - `activation`: φ, applied to each coordinate; `jax.nn.relu` by default.
+    """
+
+    weight: Matrix = None
+    bias: Vector = None
+    output: Matrix = None
+    activation: Callable[[Any], Any] = jax.nn.relu
+
+    def rates(self, t, x, mu):
+        labelled = paired(x)
+        token = x[0] if labelled else x
+        hidden = times(at(self.weight, t), token)
+        if self.bias is not None:
+            hidden = hidden + at(self.bias, t)
+        velocity = times(at(self.output, t), self.activation(hidden))
+        return Rates((velocity, None) if labelled else velocity)

@@ -1,0 +1,38 @@
+r"""Linear attention: scores without the exponential ([katharopoulos2020], [castin2025]).
+
+    ẋ = β ∫ ⟨Qx, Ky⟩ V y μ(dy) = β V M KᵀQ x,   M = ∫ y yᵀ dμ.
+
+The velocity is linear in x, so second moments close for every measure:
+Ṁ = βV M KᵀQ M + (…)ᵀ, and a Gaussian stays one.
+"""
+
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar
+from ..._system import AbstractMeanField
+from ...measures import Rates
+from ._matrices import Matrix, at, times
+
+
+class LinearAttention(AbstractMeanField):
+    r"""Linear attention; O(n) work, since tokens meet only in the second moment.
+
+    **Arguments:**
+
+    - `query`, `key`, `value`: matrices Q, K of shape (k, d), V of shape (d, d), or functions of
+      time that return them; `None` is the identity.
+    - `beta`: the factor β of the scores.
+
+    Second moments may blow up in finite time: in one dimension M' = 2βM².
+    """
+
+    query: Matrix = None
+    key: Matrix = None
+    value: Matrix = None
+    beta: FloatScalar = 1.0
+
+    def rates(self, t, x, mu):
+        query, key, value = (at(m, t) for m in (self.query, self.key, self.value))
+        # Keys against the values that they carry, the same for all x.
+        moment = mu.mean(lambda y: jnp.outer(times(value, y), times(key, y)))
+        return Rates(self.beta * moment @ times(query, x))

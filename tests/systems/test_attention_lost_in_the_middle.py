@@ -1,0 +1,84 @@
+"""The retrieval profile by two methods, its known features, and the particles behind it."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from scipy.special import iv
+
+import flowjax_measures as fm
+
+SIGMA = np.array([0.02, 0.1, 0.3, 0.6, 0.9, 1.0])
+
+
+def written_out(t, beta, lam, m, sigma0):
+    total = 0.0
+    for n in range(1, 80):
+        a = n**2 * iv(n, beta)
+        if lam:
+            y = np.log(np.expm1(lam) / np.expm1(lam * sigma0))
+            weight = lam * np.exp(lam * sigma0) / np.expm1(lam)
+        else:
+            y, weight = np.log(1 / sigma0), 1.0
+        mode = np.sqrt(a * t / y) * iv(1, 2 * np.sqrt(a * t * y)) if y > 0 else a * t
+        total += np.exp(-((np.pi * n / m) ** 2) / 2) * weight * mode
+    return total
+
+
+@pytest.mark.parametrize("case", [(1.0, 1.0, 2.0, 10), (0.3, 2.0, 0.0, 5), (0.5, 3.0, -1.0, 30)])
+def test_closed_form_and_volterra_equation(case):
+    t, beta, lam, m = case
+    profile = fm.lost_in_the_middle(t, beta, lam, m, jnp.asarray(SIGMA))
+    expected = [written_out(t, beta, lam, m, s) for s in SIGMA]
+    assert np.allclose(profile, expected, rtol=1e-13)
+    other = fm.lost_in_the_middle(t, beta, lam, m, jnp.asarray(SIGMA), method="volterra")
+    assert np.allclose(other, expected, rtol=2e-9)
+
+
+def test_u_shape_divergence_and_no_recency_without_bias():
+    # t sup n²I_n(β) ≤ min(3 − √3, 2(1 − e^{−λ})) holds: n = 1, 2 give 0.565, 0.543 at β = 1.
+    sigma = jnp.linspace(0.005, 1.0, 400)
+    profile = np.asarray(fm.lost_in_the_middle(1.0, 1.0, 2.0, 50, sigma))
+    turns = np.diff(np.sign(np.diff(profile)))
+    assert np.count_nonzero(turns) == 1 and 0 < profile.argmin() < 399
+    assert profile[-1] > profile.min() and profile[0] > profile.min()
+    early = fm.lost_in_the_middle(1.0, 1.0, 2.0, 50, jnp.array([1e-3, 1e-6, 1e-12, 0.0]))
+    assert np.all(np.diff(early) > 0) and early[-1] == np.inf
+    flat = np.asarray(fm.lost_in_the_middle(1.0, 1.0, 0.0, 50, sigma))
+    assert np.all(np.diff(flat) < 0)
+
+
+def test_derivatives():
+    def profile(t, beta, lam, sigma0):
+        return fm.lost_in_the_middle(t, beta, lam, 10, sigma0, terms=20)
+
+    at = (1.0, 1.0, 0.0, 0.3)
+    slopes = jax.grad(profile, argnums=(0, 1, 2, 3))(*at)
+    for k, slope in enumerate(slopes):
+        up, down = (tuple(v + e * (i == k) for i, v in enumerate(at)) for e in (1e-4, -1e-4))
+        assert np.isclose(slope, (profile(*up) - profile(*down)) / 2e-4, rtol=1e-6)
+    with pytest.raises(ValueError, match="vocabulary"):
+        fm.lost_in_the_middle(1.0, 1.0, 1.0, 0, 0.5)
+
+
+@pytest.mark.slow
+def test_particles_have_the_correlations():
+    # N E cos(θ_N(t) − θ_i(0)) tends to Ĝ_1 at rate 1/N; 40,000 replicas of 128 angles.
+    n, t, beta, lam, replicas = 128, 1.0, 1.0, 2.0, 40_000
+    places = np.array([0.25, 0.5, 0.75, 0.9375])
+    index = (places * n).astype(int) - 1
+
+    def one(key):
+        start = jr.uniform(key, (n, 1), float) * 2 * jnp.pi
+        run = fm.simulate(fm.CausalCircle(beta, lam), fm.Particles(start), [0.0, t], dt=0.25)
+        return n * jnp.cos(run.final.x[-1, 0] - start[index, 0])
+
+    values = jax.lax.map(one, jr.split(jr.key(0), replicas), batch_size=2000)
+    mean, error = np.mean(values, 0), np.std(values, 0) / np.sqrt(replicas)
+    exact = []
+    for sigma0 in places:
+        a, y = iv(1, beta), np.log(np.expm1(lam) / np.expm1(lam * sigma0))
+        weight = lam * np.exp(lam * sigma0) / np.expm1(lam)
+        exact.append(weight * np.sqrt(a * t / y) * iv(1, 2 * np.sqrt(a * t * y)))
+    assert np.all(np.abs(mean - exact) < 4 * error)

@@ -1,0 +1,111 @@
+"""Common noise of random layers: kernels, laws and synchronisation."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from scipy.integrate import dblquad
+from scipy.special import erf
+
+import flowjax_measures as fm
+
+ACTIVATIONS = {"relu": lambda a: max(a, 0.0), "erf": erf, "tanh": np.tanh, "linear": lambda a: a}
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_kernels_are_gaussian_integrals(name):
+    phi = ACTIVATIONS[name]
+    x, y = np.array([0.6, 0.8, 0.0]), np.array([1.0, 0.3, -0.5])
+    gram = np.array([[x @ x, x @ y], [x @ y, y @ y]])
+    precision, scale = np.linalg.inv(gram), 2 * np.pi * np.sqrt(np.linalg.det(gram))
+
+    def density(b, a):
+        quadratic = precision[0, 0] * a * a + 2 * precision[0, 1] * a * b + precision[1, 1] * b * b
+        return phi(a) * phi(b) * np.exp(-quadratic / 2) / scale
+
+    exact, _ = dblquad(density, -9, 9, -9, 9, epsabs=1e-10)
+    kernel = fm.RandomMLPNoise(name).kernel
+    assert np.isclose(kernel(jnp.asarray(x), jnp.asarray(y)), exact, atol=1e-9)
+    slope = jax.grad(kernel)(jnp.asarray(x), jnp.asarray(x))
+    assert np.all(np.isfinite(slope))
+
+
+def test_noise_has_the_covariance_of_the_kernel():
+    system = fm.RandomMLPNoise("tanh", 1.3)
+    mu = fm.Particles(jr.normal(jr.key(0), (4, 3)), space=fm.Sphere()).retract()
+    noise = system(0.0, mu).noise
+    linear = jax.jacfwd(lambda w: noise.apply((w,)).x)(jnp.zeros((4, 3)))
+    covariance = np.einsum("iaku,jbku->iajb", linear, linear)
+    x = np.asarray(mu.x)
+    project = np.eye(3) - x[:, :, None] * x[:, None]
+    gram = jax.vmap(lambda a: jax.vmap(lambda b: system.kernel(a, b))(mu.x))(mu.x)
+    exact = 1.69 * np.einsum("ij,iac,jbc->iajb", gram, project, project)
+    assert np.allclose(covariance, exact, atol=1e-12)
+
+
+def _top_exponent(system, d, n=4096, h=0.05):
+    """The mean of log of how a small distance changes, per unit of time, in one step each."""
+    x = jr.normal(jr.key(1), (n, d))
+    x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+    v = jr.normal(jr.key(2), (n, d))
+    v = v - jnp.sum(v * x, axis=1, keepdims=True) * x
+    v = 1e-4 * v / jnp.linalg.norm(v, axis=1, keepdims=True)
+
+    def pair(x, v, key):
+        mu = fm.Particles(jnp.stack([x, x + v]), space=fm.Sphere()).retract()
+        run = fm.simulate(system, mu, [0.0, h], dt=h / 4, key=key)
+        return jnp.log(jnp.linalg.norm(run.final.x[0] - run.final.x[1]) / 1e-4) / h
+
+    rates = jax.vmap(pair)(x, v, jr.split(jr.key(3), n))
+    return float(rates.mean()), float(rates.std() / np.sqrt(n))
+
+
+def test_top_exponent_of_layer_noise():
+    # ½[(d − 3)k'(1) − (d − 1)k(1)]; for ReLU k(1) = k'(1) = ½, so −½ in every dimension.
+    rate, error = _top_exponent(fm.RandomMLPNoise("relu"), 4)
+    assert abs(rate + 0.5) < 4 * error + 0.02
+    assert error < 0.15
+
+
+def test_random_quadratic_form_two_point_law():
+    # u = ⟨X, Y⟩ solves du = −u(1 − u²)dt + √2(1 − u²)dW: so z = artanh u, dz = tanh z dt + √2 dW.
+    n, h, t = 4096, 0.01, 0.5
+    start = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+
+    def pair(key):
+        mu = fm.Particles(start, space=fm.Sphere())
+        return fm.simulate(fm.RandomQuadraticForm(), mu, [0.0, t], dt=h, key=key).final.x
+
+    final = jax.jit(jax.vmap(pair))(jr.split(jr.key(0), n))
+    u = np.asarray(jnp.einsum("kd,kd->k", final[:, 0], final[:, 1]))
+    rng = np.random.default_rng(0)
+    z = np.full(100_000, np.arctanh(0.6))
+    for _ in range(200):
+        noise = rng.normal(size=z.size) * np.sqrt(2 * t / 200)
+        slope = np.tanh(z)
+        z = z + (slope + np.tanh(z + slope * t / 200 + noise)) / 2 * t / 200 + noise
+    for moment in (lambda u: u, lambda u: u**2):
+        a, b = moment(u), moment(np.tanh(z))
+        error = np.sqrt(a.var() / n + b.var() / z.size)
+        assert abs(a.mean() - b.mean()) < 4 * error
+    # One point is uniform in the long run; already E x₁² tends to ⅓ at rate 3/2 (see below).
+    first = np.asarray(final[:, 0, 0]) ** 2
+    # L x₁² for dX = P dQ X is (1 − 3 x₁²)·½ in n = 3, from E|P dQ X|² = (n − 1)/2 dt.
+    exact = 1 / 3 + 2 / 3 * np.exp(-1.5 * t)
+    assert abs(first.mean() - exact) < 4 * first.std() / np.sqrt(n) + 0.002
+
+
+def test_random_quadratic_form_synchronises_up_to_sign():
+    mu = fm.Particles(jr.normal(jr.key(5), (16, 4)), space=fm.Sphere()).retract()
+    run = fm.simulate(fm.RandomQuadraticForm(), mu, [0.0, 40.0], dt=0.02, key=jr.key(6))
+    assert np.abs(np.abs(run.final.x @ run.final.x[0]) - 1).max() < 1e-10
+
+
+def test_common_noise_synchronises_repulsive_attention():
+    mu = fm.Particles(jr.normal(jr.key(7), (8, 3)), space=fm.Sphere()).retract()
+    repulsive = fm.SelfAttention(value=-0.1 * jnp.eye(3), beta=1.0)
+    noisy = repulsive + fm.RandomMLPNoise("relu", 2.0)
+    run = fm.simulate(noisy, mu, [0.0, 10.0], dt=0.02, key=jr.key(8))
+    assert fm.dispersion(run.final) < 1e-3
+    assert fm.dispersion(fm.simulate(repulsive, mu, [0.0, 10.0], dt=0.02).final) > 0.5

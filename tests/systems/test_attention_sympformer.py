@@ -1,0 +1,99 @@
+"""Accelerated attention: Hamilton's equations, conformal symplecticity, orders, closure."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import flowjax_measures as fm
+
+N, D, ALPHA, BETA = 4, 2, 0.7, 1.3
+START = fm.Phase(jr.normal(jr.key(0), (N, D)) / 2, jr.normal(jr.key(1), (N, D)) / 2)
+A, V = ((m + m.T) / 4 for m in jr.normal(jr.key(2), (2, D, D)))
+SYSTEMS = {
+    "softmax": fm.SympFormer("softmax", A, beta=BETA, damping=ALPHA),
+    "linear": fm.SympFormer("linear", A, V, damping=ALPHA),
+}
+
+
+def softmax_energy(q, p):
+    z = jnp.exp(BETA * q @ A @ q.T).mean(1)
+    return ((p**2).sum(1) / z).mean() / 2 - z.mean() / (2 * BETA)
+
+
+def linear_energy(q, p):
+    return jnp.mean((q @ A @ q.T) * (p @ p.T)) / 2 - jnp.mean(jnp.sum(q @ V * q, axis=1)) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "energy"), [("softmax", softmax_energy), ("linear", linear_energy)]
+)
+def test_equations_are_hamiltons(name, energy):
+    system, mu = SYSTEMS[name], fm.Particles(START)
+    force, velocity = jax.grad(energy, (0, 1))(*START)
+    drift = system(0.0, mu).drift.x
+    assert np.allclose(drift.q, N * velocity, atol=1e-14)
+    assert np.allclose(drift.p, -N * force - ALPHA * START.p, atol=1e-14)
+    assert np.isclose(system.energy(mu), energy(*START), atol=1e-14)
+
+
+SOLVERS = {
+    "symplectic": (fm.ConformalSymplecticEuler(ALPHA, 30), 1),
+    "exponential": (fm.ExponentialEuler(ALPHA), 1),
+    "two-step": (fm.ConformalAdamsBashforth2(ALPHA), 2),
+}
+
+
+@pytest.mark.parametrize("name", list(SOLVERS))
+def test_orders_of_the_solvers(name):
+    solver, order = SOLVERS[name]
+    system, mu = SYSTEMS["softmax"], fm.Particles(START)
+    exact = fm.simulate(system, mu, [0.0, 1.0], dt=0.01).final.x.q
+    steps = np.array([40, 80, 160])
+    errors = []
+    for count in steps.tolist():
+        run = fm.simulate(system, mu, [0.0, 1.0], dt=1 / count, solver=solver)
+        errors.append(np.abs(run.final.x.q - exact).max())
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(slope - order) < 0.15
+
+
+@pytest.mark.parametrize("name", list(SYSTEMS))
+def test_the_symplectic_form_contracts_exactly(name):
+    h, (_, unravel) = 0.05, ravel_pytree(START)
+    solver, _ = SOLVERS["symplectic"]
+
+    def step(flat):
+        mu = fm.Particles(unravel(flat))
+        return ravel_pytree(fm.simulate(SYSTEMS[name], mu, [0.0, h], dt=h, solver=solver).final.x)[
+            0
+        ]
+
+    jacobian = jax.jacfwd(step)(ravel_pytree(START)[0])
+    eye, nothing = np.eye(N * D), np.zeros((N * D, N * D))
+    form = np.block([[nothing, eye], [-eye, nothing]])
+    assert np.allclose(jacobian.T @ form @ jacobian, np.exp(-ALPHA * h) * form, atol=1e-14)
+
+
+def test_linear_closure_is_that_of_particles():
+    # The drift is linear given second moments, so particles with the same two moments agree.
+    z = jnp.concatenate([jr.normal(jr.key(3), (9, D)), jr.normal(jr.key(4), (9, D))], axis=1) / 2
+    m, cov = z.mean(0), jnp.cov(z.T, bias=True)
+    system = SYSTEMS["linear"]
+    closure = fm.simulate(system, fm.Gaussian(m, cov), [0.0, 0.5], dt=0.01).final
+    mu = fm.Particles(fm.Phase(z[:, :D], z[:, D:]))
+    final = jnp.concatenate(fm.simulate(system, mu, [0.0, 0.5], dt=0.01).final.x, axis=1)
+    assert np.allclose(final.mean(0), closure.m, atol=1e-9)
+    assert np.allclose(np.cov(final.T, bias=True), closure.cov, atol=1e-9)
+
+
+def test_wrong_use_is_refused():
+    with pytest.raises(ValueError, match="no closure"):
+        SYSTEMS["softmax"](0.0, fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
+    with pytest.raises(ValueError, match="Phase"):
+        fm.simulate(
+            fm.SelfAttention(), fm.Particles(START.q), [0.0, 0.1], dt=0.1,
+            solver=fm.ExponentialEuler(1.0),
+        )  # fmt: skip
