@@ -1,9 +1,7 @@
 from ._causal_attention import CausalAttention as CausalAttention, CausalCircle as CausalCircle
 from ._feed_forward import FeedForward as FeedForward
-from ._graph_attention import (
-    GraphAttention as GraphAttention,
-    HypergraphInteraction as HypergraphInteraction,
-)
+from ._graph_attention import GraphAttention as GraphAttention
+from ._hypergraph_interaction import HypergraphInteraction as HypergraphInteraction
 from ._l2_attention import L2Attention as L2Attention
 from ._linear_attention import LinearAttention as LinearAttention
 from ._lost_in_the_middle import lost_in_the_middle as lost_in_the_middle
