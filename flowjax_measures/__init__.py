@@ -1,7 +1,9 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
+from . import initial as initial, plot as plot
 from ._noise import (
     Common as Common,
+    Covariance as Covariance,
     Cylindrical as Cylindrical,
     Dense as Dense,
     Diagonal as Diagonal,
@@ -35,5 +37,7 @@ from .optimize import (
     OptimizeResult as OptimizeResult,
     sample as sample,
 )
+from .solvers import *  # noqa: F403
 from .spaces import *  # noqa: F403
 from .systems import *  # noqa: F403
+from .transport import *  # noqa: F403

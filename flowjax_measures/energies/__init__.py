@@ -4,4 +4,22 @@ from ._base import (
     AbstractEnergy as AbstractEnergy,
     AbstractTransportEnergy as AbstractTransportEnergy,
 )
+from ._discrepancies import (
+    MMD as MMD,
+    KernelSteinDiscrepancy as KernelSteinDiscrepancy,
+    SteinKernel as SteinKernel,
+)
+from ._divergences import KL as KL, Renyi as Renyi
+from ._elementary import (
+    InteractionEnergy as InteractionEnergy,
+    PotentialEnergy as PotentialEnergy,
+)
+from ._functional import Functional as Functional
+from ._internal import (
+    Entropy as Entropy,
+    KernelEntropy as KernelEntropy,
+    PowerEnergy as PowerEnergy,
+)
 from ._sinkhorn import SinkhornDivergence as SinkhornDivergence
+from ._sinkhorn_entropy import SinkhornRelativeEntropy as SinkhornRelativeEntropy
+from ._sliced import SlicedWasserstein as SlicedWasserstein, sphere_directions as sphere_directions

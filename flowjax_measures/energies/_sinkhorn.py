@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar
+from .._custom_types import FloatScalar, Scalar
 from .._matrix import square_root
 from .._noise import floating
 from .._reduce import tilted_mean
@@ -43,7 +43,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
     """
 
     target: AbstractMeasure
-    epsilon: FloatScalar
+    epsilon: Scalar
 
     def __call__(self, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):

@@ -1,3 +1,15 @@
 """Potentials of one point and kernels of two points."""
 
+from ._base import (
+    AbstractExponentialKernel as AbstractExponentialKernel,
+    AbstractKernel as AbstractKernel,
+)
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel
+from ._radial import (
+    EnergyDistance as EnergyDistance,
+    GaussianKernel as GaussianKernel,
+    InverseMultiquadric as InverseMultiquadric,
+    LaplaceKernel as LaplaceKernel,
+    LinearKernel as LinearKernel,
+    RieszKernel as RieszKernel,
+)

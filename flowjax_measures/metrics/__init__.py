@@ -1,4 +1,13 @@
 """Geometries on measures."""
 
 from ._base import AbstractMetric as AbstractMetric
+from ._fisher_rao import (
+    FisherRao as FisherRao,
+    WassersteinFisherRao as WassersteinFisherRao,
+)
+from ._preconditioned import (
+    KalmanWasserstein as KalmanWasserstein,
+    Preconditioned as Preconditioned,
+)
+from ._stein import RegularizedStein as RegularizedStein, Stein as Stein
 from ._wasserstein import Wasserstein as Wasserstein

@@ -1,9 +1,8 @@
 r"""The Wasserstein metric: points move down the gradient of the first variation."""
 
-import jax.numpy as jnp
-
 from .._noise import Isotropic
 from ..measures import Rates
+from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 
 
@@ -12,5 +11,5 @@ class Wasserstein(AbstractMetric):
 
     def rates(self, energy, x, mu):
         diffusivity = energy.diffusivity(x, mu)
-        noise = None if diffusivity is None else Isotropic(jnp.sqrt(2 * diffusivity))
+        noise = None if diffusivity is None else Isotropic(safe_sqrt(2 * diffusivity))
         return Rates(energy.velocity(x, mu), noise)

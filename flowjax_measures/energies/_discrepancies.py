@@ -1,0 +1,72 @@
+r"""Kernel distances of a measure to a target.
+
+    MMD                        ½ ∬ k d(μ−ν) d(μ−ν)
+    KernelSteinDiscrepancy     ½ ∬ u_V dμ dμ
+
+with Stein's kernel u_V = ⟨s, s′⟩ k + ⟨s, ∇_y k⟩ + ⟨s′, ∇_x k⟩ + tr ∇_x∇_y k, where s = −∇V(x) and
+s′ = −∇V(y) ([gretton2012], [liu2016ksd]). Both are halves of squares, zero at the target.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from .._custom_types import FloatScalar, Point
+from ..kernels import AbstractKernel, EnergyDistance, InverseMultiquadric
+from ..kernels._base import Kernel, convolve, correlate
+from ..measures import AbstractMeasure
+from ._base import AbstractTransportEnergy
+
+
+class MMD(AbstractTransportEnergy):
+    r"""½ MMD²(μ, ν) = ½ ∬ k d(μ−ν) d(μ−ν); δF/δμ = k∗(μ − ν).
+
+    All pairs count, a particle with itself included; both measures are divided by their masses.
+
+    **Arguments:** `target`: ν. `kernel`: k, symmetric; `EnergyDistance()` by default.
+    """
+
+    target: AbstractMeasure
+    kernel: Kernel = EnergyDistance()
+
+    def __call__(self, mu):
+        nu = self.target
+        inner = correlate(self.kernel, mu, mu) + correlate(self.kernel, nu, nu)
+        return inner / 2 - correlate(self.kernel, mu, nu)
+
+    def first_variation(self, x, mu):
+        return convolve(self.kernel, x, mu) - convolve(self.kernel, x, self.target)
+
+
+class SteinKernel(AbstractKernel):
+    """u_V of a potential V and a smooth kernel k: its integral against e^{−V} is 0."""
+
+    potential: Callable[[Point], FloatScalar]
+    kernel: Kernel = InverseMultiquadric()
+
+    def __call__(self, x, y):
+        k = self.kernel
+        score = lambda z: -jax.grad(self.potential)(z)  # noqa: E731
+        here, there = score(x), score(y)
+        by_y = jax.grad(k, 1)
+        trace = jnp.trace(jax.jacfwd(by_y)(x, y))
+        slopes = jnp.vdot(here, by_y(x, y)) + jnp.vdot(there, jax.grad(k)(x, y))
+        return jnp.vdot(here, there) * k(x, y) + slopes + trace
+
+
+class KernelSteinDiscrepancy(AbstractTransportEnergy):
+    r"""½ KSD²(μ | e^{−V}) = ½ ∬ u_V dμ dμ, with no need of samples or of log Z ([korba2021]).
+
+    **Arguments:** `potential`: V. `kernel`: k, twice differentiable;
+    `InverseMultiquadric()` by default.
+    """
+
+    potential: Callable[[Point], FloatScalar]
+    kernel: Kernel = InverseMultiquadric()
+
+    def __call__(self, mu):
+        return correlate(SteinKernel(self.potential, self.kernel), mu, mu) / 2
+
+    def first_variation(self, x, mu):
+        return convolve(SteinKernel(self.potential, self.kernel), x, mu)

@@ -1,0 +1,37 @@
+r"""Energies of a potential and of an interaction.
+
+∫ V dμ,   ½ ∬ K dμ dμ.
+"""
+
+from collections.abc import Callable
+
+from .._custom_types import FloatScalar, Point
+from ..kernels._base import Kernel, convolve, correlate
+from ._base import AbstractTransportEnergy
+
+
+class PotentialEnergy(AbstractTransportEnergy):
+    """∫ V dμ with δF/δμ = V; `potential` is V. The flow is ẋ = −∇V(x)."""
+
+    potential: Callable[[Point], FloatScalar]
+
+    def __call__(self, mu):
+        return mu.mean(self.potential)
+
+    def first_variation(self, x, mu):
+        return self.potential(x)
+
+
+class InteractionEnergy(AbstractTransportEnergy):
+    """½ ∬ K dμ dμ with δF/δμ = K∗μ; `kernel` is K, symmetric. The flow is ẋ = −∇(K∗μ)(x).
+
+    All pairs count, a particle with itself included.
+    """
+
+    kernel: Kernel
+
+    def __call__(self, mu):
+        return correlate(self.kernel, mu, mu) / 2
+
+    def first_variation(self, x, mu):
+        return convolve(self.kernel, x, mu)

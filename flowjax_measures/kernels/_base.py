@@ -1,0 +1,67 @@
+r"""Kernels of two points, and their integrals against measures of mass one.
+
+(k∗μ)(x) = ∫ k(x, y) μ(dy) / ∫ dμ
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._custom_types import FloatScalar, Point
+from .._noise import floating
+
+Kernel = Callable[[Point, Point], FloatScalar]
+"""Any symmetric function of two points."""
+
+
+class AbstractKernel(eqx.Module):
+    """A symmetric function of two points."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Point, y: Point) -> FloatScalar:
+        """k(x, y)."""
+
+
+class AbstractExponentialKernel(AbstractKernel):
+    """A kernel e^{ℓ(x, y)}, integrated as a tilt: exact from a `Gaussian` for a quadratic ℓ."""
+
+    @abc.abstractmethod
+    def log(self, x: Point, y: Point) -> FloatScalar:
+        """ℓ(x, y)."""
+
+    def __call__(self, x, y):
+        return jnp.exp(self.log(x, y))
+
+
+def constant(x: Point, value: float) -> FloatScalar:
+    """A number in the dtype of a point."""
+    return jnp.asarray(value, jnp.result_type(*jax.tree.leaves(floating(x))))
+
+
+def log_mass(mu: Any) -> FloatScalar:
+    """log ∫ dμ."""
+    return mu.logmean(lambda y: constant(y, 0.0))
+
+
+def log_convolve(kernel: AbstractExponentialKernel, x: Point, mu: Any) -> FloatScalar:
+    """log (k∗μ)(x)."""
+    return mu.logmean(lambda y: kernel.log(x, y)) - log_mass(mu)
+
+
+def convolve(kernel: Kernel, x: Point, mu: Any) -> FloatScalar:
+    """(k∗μ)(x)."""
+    if isinstance(kernel, AbstractExponentialKernel):
+        return jnp.exp(log_convolve(kernel, x, mu))
+    return mu.mean(lambda y: kernel(x, y))
+
+
+def correlate(kernel: Kernel, mu: Any, nu: Any) -> FloatScalar:
+    """∬ k dμ dν / (∫ dμ ∫ dν)."""
+    if isinstance(kernel, AbstractExponentialKernel):
+        inner = lambda x: log_convolve(kernel, x, nu)  # noqa: E731
+        return jnp.exp(mu.logmean(inner) - log_mass(mu))
+    return mu.mean(lambda x: nu.mean(lambda y: kernel(x, y)))

@@ -1,0 +1,74 @@
+"""Kernels of the distance of two points."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike
+
+from .._custom_types import FloatScalar
+from ..spaces._euclidean import safe_sqrt
+from ._base import AbstractExponentialKernel, AbstractKernel
+
+
+class GaussianKernel(AbstractExponentialKernel):
+    """k(x, y) = e^{−‖x − y‖²/(2h²)}; `bandwidth` is h."""
+
+    bandwidth: ArrayLike = 1.0
+
+    def log(self, x, y):
+        return -jnp.sum((x - y) ** 2) / (2 * self.bandwidth**2)
+
+    def log_density(self, x, y) -> FloatScalar:
+        """log k less the logarithm of its integral over x: a density."""
+        volume = x.size * (jnp.log(self.bandwidth) + np.log(2 * np.pi) / 2)
+        return self.log(x, y) - volume
+
+
+class LaplaceKernel(AbstractKernel):
+    """k(x, y) = e^{−‖x − y‖/h}; `bandwidth` is h. Its gradient at x = y is set to 0."""
+
+    bandwidth: ArrayLike = 1.0
+
+    def __call__(self, x, y):
+        return jnp.exp(-_distance(x, y) / self.bandwidth)
+
+
+class RieszKernel(AbstractKernel):
+    """k(x, y) = −‖x − y‖^r for 0 < r < 2; `exponent` is r. Its gradient at x = y is set to 0."""
+
+    exponent: ArrayLike = 1.0
+
+    def __call__(self, x, y):
+        square = jnp.sum((x - y) ** 2)
+        positive = square > 0
+        power = jnp.where(positive, square, 1) ** (self.exponent / 2)
+        return -jnp.where(positive, power, 0)
+
+
+class EnergyDistance(AbstractKernel):
+    """k(x, y) = −‖x − y‖, the kernel whose MMD² is the energy distance."""
+
+    def __call__(self, x, y):
+        return -_distance(x, y)
+
+
+class InverseMultiquadric(AbstractKernel):
+    """k(x, y) = (1 + ‖x − y‖²/h²)^{−p}; `bandwidth` is h, `power` is p, ½ by default."""
+
+    bandwidth: ArrayLike = 1.0
+    power: ArrayLike = 0.5
+
+    def __call__(self, x, y):
+        return (1 + jnp.sum((x - y) ** 2) / self.bandwidth**2) ** (-self.power)
+
+
+class LinearKernel(AbstractKernel):
+    """k(x, y) = ⟨x, y⟩ + c; `offset` is c."""
+
+    offset: ArrayLike = 1.0
+
+    def __call__(self, x, y):
+        return jnp.vdot(x, y) + self.offset
+
+
+def _distance(x, y) -> FloatScalar:
+    return safe_sqrt(jnp.sum((x - y) ** 2))

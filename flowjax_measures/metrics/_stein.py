@@ -1,0 +1,64 @@
+r"""The Stein metric, of Stein variational gradient descent ([liu2016]).
+
+    v(x) = −∫ k(x, y) ∇δF/δμ(y) μ(dy)
+         = ∫ k(x, y) u(y) + D(y) ∇_y k(x, y) μ(dy)
+
+for an energy whose Wasserstein flow transports with u and diffuses with D: by parts, atoms need no
+density. For `KL` this is SVGD, ∫ −k(x, y) ∇V(y) + ∇_y k(x, y) μ(dy).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from .._custom_types import Scalar
+from ..kernels import GaussianKernel
+from ..kernels._base import Kernel
+from ..measures import Rates
+from ._base import AbstractMetric
+
+
+class Stein(AbstractMetric):
+    """The geometry whose gradients are smoothed by a kernel; deterministic.
+
+    **Arguments:** `kernel`: k(x, y), symmetric and positive definite.
+    """
+
+    kernel: Kernel = GaussianKernel()
+
+    def rates(self, energy, x, mu):
+        diffuses = energy.diffusivity(x, mu) is not None
+
+        def pull(y):
+            weight, slope = jax.value_and_grad(self.kernel, 1)(x, y)
+            moves = weight * energy.velocity(y, mu)
+            return moves + energy.diffusivity(y, mu) * slope if diffuses else moves
+
+        return Rates(mu.mean(pull))
+
+
+class RegularizedStein(AbstractMetric):
+    r"""The Stein metric between its two ends ([he2024]): with ι the integral operator of k,
+
+        v = ((1 − ν) ι + ν I)^{-1} ι (−∇δF/δμ)
+
+    ν = 1 is `Stein`; as ν → 0 the flow tends to that of Wasserstein, without noise. From
+    particles: a linear system of their number.
+
+    **Arguments:** `kernel`: k. `regularization`: ν in (0, 1].
+    """
+
+    kernel: Kernel = GaussianKernel()
+    regularization: Scalar = 0.5
+
+    def rates(self, energy, x, mu):
+        nu = self.regularization
+        stein = Stein(self.kernel)
+        points, log_weights = mu.atoms()
+        smooth = lambda y: stein.rates(energy, y, mu).velocity  # noqa: E731
+        weights = jnp.exp(log_weights)
+        gram = jax.vmap(lambda a: jax.vmap(lambda b: self.kernel(a, b))(points))(points)
+        system = (1 - nu) * gram * weights + nu * jnp.eye(len(weights), dtype=gram.dtype)
+        solved = jnp.linalg.solve(system, jax.vmap(smooth)(points))
+        # The equation ν v(x) = s(x) − (1 − ν) ∫ k(x, y) v(y) μ(dy) extends v to all points.
+        row = jax.vmap(lambda b: self.kernel(x, b))(points) * weights
+        return Rates((smooth(x) - (1 - nu) * row @ solved) / nu)
