@@ -1,3 +1,4 @@
+from ._analysis import gaspari_cohn as gaspari_cohn
 from ._consensus_based import ConsensusBased as ConsensusBased
 from ._consensus_based_sampling import ConsensusBasedSampling as ConsensusBasedSampling
 from ._ensemble_kalman_inversion import EnsembleKalmanInversion as EnsembleKalmanInversion

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..._cubature import factor
 from ..._custom_types import FloatScalar, Point, PRNGKey, Scalar
+from ..._matrix import square_root
 from ..._noise import Dense, floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
@@ -54,7 +54,7 @@ class ConsensusBasedSampling(AbstractMeanField):
     def rates(self, t, x, mu):
         centre, cov = self.moments(mu)
         velocity = jax.tree.map(jnp.subtract, centre, floating(x))
-        return Rates(velocity, Dense(jnp.sqrt(2.0).astype(cov.dtype) * factor(cov)))
+        return Rates(velocity, Dense(jnp.sqrt(2.0).astype(cov.dtype) * square_root(cov)))
 
     def step(self, mu: AbstractMeasure, dt: FloatScalar, key: PRNGKey | None = None):
         r"""The exponential step, of any length: with the moments frozen, the exact solution.
@@ -73,7 +73,7 @@ class ConsensusBasedSampling(AbstractMeanField):
         if key is None:
             raise ValueError("`key` is missing: give key=jax.random.key(0).")
         flat, unravel = ravel_pytree(centre)
-        root = jnp.sqrt(1 - a**2) * factor(cov)
+        root = jnp.sqrt(1 - a**2) * square_root(cov)
         draws = jax.random.normal(key, (mu.size(), flat.size), flat.dtype) @ root.T
 
         def move(x, draw):

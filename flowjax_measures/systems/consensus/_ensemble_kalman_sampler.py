@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._cubature import factor
 from ..._custom_types import Point
+from ..._matrix import square_root
 from ..._noise import Dense, floating
 from ..._system import AbstractMeanField
 from ...measures import Rates
@@ -59,4 +59,4 @@ class EnsembleKalmanSampler(AbstractMeanField):
         velocity = velocity - cov @ jnp.linalg.solve(prior_cov, here - centre)
         if self.finite_size:
             velocity = velocity + finite_size_drift(here, mu)
-        return Rates(unravel(velocity), Dense(2**0.5 * factor(cov)))
+        return Rates(unravel(velocity), Dense(2**0.5 * square_root(cov)))

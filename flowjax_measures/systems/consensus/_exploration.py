@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..._cubature import factor
 from ..._custom_types import Scalar
+from ..._matrix import square_root
 from ..._noise import AbstractNoise, Dense, Diagonal, Isotropic
 from ...spaces import Euclidean
 
@@ -33,7 +33,7 @@ def exploration(
     if noise == "additive":
         return Isotropic(sigma)
     if noise == "covariance":
-        return Dense(sigma * factor(spread()))
+        return Dense(sigma * square_root(spread()))
     if noise == "anisotropic":
         if truncation is not None:
             away = jax.tree.map(lambda z: jnp.clip(z, -truncation, truncation), away)

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..._cubature import factor
 from ..._custom_types import FloatScalar, Point, Scalar
+from ..._matrix import square_root
 from ..._noise import Dense, floating
 from ..._system import AbstractMeanField
 from ...measures import Rates
@@ -47,4 +47,6 @@ class KalmanWassersteinFlow(AbstractMeanField):
             return Rates(unravel(velocity))
         if self.finite_size:
             velocity = velocity + finite_size_drift(here, mu) / self.beta
-        return Rates(unravel(velocity), Dense(jnp.sqrt(2 / jnp.asarray(self.beta)) * factor(cov)))
+        return Rates(
+            unravel(velocity), Dense(jnp.sqrt(2 / jnp.asarray(self.beta)) * square_root(cov))
+        )

@@ -26,8 +26,11 @@ class PolarizedConsensus(AbstractMeanField):
     As κ → ∞ it is `ConsensusBased`. With `noise="covariance"`, λ = 1 and σ = √(2(1 + α)) it is
     polarised consensus-based sampling of e^{−f}.
 
-    **Arguments:** as of `ConsensusBased`, and `kernel_width`: κ of the Gaussian kernel; or
-    `log_kernel`: any function log k(x, y) of two points in its place.
+    **Arguments:**
+
+    - `objective`, `drift_rate`, `sigma`, `alpha`, `noise`, `truncation`: as of `ConsensusBased`.
+    - `kernel_width`: κ of the Gaussian kernel.
+    - `log_kernel`: function log k(x, y) of two points, in place of the Gaussian kernel.
     """
 
     objective: Callable[[Point], FloatScalar]
