@@ -14,8 +14,8 @@ Point = PyTree[Any]
 Velocity = PyTree[Any]
 """A tangent at a point, of the point's structure; `None` where the point holds a label."""
 
+FloatScalar = Float[Array, ""] | float | int
 Scalar = Real[Array, ""] | float | int
-FloatScalar = Float[Array, ""] | float
 PointFunction = Callable[[Point], Any]
 Logits = Callable[[Point], FloatScalar]
 PRNGKey = Key[Array, ""] | Any

@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from ._custom_types import ATOMS, Point, PRNGKey, Velocity
+from ._matrix import square_root
 
 
 def floating(x: PyTree) -> PyTree:
@@ -32,6 +33,10 @@ class AbstractNoise(eqx.Module):
     @abc.abstractmethod
     def apply(self, x: Point, increment: PyTree[Array]) -> Velocity:
         """σ dW, of the structure of the float leaves of `x`."""
+
+    @abc.abstractmethod
+    def squared(self, x: Point) -> Float[Array, "d d"]:
+        """σσᵀ, on the ravelled float leaves of `x`: what laws of Gaussians and grids see."""
 
     @property
     def shared(self) -> bool:
@@ -65,6 +70,10 @@ class Isotropic(AbstractNoise):
     def apply(self, x, increment):
         return jax.tree.map(lambda w: jnp.asarray(self.scale, w.dtype) * w, increment)
 
+    def squared(self, x):
+        flat = ravel_pytree(floating(x))[0]
+        return jnp.asarray(self.scale, flat.dtype) ** 2 * jnp.eye(flat.size, dtype=flat.dtype)
+
 
 class Diagonal(AbstractNoise):
     """σ dW = `scale` ∘ dW coordinate by coordinate; `scale` has the point's structure."""
@@ -77,6 +86,9 @@ class Diagonal(AbstractNoise):
     def apply(self, x, increment):
         return jax.tree.map(lambda w, s: s * w, increment, floating(self.scale))
 
+    def squared(self, x):
+        return jnp.diag(ravel_pytree(floating(self.scale))[0] ** 2)
+
 
 class Dense(AbstractNoise):
     """σ dW = `matrix` @ dW with a (d, k) matrix on the ravelled point and W in R^k."""
@@ -88,6 +100,27 @@ class Dense(AbstractNoise):
 
     def apply(self, x, increment):
         return ravel_pytree(floating(x))[1](self.sigma @ increment)
+
+    def squared(self, x):
+        return self.sigma @ self.sigma.T
+
+
+class Covariance(AbstractNoise):
+    """σ dW = C^{1/2} dW with the symmetric root of a (d, d) covariance C = `rate` a unit of time.
+
+    For laws known by σσᵀ alone. Gaussians and grids take no root at all.
+    """
+
+    rate: Float[Array, "d d"]
+
+    def brownian(self, x):
+        return jax.ShapeDtypeStruct(self.rate.shape[:1], self.rate.dtype)
+
+    def apply(self, x, increment):
+        return ravel_pytree(floating(x))[1](square_root(self.rate) @ increment)
+
+    def squared(self, x):
+        return self.rate
 
 
 class Common(AbstractNoise):
@@ -116,6 +149,9 @@ class Common(AbstractNoise):
     def apply(self, x, increment):
         return self.noise.apply(x, increment)
 
+    def squared(self, x):
+        return self.noise.squared(x)
+
 
 class Cylindrical(AbstractNoise):
     r"""Shared noise ∫ G(x, θ) B(dθ, dt) given without a matrix, by its linear map.
@@ -135,6 +171,10 @@ class Cylindrical(AbstractNoise):
     def apply(self, x, increment):
         return self.field(increment)
 
+    def squared(self, x):
+        sigma = self.matrix(x)
+        return sigma @ sigma.T
+
 
 class NoiseSum(AbstractNoise):
     """Independent noises added."""
@@ -147,6 +187,10 @@ class NoiseSum(AbstractNoise):
     def apply(self, x, increment):
         moves = [part.apply(x, w) for part, w in zip(self.parts, increment, strict=True)]
         return jax.tree.map(lambda *a: sum(a[1:], a[0]), *moves)
+
+    def squared(self, x):
+        squares = [part.squared(x) for part in self.parts]
+        return sum(squares[1:], squares[0])
 
 
 def parts(noise: AbstractNoise | None) -> tuple[AbstractNoise, ...]:

@@ -101,7 +101,7 @@ class Gaussian(AbstractMeasure):
             drift_cov = drift_cov + cov @ expect(jax.hessian(growth), m, cov) @ cov
         noise = []
         for i, part in enumerate(parts(law.noise)):
-            squared = expect(lambda x, i=i: _outer(_part(rates, x, i).matrix(x)), m, cov)
+            squared = expect(lambda x, i=i: _part(rates, x, i).squared(x), m, cov)
             drift_cov = drift_cov + squared
             if part.shared:
                 mean = expect(lambda x, i=i: _part(rates, x, i).matrix(x), m, cov)

@@ -116,7 +116,7 @@ class GridDensity(AbstractMeasure):
             for a in range(self.rho.ndim)
         ]
         if field is not None:
-            squared = field.over_points(lambda part, x: _outer(part.matrix(x)))
+            squared = field.over_points(lambda part, x: part.squared(x))
             squared = squared.reshape(*self.rho.shape, self.rho.ndim, self.rho.ndim)
             spread = squared * self.rho[..., None, None] / 2
             flux = [f - self._diffusion(spread, a) for a, f in enumerate(flux)]
@@ -194,10 +194,6 @@ class _GridNoise(eqx.Module):
             _average(grid.rho * move[..., a], a, grid.periodic[a]) for a in range(grid.rho.ndim)
         ]
         return replace(grid, rho=-grid._divergence(flux))
-
-
-def _outer(matrix):
-    return matrix @ matrix.T
 
 
 def _close(face: Array, axis: int, periodic: bool) -> Array:
