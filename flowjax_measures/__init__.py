@@ -1,6 +1,7 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
 from . import initial as initial, plot as plot
+from ._in_context import in_context as in_context, Reading as Reading
 from ._noise import (
     Common as Common,
     Covariance as Covariance,

@@ -105,6 +105,17 @@ CASES: dict[str, Callable[[], Case]] = {
     "self-attention-gaussian": lambda: Case(
         fm.SelfAttention(beta=0.5), normal(), dt=None, ts=(0.0, 0.2)
     ),
+    "alignment": lambda: Case(fm.alignment_flow(ROTATION), tokens()),
+    "heat-flow": lambda: Case(fm.HeatFlow(-0.7), tokens(), dt=0.02),
+    "pre-normalised": lambda: Case(fm.Normalized(fm.SelfAttention(beta=2.0)), cloud()),
+    "peri-normalised": lambda: Case(fm.Normalized(fm.SelfAttention(beta=2.0), "peri"), cloud()),
+    "in-context": lambda: Case(
+        fm.Species(
+            {name: fm.Reading(fm.SelfAttention(beta=2.0)) for name in ("context", "queries")}
+        ),
+        {"context": tokens(), "queries": tokens(3, seed=1)},
+        conserves=False,
+    ),
     "self-attention-causal": lambda: Case(
         fm.SelfAttention(beta=2.0, causal=True), tokens(), exchangeable=False, splits=False
     ),
@@ -138,6 +149,8 @@ CASES: dict[str, Callable[[], Case]] = {
         splits=False,
     ),
     "random-quadratic-form": lambda: Case(fm.RandomQuadraticForm(0.7), tokens(), dt=0.02),
+    "sinkhorn-attention": lambda: Case(fm.SinkhornAttention(ROTATION, beta=0.7), tokens()),
+    "sinkhorn-attention-gaussian": lambda: Case(fm.SinkhornAttention(beta=0.7), normal()),
     "sympformer-linear": lambda: Case(
         fm.SympFormer("linear", value=-jnp.eye(3), damping=0.5),
         fm.Particles(fm.Phase(cloud().x, cloud(seed=1).x)),
@@ -165,6 +178,29 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.MemoryConsensus(_bowl, sigma=0.6, alpha=5.0, memory_sigma=0.3, sharpness=2.0),
         fm.Particles(fm.Memory(cloud(d=2).x, cloud(d=2, seed=1).x)),
         dt=0.005,
+    ),
+    "consensus-mirror": lambda: Case(
+        fm.MirrorConsensus(_bowl, jnp.sinh, sigma=0.6, alpha=5.0), cloud(d=2), dt=0.02
+    ),
+    "consensus-swarm": lambda: Case(
+        fm.SwarmConsensus(_bowl, sigma=0.6, alpha=5.0, inertia=0.5),
+        fm.Particles(fm.Phase(cloud(d=2).x, cloud(d=2, seed=1).x)),
+        dt=0.02,
+    ),
+    "consensus-saddle": lambda: Case(
+        fm.SaddleConsensus(lambda x, y: _bowl(x) - _bowl(y) + jnp.vdot(x, y), sigma=0.6, alpha=5.0),
+        {"min": cloud(d=2), "max": cloud(d=2, seed=1)},
+        dt=0.02,
+    ),
+    "consensus-pareto": lambda: Case(
+        fm.ParetoConsensus(
+            lambda x: jnp.stack([jnp.sum(x**2), _bowl(x) + 0.1]),
+            jnp.linspace(0.1, 0.9, 7)[:, None] * jnp.array([1.0, -1.0]) + jnp.array([0.0, 1.0]),
+            sigma=0.6,
+            alpha=5.0,
+        ),
+        fm.Particles((cloud(d=2).x, jnp.arange(7))),
+        dt=0.02,
     ),
     "ensemble-kalman-inversion": lambda: Case(
         fm.EnsembleKalmanInversion(_model, jnp.ones(2), 0.5 * jnp.eye(2), "stochastic"),
@@ -226,6 +262,20 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "mean-field-langevin": lambda: Case(
         fm.MeanFieldLangevin(fm.PotentialEnergy(fm.Quadratic(1.3)), 0.5),
-        normal(), dt=None, exact=_ou,
+        normal(),
+        dt=None,
+        exact=_ou,
+    ),
+    "langevin": lambda: Case(fm.Langevin(fm.Quadratic(1.3), beta=2.0), cloud(n=5, d=2)),
+    "underdamped-langevin": lambda: Case(
+        fm.UnderdampedLangevin(fm.Quadratic(1.3), friction=0.7, beta=2.0),
+        fm.Particles(fm.Phase(jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (5, 2)))),
+    ),
+    "localized-attraction": lambda: Case(
+        fm.LocalizedAttraction(20.0, 0.5), cloud(n=6, d=1, space=fm.Torus()).retract(), dt=0.01
+    ),
+    "swarming": lambda: Case(
+        fm.Swarming(),
+        fm.Particles(fm.Phase(jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (5, 2)))),
     ),
 }

@@ -1,18 +1,27 @@
 """The systems, one a file."""
 
 from .attention import (
+    AlignmentFlow as AlignmentFlow,
     CausalAttention as CausalAttention,
     CausalCircle as CausalCircle,
     FeedForward as FeedForward,
     GraphAttention as GraphAttention,
+    HeatFlow as HeatFlow,
     HypergraphInteraction as HypergraphInteraction,
     L2Attention as L2Attention,
     LinearAttention as LinearAttention,
-    lost_in_the_middle as lost_in_the_middle,
+    Merges as Merges,
+    Normalized as Normalized,
     RandomMLPNoise as RandomMLPNoise,
     RandomQuadraticForm as RandomQuadraticForm,
     SelfAttention as SelfAttention,
+    SinkhornAttention as SinkhornAttention,
     SympFormer as SympFormer,
+    alignment_flow as alignment_flow,
+    layers as layers,
+    lost_in_the_middle as lost_in_the_middle,
+    pairing_dynamics as pairing_dynamics,
+    random_layers as random_layers,
 )
 from .consensus import (
     ConsensusBased as ConsensusBased,
@@ -23,6 +32,22 @@ from .consensus import (
     KalmanWassersteinFlow as KalmanWassersteinFlow,
     Memory as Memory,
     MemoryConsensus as MemoryConsensus,
+    MirrorConsensus as MirrorConsensus,
+    ParetoConsensus as ParetoConsensus,
     PolarizedConsensus as PolarizedConsensus,
+    SaddleConsensus as SaddleConsensus,
+    SwarmConsensus as SwarmConsensus,
 )
-from .flows import GradientFlow as GradientFlow, McKeanVlasov as McKeanVlasov
+from .flows import (
+    GradientFlow as GradientFlow,
+    LocalizedAttraction as LocalizedAttraction,
+    McKeanVlasov as McKeanVlasov,
+    Swarming as Swarming,
+)
+from .sampling import Langevin as Langevin, UnderdampedLangevin as UnderdampedLangevin
+from .sgd import (
+    MeanFieldLangevin as MeanFieldLangevin,
+    ShallowNetwork as ShallowNetwork,
+    StochasticModifiedEquation as StochasticModifiedEquation,
+    StochasticModifiedFlow as StochasticModifiedFlow,
+)

@@ -38,8 +38,16 @@ def layer_kernel(
     u = jnp.clip(dot / jnp.where(product > 0, product, 1), -1, 1)
     if activation == "relu":
         return product * _arc_cosine(u)
-    phi = {"tanh": jnp.tanh}[activation] if isinstance(activation, str) else activation
+    phi = activation_function(activation)
     return jnp.polyval((_coefficients(phi, r) * _coefficients(phi, s))[::-1], u)
+
+
+def activation_function(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function that a name stands for."""
+    named = {
+        "relu": jax.nn.relu, "erf": jax.lax.erf, "tanh": jnp.tanh, "linear": lambda a: a
+    }  # fmt: skip
+    return named[activation] if isinstance(activation, str) else activation
 
 
 def _root(square):

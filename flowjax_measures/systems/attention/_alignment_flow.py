@@ -1,0 +1,53 @@
+r"""The limit of attention on the sphere for many tokens and β → ∞, at times of order 1 (Bruno,
+Pasqualotto and Agazzi).
+
+    ẋ = P_x V KᵀQ x / |KᵀQ x|
+
+A token reads what its query points at, if there is mass: the interaction is gone, and directions
+align with the eigenspace of V KᵀQ of largest real part.
+"""
+
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar
+from ..._noise import Isotropic
+from ..._system import AbstractMeanField
+from ...measures import Rates
+from ._matrices import Matrix, at, times
+
+
+class AlignmentFlow(AbstractMeanField):
+    r"""The drift V KᵀQ x/|KᵀQ x|, projected by `space=Sphere()`.
+
+    **Arguments:** `query`, `key`, `value`: matrices Q, K, V, or functions of time that return
+    them; `None` is the identity.
+    """
+
+    query: Matrix = None
+    key: Matrix = None
+    value: Matrix = None
+
+    def rates(self, t, x, mu):
+        looks, key = times(at(self.query, t), x), at(self.key, t)
+        pointed = looks if key is None else key.T @ looks
+        return Rates(times(at(self.value, t), pointed / jnp.linalg.norm(pointed)))
+
+
+def alignment_flow(query: Matrix = None, key: Matrix = None, value: Matrix = None) -> AlignmentFlow:
+    """The alignment phase of `SelfAttention(query, key, value, beta)` as β grows."""
+    return AlignmentFlow(query, key, value)
+
+
+class HeatFlow(AbstractMeanField):
+    r"""The limit at times t = βs: ∂_s μ = −γ Δμ, for a negative γ the heat equation.
+
+    **Arguments:** `gamma`: γ = λ₂/λ₁ of V = λ₂ I and QᵀK = λ₁ I; it must be negative, as the
+    backward heat equation has no solution to follow.
+
+    On `Sphere()` the projected noise is Brownian motion on it.
+    """
+
+    gamma: FloatScalar = -1.0
+
+    def rates(self, t, x, mu):
+        return Rates(jnp.zeros_like(x), Isotropic(jnp.sqrt(-2 * self.gamma)))

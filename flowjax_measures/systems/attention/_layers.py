@@ -1,0 +1,81 @@
+r"""The discrete transformer whose limit a flow is: T layers with residual 1/T.
+
+    x ← N(x + (1/T) Γ_{k/T}[μ](x)),   k = 0, …, T − 1,
+
+with N the nearest point of the space: normalisation after the residual on `Sphere()`, none in flat
+space. Its distance to the flow at time 1 falls as 1/T.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ..._custom_types import PRNGKey
+from ..._system import AbstractSystem
+from ...measures import AbstractMeasure, Particles
+from ...measures._base import flowing
+from ...spaces import Sphere
+from ._activation_kernels import activation_function
+
+
+def layers(system: AbstractSystem, T: int) -> Callable[[AbstractMeasure], AbstractMeasure]:
+    """The map from the initial measure to the one after T layers of `system`, at time 1.
+
+    **Arguments:** `system`: a system without noise, whose drift is the layer; parameters that are
+    functions of time take the depth k/T; `T`: the number of layers.
+
+    !!! example
+
+        `layers(SelfAttention(beta=4.0), 48)(tokens)`; layers with normalisation before the
+        residual are `layers(Normalized(SelfAttention(beta=4.0)), 48)`.
+    """
+    if T < 1:
+        raise ValueError(f"`T` is {T}; give a positive number of layers.")
+
+    def network(mu: AbstractMeasure) -> AbstractMeasure:
+        def layer(state, depth):
+            drift = system(depth, state).drift
+            move = lambda a, v, moves: a + v / T if moves and v is not None else a  # noqa: E731
+            moved = jax.tree.map(move, state, drift, flowing(state))
+            return moved.retract(), None
+
+        return jax.lax.scan(layer, mu, jnp.arange(T).astype(jnp.result_type(float)) / T)[0]
+
+    return network
+
+
+def random_layers(
+    system: AbstractSystem | None,
+    activation: str | Callable,
+    x: jax.Array,
+    key: PRNGKey,
+    *,
+    width: int,
+    depth: int,
+    time: float = 1.0,
+    sigma: float = 1.0,
+) -> jax.Array:
+    r"""A transformer at initialisation: layers of attention and of random perceptrons.
+
+        x ← N(x + h Γ(x) + σ√h A φ(Wx)/√m),   h = time/depth,
+
+    with new standard normal A (d, m) and W (m, d) in every layer, the same for all tokens. As the
+    width m and the depth grow its law tends to that of `system + RandomMLPNoise(activation,
+    sigma)` on the sphere.
+
+    **Arguments:** `system`: the layer Γ, or `None`; `x`: tokens (n, d) on the sphere; `width`: m.
+    """
+    phi, h, d = activation_function(activation), time / depth, x.shape[1]
+
+    def layer(x, index):
+        first, second = jax.random.split(jax.random.fold_in(key, index))
+        inner = jax.random.normal(first, (width, d), x.dtype)
+        outer = jax.random.normal(second, (d, width), x.dtype)
+        move = sigma * jnp.sqrt(jnp.asarray(h / width, x.dtype)) * phi(x @ inner.T) @ outer.T
+        if system is not None:
+            move = move + h * system(index * h, Particles(x, space=Sphere())).drift.x
+        moved = x + move
+        return moved / jnp.linalg.norm(moved, axis=1, keepdims=True), None
+
+    return jax.lax.scan(layer, x, jnp.arange(depth))[0]
