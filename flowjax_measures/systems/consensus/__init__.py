@@ -5,5 +5,9 @@ from ._ensemble_kalman_inversion import EnsembleKalmanInversion as EnsembleKalma
 from ._ensemble_kalman_sampler import EnsembleKalmanSampler as EnsembleKalmanSampler
 from ._kalman_wasserstein_flow import KalmanWassersteinFlow as KalmanWassersteinFlow
 from ._memory_consensus import Memory as Memory, MemoryConsensus as MemoryConsensus
+from ._mirror_consensus import MirrorConsensus as MirrorConsensus
+from ._pareto_consensus import ParetoConsensus as ParetoConsensus
 from ._polarized_consensus import PolarizedConsensus as PolarizedConsensus
+from ._saddle_consensus import SaddleConsensus as SaddleConsensus
+from ._swarm_consensus import SwarmConsensus as SwarmConsensus
 from ._weights import EffectiveSampleSize as EffectiveSampleSize

@@ -1,0 +1,60 @@
+r"""Particle swarms in the language of consensus ([grassi2021]).
+
+    dX = V dt,     m dV = −(1 − m) V dt − λ (X − c) dt + σ D(X − c) dW,      c = ⟨x⟩_{−αf}
+
+D is |·| or diag(·). As the inertia m → 0 it is consensus-based optimisation. Itô.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar, Point, Scalar
+from ..._noise import Diagonal
+from ..._system import AbstractMeanField
+from ...measures import AbstractMeasure, Rates
+from ...spaces import Euclidean, Phase
+from ._weights import energy_logits, weighted_mean
+
+
+class SwarmConsensus(AbstractMeanField):
+    r"""Consensus-based optimisation with inertia; points are `Phase(q, p)` with p the velocity.
+
+    Around a fixed c and without noise, X is a damped oscillator: m ẍ + (1 − m) ẋ + λ(x − c) = 0.
+
+    **Arguments:**
+
+    - `objective`, `drift_rate`, `sigma`, `alpha`: f, λ, σ and α, as of `ConsensusBased`.
+    - `noise`: "isotropic" or "anisotropic".
+    - `inertia`: m in (0, 1]; steps should be shorter than m.
+    """
+
+    objective: Callable[[Point], FloatScalar]
+    drift_rate: Scalar = 1.0
+    sigma: Scalar = 0.7
+    alpha: Scalar = 30.0
+    noise: str = eqx.field(static=True, default="isotropic")
+    inertia: Scalar = 0.1
+
+    def __check_init__(self):
+        if self.noise not in ("isotropic", "anisotropic"):
+            raise ValueError(f'`noise` is {self.noise!r}; it is "isotropic" or "anisotropic".')
+
+    def consensus(self, mu: AbstractMeasure) -> Point:
+        """The weighted mean of the positions."""
+        weights = energy_logits(self.objective, self.alpha)
+        return weighted_mean(mu, lambda y: y.q, lambda y: weights(y.q))
+
+    def rates(self, t, x, mu):
+        away = jax.tree.map(jnp.subtract, x.q, self.consensus(mu))
+        push = jax.tree.map(
+            lambda z, v: -(self.drift_rate * z + (1 - self.inertia) * v) / self.inertia, away, x.p
+        )
+        still = jax.tree.map(jnp.zeros_like, away)
+        if self.noise == "isotropic":
+            distance = Euclidean().distance(away, still)
+            away = jax.tree.map(lambda z: jnp.broadcast_to(distance, z.shape), away)
+        shake = jax.tree.map(lambda z: self.sigma / self.inertia * z, away)
+        return Rates(Phase(x.p, push), Diagonal(Phase(still, shake)))
