@@ -23,10 +23,10 @@ def square_root(a: Float[Array, "d d"]) -> Float[Array, "d d"]:
 def _square_root_jvp(primals, tangents):
     root = square_root(*primals)
     (a_dot,) = tangents
-    return root, _lyapunov(root, (a_dot + a_dot.T) / 2)
+    return root, lyapunov(root, (a_dot + a_dot.T) / 2)
 
 
-def _lyapunov(root: Float[Array, "d d"], right: Float[Array, "d d"]) -> Float[Array, "d d"]:
+def lyapunov(root: Float[Array, "d d"], right: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """X with root X + X root = right."""
 
     def solve(_, b):

@@ -272,7 +272,7 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Particles(fm.Phase(jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (5, 2)))),
     ),
     "localized-attraction": lambda: Case(
-        fm.LocalizedAttraction(20.0, 0.5), cloud(n=6, d=1, space=fm.Torus()).retract(), dt=0.01
+        fm.LocalizedAttraction(1.0, 1.0), cloud(n=6, d=1, space=fm.Torus()).retract(), dt=0.01
     ),
     "swarming": lambda: Case(
         fm.Swarming(),

@@ -5,3 +5,4 @@ from ._conformal import (
     ConformalSymplecticEuler as ConformalSymplecticEuler,
     ExponentialEuler as ExponentialEuler,
 )
+from ._jko import JKO as JKO

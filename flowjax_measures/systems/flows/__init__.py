@@ -1,2 +1,4 @@
 from ._gradient_flow import GradientFlow as GradientFlow
+from ._localized_attraction import LocalizedAttraction as LocalizedAttraction
 from ._mckean_vlasov import McKeanVlasov as McKeanVlasov
+from ._swarming import Swarming as Swarming

@@ -1,0 +1,30 @@
+r"""Langevin's equation, overdamped ([pavliotis2014]).
+
+    dX = −∇V(X) dt + √(2/β) dW,   with the invariant law e^{−βV}.
+
+From a grid it is the Fokker–Planck equation, from a Gaussian its closure. Additive noise.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar, Point, Scalar
+from ..._noise import Isotropic
+from ..._system import AbstractMeanField
+from ...measures import Rates
+
+
+class Langevin(AbstractMeanField):
+    """Independent points in a potential, at inverse temperature β.
+
+    **Arguments:** `potential`: V. `beta`: β. At β = 1 it is the Wasserstein flow of `KL(V)`.
+    """
+
+    potential: Callable[[Point], FloatScalar]
+    beta: Scalar = 1.0
+
+    def rates(self, t, x, mu):
+        force = jax.tree.map(jnp.negative, jax.grad(self.potential)(x))
+        return Rates(force, Isotropic(jnp.sqrt(2 / jnp.asarray(self.beta))))

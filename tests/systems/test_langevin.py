@@ -1,0 +1,80 @@
+"""Langevin's equations, attraction on the circle and swarms against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from scipy.linalg import expm
+
+import flowjax_measures as fm
+
+
+def test_langevin_is_the_flow_of_the_relative_entropy():
+    mu = fm.Gaussian(jnp.array([1.0]), jnp.array([[0.2]]))
+    ts = np.array([0.0, 0.7])
+    potential = fm.Quadratic(1.4)
+    final = fm.simulate(fm.Langevin(potential, beta=1.0), mu, ts).final
+    flow = fm.simulate(fm.GradientFlow(fm.KL(potential)), mu, ts).final
+    decay = np.exp(-2 * 1.4 * 0.7)
+    np.testing.assert_allclose(final.cov, flow.cov, rtol=1e-12)
+    np.testing.assert_allclose(final.cov[0, 0], 0.2 * decay + (1 - decay) / 1.4, rtol=1e-7)
+
+
+def test_underdamped_gaussian_covariance():
+    k, friction, beta, t = 1.7, 0.6, 2.0, 0.9
+    drift = np.array([[0.0, 1.0], [-k, -friction]])
+    mu = fm.Gaussian(jnp.array([1.0, -0.3]), jnp.array([[0.5, 0.1], [0.1, 0.2]]))
+    system = fm.UnderdampedLangevin(fm.Quadratic(k), friction, beta)
+    final = fm.simulate(system, mu, np.array([0.0, t])).final
+    flow = expm(drift * t)
+    rest = np.diag([1 / (beta * k), 1 / beta])
+    cov = flow @ (mu.cov - rest) @ flow.T + rest
+    np.testing.assert_allclose(final.m, flow @ mu.m, atol=1e-7)
+    np.testing.assert_allclose(final.cov, cov, atol=1e-7)
+
+
+def test_phase_and_vector_points_have_one_law():
+    system = fm.UnderdampedLangevin(lambda q: jnp.sum(q**4), 0.5, 2.0)
+    q, p = jr.normal(jr.key(0), (2, 3))
+    mu = fm.Particles(fm.Phase(q[None], p[None]))
+    split = system.rates(0.0, fm.Phase(q, p), mu)
+    flat = system.rates(0.0, jnp.concatenate([q, p]), mu)
+    np.testing.assert_allclose(flat.velocity, jnp.concatenate(list(split.velocity)))
+    np.testing.assert_allclose(flat.noise.scale, jnp.concatenate(list(split.noise.scale)))
+
+
+def test_growth_rates_of_modes_on_a_grid():
+    system = fm.LocalizedAttraction(strength=30.0, width=0.5)
+    n, size, t = 128, 1e-5, 0.01
+    x = (np.arange(n) + 0.5) / n
+    for k in (1, 2):
+        rho = jnp.asarray(1 + size * np.cos(2 * np.pi * k * x))
+        mu = fm.GridDensity(rho, 0.0, 1.0, periodic=True)
+        final = fm.simulate(system, mu, np.array([0.0, t])).final
+        wave = 2 * np.mean(np.asarray(final.rho) * np.cos(2 * np.pi * k * x))
+        found = np.log(wave / size) / t
+        np.testing.assert_allclose(found, system.growth_rate(k), rtol=5e-3)
+
+
+def test_clustered_state_is_the_fixed_point():
+    # ρ = e^{−W∗ρ} / Z.
+    system = fm.LocalizedAttraction(strength=25.0, width=0.5)
+    x = (np.arange(128) + 0.5) / 128
+    rho = np.exp(-((x - 0.5) ** 2) / (2 * 0.1**2))
+    mu = fm.GridDensity(jnp.asarray(rho / rho.mean()), 0.0, 1.0, periodic=True)
+    final = fm.simulate(system, mu, np.array([0.0, 1.0])).final
+    W = jax.vmap(jax.vmap(system.interaction))(jnp.asarray(x[:, None] - x[None]))
+    gibbs = np.exp(-np.asarray(W) @ np.asarray(final.rho) / 128)
+    gibbs = gibbs / gibbs.mean()
+    assert final.rho.max() > 3
+    np.testing.assert_allclose(final.rho, gibbs, atol=0.01 * gibbs.max())
+
+
+def test_swarm_settles_at_its_speed():
+    # Far points do not feel each other: |p|² = a/b, and momentum relaxes as a logistic.
+    system = fm.Swarming(propulsion=1.2, friction=0.3)
+    mu = fm.Particles(fm.Phase(jnp.array([[0.0, 0.0]]), jnp.array([[0.5, 0.0]])))
+    final = fm.simulate(system, mu, np.array([0.0, 0.8])).final
+    rest = 1.2 / 0.3
+    square = rest / (1 + (rest / 0.25 - 1) * np.exp(-2 * 1.2 * 0.8))
+    np.testing.assert_allclose(jnp.sum(final.x.p**2), square, rtol=1e-7)
