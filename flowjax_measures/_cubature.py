@@ -100,6 +100,7 @@ def expect(
     function: Callable[[Array], PyTree], m: Float[Array, " d"], cov: Float[Array, "d d"]
 ) -> PyTree:
     """E function(X) for X ~ N(m, cov), for values in any pytree."""
+    function = jax.jit(function)  # traced once; its derivatives come from the trace
     order = degree(function, m)
     if order <= 1:
         return function(m)

@@ -15,7 +15,6 @@ from ._noise import standard_normal
 from ._system import AbstractSystem
 from .measures._base import flowing, is_measure
 
-
 NOISE = "noise"
 """The name under which the reverse pass may keep a step's random numbers."""
 
@@ -82,24 +81,40 @@ def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, 
     return Problem(system, held), jax.tree.map(jnp.asarray, y)
 
 
+# Solvers trace the field many times; compiled functions are traced once for the same shapes.
+@eqx.filter_jit
+def _drift(problem: Problem, t: FloatScalar, y: PyTree) -> PyTree:
+    return problem.field(t, y)[0]
+
+
+@eqx.filter_jit
+def _move(problem: Problem, t: FloatScalar, y: PyTree, control: tuple) -> PyTree:
+    return _product(problem.field(t, y), control)
+
+
+def _product(field: tuple[PyTree, Any], control: tuple) -> PyTree:
+    (drift, noise), (dt, dw) = field, control
+    move = jax.tree.map(lambda d: d * jnp.asarray(dt, d.dtype), drift)
+    return jax.tree.map(jnp.add, move, like(drift, noise.apply(dw)))
+
+
 class Term(diffrax.AbstractTerm):
     """dy = drift dt + noise dW, evaluated once a step."""
 
     problem: Problem
-    path: Callable[[FloatScalar, FloatScalar], PyTree] | None
+    path: Callable[[FloatScalar, FloatScalar], PyTree]
 
     def vf(self, t, y, args):
         return self.problem.field(t, y)
 
     def contr(self, t0, t1, **kwargs):
-        return t1 - t0, None if self.path is None else self.path(t0, t1)
+        return t1 - t0, self.path(t0, t1)
 
     def prod(self, vf, control):
-        (drift, noise), (dt, dw) = vf, control
-        move = jax.tree.map(lambda d: d * jnp.asarray(dt, d.dtype), drift)
-        if noise is None:
-            return move
-        return jax.tree.map(jnp.add, move, like(drift, noise.apply(dw)))
+        return _product(vf, control)
+
+    def vf_prod(self, t, y, args, control):
+        return _move(self.problem, t, y, control)
 
     def is_vf_expensive(self, t0, t1, y, args):
         return True  # The field is an operator; only its products are arrays.
@@ -127,7 +142,7 @@ class NoiseTerm(diffrax.AbstractTerm):
 
 def terms(problem: Problem, solver: diffrax.AbstractSolver, path: Callable | None) -> Any:
     """The terms that a solver wants for this problem and Brownian path."""
-    drift = diffrax.ODETerm(lambda t, y, args: problem.field(t, y)[0])
+    drift = diffrax.ODETerm(lambda t, y, args: _drift(problem, t, y))
     if path is None:
         return drift
     if "MultiTerm" in str(solver.term_structure):

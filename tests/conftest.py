@@ -1,5 +1,13 @@
 """One configuration for all tests: float64, strict promotion, four host devices."""
 
+import os
+
+# Tests wait for the compiler: without its expensive passes they take half of the time. Set before
+# the backend starts; what the caller has set stays.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 import jax
 
 # Before the backend starts: sharded runs need devices.

@@ -89,6 +89,7 @@ class Gaussian(AbstractMeasure):
         m, cov = self.m, self.cov
         law = rates(m)
 
+        @jax.jit
         def velocity(x):
             return jnp.broadcast_to(rates(x).velocity, m.shape)
 
@@ -96,7 +97,7 @@ class Gaussian(AbstractMeasure):
         pull = expect(jax.jacfwd(velocity), m, cov) @ cov
         drift_cov = pull + pull.T
         if law.growth is not None:
-            growth = lambda x: rates(x).growth  # noqa: E731
+            growth = jax.jit(lambda x: rates(x).growth)
             drift_m = drift_m + cov @ expect(jax.grad(growth), m, cov)
             drift_cov = drift_cov + cov @ expect(jax.hessian(growth), m, cov) @ cov
         noise = []
@@ -120,6 +121,7 @@ class Gaussian(AbstractMeasure):
         if logits is None:
             return expect(fn, self.m, self.cov), jnp.zeros((), self.m.dtype)
         m, cov = self.m, self.cov
+        logits = jax.jit(logits)  # traced once; its derivatives come from the trace
         value, slope = jax.value_and_grad(logits)(m)
         curvature = jax.hessian(logits)(m)
         identity = jnp.eye(m.size, dtype=m.dtype)
