@@ -91,8 +91,8 @@ def _potentials(x, log_a, y, log_b, epsilon):
 
 
 def _tolerance(top, epsilon):
-    """What round-off of (f + g − c)/ε leaves of the marginals, with a margin; its root suffices."""
-    return jnp.finfo(top.dtype).eps * (4 + top / epsilon) * 4
+    """What round-off of (f + g − c)/ε leaves of the marginals; its root suffices."""
+    return jnp.finfo(top.dtype).eps * (4 + top / epsilon)
 
 
 def _tilt(cost, epsilon, log_a, log_b, f, g):
