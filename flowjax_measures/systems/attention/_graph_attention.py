@@ -30,7 +30,8 @@ class GraphAttention(AbstractMeanField):
     - `query`, `key`, `value`: matrices Q, K, V, or functions of time that return them; `None` is
       the identity.
     - `beta`: inverse temperature β; 0 is linear averaging.
-    - `normalization`: "softmax", for weights ≥ 0, or "mean", for weights of any sign.
+    - `normalization`: "softmax", for weights ≥ 0 (0 or less is no edge, and has derivative 0), or
+      "mean", for weights of any sign.
 
     Vertices are numbered by the order of the particles or, when points are pairs `(x, label)`, by
     integer labels. A token without an edge has velocity 0.
@@ -65,19 +66,22 @@ class GraphAttention(AbstractMeanField):
         looks = times(at(self.query, t), token)
         key = at(self.key, t)
 
-        def edge(y):
-            return jnp.asarray(between(self.weights, i, y[1]), token.dtype)
+        mu, weight = between(self.weights, i, mu, labelled)
+        edge = lambda y: jnp.asarray(weight(y), token.dtype)  # noqa: E731
 
-        def logits(y):
-            score = self.beta * jnp.vdot(looks, times(key, y[0]))
-            # Who is no neighbour must not set the scale of the exponentials.
-            return jnp.where(edge(y) == 0, -jnp.inf, score)
+        def score(y):
+            return self.beta * jnp.vdot(looks, times(key, y[0]))
 
-        # The weight is carried as a value, for it may be negative.
-        (degree, reads), log_normaliser = mu.tilt(lambda y: (edge(y), edge(y) * y[0]), logits)
-        if self.normalization == "mean":
-            reads = jnp.exp(log_normaliser) * reads
+        if self.normalization == "softmax":
+
+            def logits(y):
+                w = edge(y)
+                return jnp.where(w > 0, score(y) + jnp.log(jnp.where(w > 0, w, 1)), -jnp.inf)
+
+            reads = mu.mean(lambda y: y[0], logits)
         else:
-            reads = reads / jnp.where(degree == 0, 1, degree)
+            # The weight is carried as a value, for it may be negative.
+            reads, log_normaliser = mu.tilt(lambda y: edge(y) * y[0], score)
+            reads = jnp.exp(log_normaliser) * reads
         velocity = times(at(self.value, t), reads)
         return Rates((velocity, None) if labelled else velocity)

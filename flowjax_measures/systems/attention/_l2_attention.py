@@ -34,5 +34,10 @@ class L2Attention(AbstractMeanField):
     def rates(self, t, x, mu):
         looks = times(at(self.query, t), x)
         key = at(self.key, t)
-        near = lambda y: -self.beta * jnp.sum((looks - times(key, y)) ** 2)  # noqa: E731
+
+        def near(y):
+            # ‖Qx‖² cancels between the sums, and ‖Ky‖² is of y alone: what is left is a product.
+            k = times(key, y)
+            return self.beta * (2 * jnp.vdot(looks, k) - jnp.vdot(k, k))
+
         return Rates(times(at(self.value, t), mu.mean(logits=near)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -44,3 +45,14 @@ def number_of_heads(**fields: tuple[Array | float | None, int]) -> int | None:
             "axis the same number of heads."
         )
     return next(iter(counts.values()), None)
+
+
+def over_heads(head: Callable, matrices: dict[str, Any], beta: Any) -> Any:
+    """The sum of `head(query, key, value, output, beta)` over heads; one without head axes."""
+    axes = dict.fromkeys(matrices, 2) | {"beta": 0}
+    values = matrices | {"beta": beta}
+    if number_of_heads(**{name: (values[name], axes[name]) for name in values}) is None:
+        return head(*values.values())
+    has_heads = [value is not None and jnp.ndim(value) > axes[n] for n, value in values.items()]
+    batched = [0 if has else None for has in has_heads]
+    return jnp.sum(jax.vmap(head, in_axes=batched)(*values.values()), axis=0)

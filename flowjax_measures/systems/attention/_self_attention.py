@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -20,7 +19,7 @@ from ..._custom_types import FloatScalar
 from ..._reduce import identity
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, number_of_heads, times
+from ._matrices import Matrix, at, over_heads, times
 from ._order import between, paired, told_apart
 
 
@@ -71,47 +70,45 @@ class SelfAttention(AbstractMeanField):
 
     def rates(self, t, x, mu):
         labelled = paired(x)
-        relates = self.causal or self.exclude_self or self.mask is not None or self.bias is not None
-        if relates:
-            x, mu = told_apart(x, mu)
-        token = (lambda y: y[0]) if labelled or relates else identity
+        mu, relation = self._relation(x, mu, labelled)
+        pairs = labelled or relation is not None
+        token = (lambda y: y[0]) if pairs else identity
+        looker = x[0] if labelled else x
 
         def head(query, key, value, output, beta):
-            looks = times(query, token(x))
+            looks = times(query, looker)
 
             def logits(y):
                 score = beta * jnp.vdot(looks, times(key, token(y)))
-                return score + self._relation(x[1], y[1]) if relates else score
+                return score if relation is None else score + relation(y)
 
             reads, log_normaliser = mu.tilt(token, logits)
             if self.normalization == "mean":
                 reads = jnp.exp(log_normaliser) * reads
             return times(output, times(value, reads))
 
-        velocity = self._over_heads(head, t)
+        matrices = {n: at(getattr(self, n), t) for n in ("query", "key", "value", "output")}
+        velocity = over_heads(head, matrices, self.beta)
         return Rates((velocity, None) if labelled else velocity)
 
-    def _relation(self, i, j):
-        """What the labels of two tokens add to ℓ: −∞ where i may not look at j."""
-        allowed = j <= i if self.causal else jnp.asarray(True)
-        if self.exclude_self:
-            allowed &= j != i
+    def _relation(self, x, mu, labelled):
+        """The measure of pairs, and what it adds to ℓ at y: −∞ where x may not look."""
+        if not (self.causal or self.exclude_self) and self.mask is None and self.bias is None:
+            return mu, None
+        (_, i), mu = told_apart(x, mu)
+        always = lambda value: lambda y: value  # noqa: E731
+        may, adds = always(True), always(0.0)
         if self.mask is not None:
-            allowed &= between(self.mask, i, j)
-        bias = 0.0 if self.bias is None else between(self.bias, i, j)
-        return jnp.where(allowed, bias, -jnp.inf)
+            mu, may = between(self.mask, i, mu, labelled)
+        if self.bias is not None:
+            mu, adds = between(self.bias, i, mu, labelled)
 
-    def _over_heads(self, head, t):
-        names = ("query", "key", "value", "output")
-        values = (*(at(getattr(self, name), t) for name in names), self.beta)
-        axes = dict(zip((*names, "beta"), (2, 2, 2, 2, 0), strict=True))
-        count = number_of_heads(
-            **{name: (value, axes[name]) for name, value in zip(axes, values, strict=True)}
-        )
-        if count is None:
-            return head(*values)
-        batched = [
-            0 if value is not None and jnp.ndim(value) > axes[name] else None
-            for name, value in zip(axes, values, strict=True)
-        ]
-        return jnp.sum(jax.vmap(head, in_axes=batched)(*values), axis=0)
+        def relation(y):
+            allowed = jnp.asarray(may(y))
+            if self.causal:
+                allowed &= y[1] <= i
+            if self.exclude_self:
+                allowed &= y[1] != i
+            return jnp.where(allowed, adds(y), -jnp.inf)
+
+        return mu, relation
