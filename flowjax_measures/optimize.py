@@ -77,7 +77,7 @@ def minimize(
 ) -> OptimizeResult:
     r"""Minimises a function of one point, without its derivative, by consensus of many points.
 
-    The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.2),
+    The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.05),
     "anisotropic")` with 200 points and steps of 0.1, found by the study in `benchmarks/`: it has
     no scale of energies or lengths. On smooth functions with one basin, or ill-conditioned ones,
     CMA-ES needs far fewer evaluations.
@@ -119,7 +119,7 @@ def minimize(
     dimension = sum(a.size for a in jax.tree.leaves(mu.x)) // size
     if method is None:
         method = ConsensusBased(
-            objective, 1.0, 2.7, EffectiveSampleSize(0.2), "anisotropic",
+            objective, 1.0, 2.7, EffectiveSampleSize(0.05), "anisotropic",
             # Multiplicative noise without walls has heavy tails: jumps end at the first width.
             truncation=None if walls is not None else _width(mu.x),
         )  # fmt: skip
