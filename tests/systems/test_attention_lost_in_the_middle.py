@@ -64,15 +64,17 @@ def test_derivatives():
 
 @pytest.mark.slow
 def test_particles_have_the_correlations():
-    # N E cos(θ_N(t) − θ_i(0)) tends to Ĝ_1 at rate 1/N; 40,000 replicas of 128 angles.
-    n, t, beta, lam, replicas = 128, 1.0, 1.0, 2.0, 40_000
+    # N E cos(θ_N(t) − θ_i(0)) tends to Ĝ_1 at rate 1/N. Taking away the same at t = 0, whose mean
+    # is 0, leaves a standard deviation of √N in place of N.
+    n, t, beta, lam, replicas = 128, 1.0, 1.0, 2.0, 20_000
     places = np.array([0.25, 0.5, 0.75, 0.9375])
     index = (places * n).astype(int) - 1
 
     def one(key):
         start = jr.uniform(key, (n, 1), float) * 2 * jnp.pi
         run = fm.simulate(fm.CausalCircle(beta, lam), fm.Particles(start), [0.0, t], dt=0.25)
-        return n * jnp.cos(run.final.x[-1, 0] - start[index, 0])
+        asked = start[index, 0]
+        return n * (jnp.cos(run.final.x[-1, 0] - asked) - jnp.cos(start[-1, 0] - asked))
 
     values = jax.lax.map(one, jr.split(jr.key(0), replicas), batch_size=2000)
     mean, error = np.mean(values, 0), np.std(values, 0) / np.sqrt(replicas)
@@ -81,4 +83,5 @@ def test_particles_have_the_correlations():
         a, y = iv(1, beta), np.log(np.expm1(lam) / np.expm1(lam * sigma0))
         weight = lam * np.exp(lam * sigma0) / np.expm1(lam)
         exact.append(weight * np.sqrt(a * t / y) * iv(1, 2 * np.sqrt(a * t * y)))
-    assert np.all(np.abs(mean - exact) < 4 * error)
+    assert np.all(error < 0.1)
+    assert np.all(np.abs(mean - np.array(exact)) < 4 * error)

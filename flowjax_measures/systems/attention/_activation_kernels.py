@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 _NODES, _TERMS = 256, 96
-_NAMES = {jax.nn.relu: "relu", jax.lax.erf: "erf", jax.scipy.special.erf: "erf"}
+_NAMES: dict[Any, str] = {jax.nn.relu: "relu", jax.lax.erf: "erf", jax.scipy.special.erf: "erf"}
 
 
 def layer_kernel(

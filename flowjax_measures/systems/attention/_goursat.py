@@ -5,13 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 
 def number_of_modes(M: float | int, beta: ArrayLike) -> int:
     """Modes beyond have e^{−π²n²/2M²} < 1e-17, or n² I_n(β) < 1e-17 of the first."""
     by_vocabulary = math.ceil(2.85 * float(M)) + 1
-    if isinstance(beta, jax.core.Tracer):
+    if isinstance(beta, Tracer):
         return min(by_vocabulary, 256)
     half = float(np.max(np.abs(beta))) / 2
     # I_n(β) ≤ (β/2)^n e^{β²/4(n+1)}/n!, and I_1(β) ≥ β/2.

@@ -74,7 +74,9 @@ def random_layers(
         outer = jax.random.normal(second, (d, width), x.dtype)
         move = sigma * jnp.sqrt(jnp.asarray(h / width, x.dtype)) * phi(x @ inner.T) @ outer.T
         if system is not None:
-            move = move + h * system(index * h, Particles(x, space=Sphere())).drift.x
+            move = (
+                move + h * system(index.astype(x.dtype) * h, Particles(x, space=Sphere())).drift.x
+            )
         moved = x + move
         return moved / jnp.linalg.norm(moved, axis=1, keepdims=True), None
 
