@@ -1,7 +1,7 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
 from . import initial as initial, plot as plot
-from ._in_context import in_context as in_context, Reading as Reading
+from ._in_context import Reading as Reading, in_context as in_context
 from ._noise import (
     Common as Common,
     Covariance as Covariance,
@@ -33,9 +33,9 @@ from .observables import (
     time_to_clusters as time_to_clusters,
 )
 from .optimize import (
+    OptimizeResult as OptimizeResult,
     kalman_filter as kalman_filter,
     minimize as minimize,
-    OptimizeResult as OptimizeResult,
     sample as sample,
 )
 from .solvers import *  # noqa: F403

@@ -1,10 +1,14 @@
 """Adaptive steps, events, stiff and implicit solvers: diffrax's own loop."""
 
+from collections.abc import Callable
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
+from jaxtyping import Array
 
 from ._terms import Problem, Retracted, StepKeyed, terms
 
@@ -36,7 +40,7 @@ def run(
         controller = diffrax.PIDController(rtol=rtol, atol=atol, dtmin=dtmin, force_dtmin=False)
     path = None
     if shapes is not None:
-        if constant:
+        if dt is not None and constant:
             path = _Path(StepKeyed(key, shapes), dt)
         else:
             tree = diffrax.VirtualBrownianTree(
@@ -63,7 +67,8 @@ def run(
         throw=False,
         progress_meter=meter,
     )
-    (times, t_final), (ys, final) = solution.ts, solution.ys
+    saved: Any = solution
+    (times, t_final), (ys, final) = saved.ts, saved.ys
     final = problem.retract(jax.tree.map(lambda a: a[-1], final))
     stats = {"num_steps": solution.stats["num_steps"], "t_final": t_final[-1]}
     return times, ys, final, solution.result, stats
@@ -74,7 +79,8 @@ def _event(problem: Problem, event):
     if not isinstance(event, diffrax.Event):
         function = event
         event = diffrax.Event(
-            lambda t, state, args, **kwargs: function(t, state), root_finder=_Bracket()
+            lambda t, state, args, **kwargs: function(t, state),
+            root_finder=_Bracket(),  # pyright: ignore[reportCallIssue]
         )
 
     def wrap(condition):
@@ -85,35 +91,35 @@ def _event(problem: Problem, event):
     )
 
 
+class _Interval(eqx.Module):
+    lower: Array
+    upper: Array
+    positive: Array  # the function's sign at `lower`
+
+
 class _Bracket(optx.AbstractRootFinder):
     """Bisection that stops when the time is known to round-off, however steep the function.
 
     optimistix's own stops only when the function is small too, which a blow-up never is.
     """
 
-    bisection: optx.Bisection = optx.Bisection(rtol=0.0, atol=0.0)
-
-    @property
-    def rtol(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bisection.rtol
-
-    @property
-    def atol(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bisection.atol
-
-    @property
-    def norm(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bisection.norm
+    rtol: float = 0.0
+    atol: float = 0.0
+    norm: Callable[[Any], Any] = optx.max_norm
 
     def init(self, fn, y, args, options, f_struct, aux_struct, tags):
-        return self.bisection.init(fn, y, args, options, f_struct, aux_struct, tags)
+        lower = jnp.asarray(options["lower"], y.dtype)
+        return _Interval(lower, jnp.asarray(options["upper"], y.dtype), fn(lower, args)[0] > 0)
 
     def step(self, fn, y, args, options, state, tags):
-        return self.bisection.step(fn, y, args, options, state, tags)
+        value, aux = fn(y, args)
+        before = (value != 0) & ((value > 0) == state.positive)
+        lower, upper = jnp.where(before, y, state.lower), jnp.where(before, state.upper, y)
+        return lower + (upper - lower) / 2, _Interval(lower, upper, state.positive), aux
 
     def terminate(self, fn, y, args, options, state, tags):
-        width = jnp.abs(state.upper - state.lower)
+        width = state.upper - state.lower
         return width <= 4 * jnp.finfo(y.dtype).eps * jnp.abs(y), optx.RESULTS.successful
 
     def postprocess(self, fn, y, aux, args, options, state, tags, result):
-        return self.bisection.postprocess(fn, y, aux, args, options, state, tags, result)
+        return y, aux, {}

@@ -102,15 +102,14 @@ def run(
         # The loop over stages that can be differentiated in both modes.
         solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda a: a is None)
     solver = Retracted(solver, problem)
-    stochastic = path is not None
 
     def advance(carry, j, interval):
-        t_start, h, first, count = interval
+        t_start, h, first, _ = interval
         y, solver_state, bad_time = carry
         t0 = t_start + h * j.astype(dtype)
         t1 = t_start + h * (j + 1).astype(dtype)
-        increments = path.increment(first + j, h) if stochastic else None
-        step_terms = terms(problem, solver, (lambda *_: increments) if stochastic else None)
+        increments = None if path is None else path.increment(first + j, h)
+        step_terms = terms(problem, solver, None if path is None else lambda *_: increments)
         y, _, _, solver_state, _ = solver.step(step_terms, t0, t1, y, None, solver_state, False)
         found = jnp.isfinite(bad_time) | finite(y)
         return y, solver_state, jnp.where(found, bad_time, t1)
@@ -118,7 +117,7 @@ def run(
     def interval(carry, xs):
         y, bad_time, meter_state = carry
         t_start, h, _, count = xs
-        path0 = None if not stochastic else lambda *_: path.increment(xs[2], h)
+        path0 = None if path is None else (lambda *_, path=path: path.increment(xs[2], h))
         solver_state = solver.init(terms(problem, solver, path0), t_start, t_start + h, y, None)
 
         def step(carry, j):

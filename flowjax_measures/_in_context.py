@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ._simulate import Trajectory, simulate
 from ._system import AbstractMeanField, Species
 from .measures import AbstractMeasure, Particles
+from .spaces import Euclidean
 
 
 class Reading(AbstractMeanField):
@@ -53,8 +54,8 @@ def in_context(
         `fm.in_context(fm.SelfAttention(beta=4.0), tokens, x, [0.0, 1.0]).final["queries"].x`
     """
     if not isinstance(queries, AbstractMeasure):
-        space = {"space": context.space} if isinstance(context, Particles) else {}
-        queries = Particles(queries, **space)
+        space = context.space if isinstance(context, Particles) else Euclidean()
+        queries = Particles(queries, space=space)
     law = Reading(system)
     both = {"context": context, "queries": queries}
     return simulate(Species({"context": law, "queries": law}), both, ts, **options)

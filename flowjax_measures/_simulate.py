@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from . import _adaptive, _constant_step
@@ -53,9 +54,9 @@ class Trajectory(eqx.Module):
 def simulate(
     system: AbstractSystem,
     state: Any,
-    ts: ArrayLike | Sequence[float],
+    ts: ArrayLike | Sequence[float | int],
     *,
-    dt: float | None = None,
+    dt: float | int | None = None,
     key: PRNGKey | None = None,
     observe: PyTree[Callable[[Any], Any]] = None,
     solver: diffrax.AbstractSolver | None = None,
@@ -79,7 +80,7 @@ def simulate(
     - `ts`: increasing times, at least two; the state is given at `ts[0]`.
     - `dt`: the step. With it steps are constant, of the largest length ≤ `dt` that divides each
       interval of `ts`; without it, adaptive. Needed for noise, unless a `stepsize_controller` is
-      given.
+      given. A solver that is a scheme of its own step, `JKO(tau)`, brings it.
     - `key`: a JAX key, needed for noise. Step k (counted from time 0) has its own noise, so a run
       that goes on from `final` with the same `dt` and key is the uninterrupted run.
     - `observe`: a pytree of functions of the state; `ys` then holds their values only.
@@ -111,7 +112,9 @@ def simulate(
     dtype = jnp.result_type(
         *[a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)] or [float]
     )
+    dt = getattr(solver, "tau", None) if dt is None else dt
     ts = _times(ts, dt)
+    dt = None if dt is None else float(dt)
     if isinstance(progress, bool):
         progress = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
     # Parameters given as Python floats are traced: a new value compiles nothing again. They stay
@@ -140,15 +143,15 @@ def _run(
         solver = _solver(system, shapes is not None, controller)
     watch = _observer(problem, observe)
 
-    constant = dt is not None and controller is None and event is None and adjoint is None
-    if constant and not isinstance(solver, diffrax.AbstractImplicitSolver):
+    loop = controller is not None or event is not None or adjoint is not None
+    if dt is not None and not loop and not isinstance(solver, diffrax.AbstractImplicitSolver):
         path = None if shapes is None else StepKeyed(key, shapes)
         size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(y0))
         if remat is None:
             steps = (ts[-1] - ts[0]) / dt
             remat = "sqrt" if size * steps > _STORED else "step"
         run = _constant_step.run(problem, solver, y0, np.asarray(ts), dt, path, watch, remat, meter)
-        result = Results.where(jnp.isfinite(run.bad_time), Results.nonfinite, Results.successful)
+        result = _where(jnp.isfinite(run.bad_time), Results.nonfinite, Results.successful)
         stats = {
             "num_steps": run.steps,
             "bad_time": run.bad_time,
@@ -161,8 +164,12 @@ def _run(
     )  # fmt: skip
     nonfinite = ~_constant_step.finite(final)
     stats["bad_time"] = jnp.where(nonfinite, stats["t_final"], jnp.inf)
-    result = Results.where(nonfinite, Results.nonfinite, result)
+    result = _where(nonfinite, Results.nonfinite, result)
     return Trajectory(times, ys, problem.merge(final), result, stats)
+
+
+def _where(condition: Array, one: Any, two: Any) -> Any:
+    return Results.where(condition, one, two)
 
 
 def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
@@ -209,12 +216,12 @@ def _check(system, state, remat):
 
 def _holds_nan(leaf: Array) -> bool:
     # −inf is the logarithm of a mass of zero.
-    leaf = np.asarray(leaf)
-    return bool(np.any(np.isnan(leaf) | (leaf == np.inf)))
+    values = np.asarray(leaf)
+    return bool(np.any(np.isnan(values) | (values == np.inf)))
 
 
 def _times(ts, dt):
-    if isinstance(ts, jax.core.Tracer):
+    if isinstance(ts, Tracer):
         if dt is not None:
             raise ValueError(
                 "`ts` is traced, but constant steps must know their number before compiling. "
@@ -229,7 +236,7 @@ def _times(ts, dt):
             f"`ts` has shape {ts.shape}; give at least two times, the first where the state is."
         )
     if dt is not None:
-        if isinstance(dt, jax.core.Tracer):
+        if isinstance(dt, Tracer):
             raise ValueError(
                 "`dt` is traced, but the number of steps must be known before compiling; give a "
                 "Python float, or leave it out for adaptive steps."

@@ -27,11 +27,6 @@ class AbstractSystem(eqx.Module):
     def __add__(self, other: "AbstractSystem") -> "AbstractSystem":
         if not isinstance(other, AbstractSystem):
             return NotImplemented
-        if self.calculus != other.calculus:
-            raise ValueError(
-                f"One system is in the {self.calculus} calculus and the other in the "
-                f"{other.calculus}; add the correction to one of them first."
-            )
         if isinstance(self, AbstractMeanField) and isinstance(other, AbstractMeanField):
             return Sum(self, other)
         raise ValueError("Only systems given by rates of one point can be added.")
@@ -56,10 +51,19 @@ class Sum(AbstractMeanField):
 
     @property
     def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.first.calculus
+        kinds = {self.first.calculus, self.second.calculus}
+        return "ito" if kinds == {"ito"} else "stratonovich"
 
     def rates(self, t, x, mu):
-        return _add(self.first.rates(t, x, mu), self.second.rates(t, x, mu))
+        laws = self.first.rates(t, x, mu), self.second.rates(t, x, mu)
+        for system, law in zip((self.first, self.second), laws, strict=True):
+            if law.noise is not None and system.calculus != self.calculus:
+                raise ValueError(
+                    f"{type(system).__name__} has noise in the {system.calculus} calculus and is "
+                    f"added to a system in the {self.calculus} calculus; add the correction to "
+                    "one of them first. Without noise the calculus does not matter."
+                )
+        return _add(*laws)
 
 
 def _add(a: Rates, b: Rates) -> Rates:

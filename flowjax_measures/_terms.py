@@ -29,7 +29,7 @@ class Problem(eqx.Module):
         """The whole state."""
         return eqx.combine(y, self.held)
 
-    def field(self, t: FloatScalar, y: PyTree) -> tuple[PyTree, Any]:
+    def field(self, t: Any, y: PyTree) -> tuple[PyTree, Any]:
         """dy/dt and the noise of the whole state."""
         increment = self.system(t, self.merge(y))
         return like(y, increment.drift), increment.noise
@@ -83,12 +83,12 @@ def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, 
 
 # Solvers trace the field many times; compiled functions are traced once for the same shapes.
 @eqx.filter_jit
-def _drift(problem: Problem, t: FloatScalar, y: PyTree) -> PyTree:
+def _drift(problem: Problem, t: Any, y: PyTree) -> PyTree:
     return problem.field(t, y)[0]
 
 
 @eqx.filter_jit
-def _move(problem: Problem, t: FloatScalar, y: PyTree, control: tuple) -> PyTree:
+def _move(problem: Problem, t: Any, y: PyTree, control: tuple) -> PyTree:
     return _product(problem.field(t, y), control)
 
 
@@ -102,7 +102,7 @@ class Term(diffrax.AbstractTerm):
     """dy = drift dt + noise dW, evaluated once a step."""
 
     problem: Problem
-    path: Callable[[FloatScalar, FloatScalar], PyTree]
+    path: Callable[[Any, Any], PyTree]
 
     def vf(self, t, y, args):
         return self.problem.field(t, y)
@@ -124,7 +124,7 @@ class NoiseTerm(diffrax.AbstractTerm):
     """The noise alone, for solvers that treat it apart from the drift."""
 
     problem: Problem
-    path: Callable[[FloatScalar, FloatScalar], PyTree]
+    path: Callable[[Any, Any], PyTree]
 
     def vf(self, t, y, args):
         return self.problem.field(t, y)

@@ -5,6 +5,8 @@ evaluates it along a run without storing paths. Of `Phase` points the positions 
 labels never do.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -32,12 +34,13 @@ def _distance(space: AbstractSpace, x: Point, y: Point) -> FloatScalar:
     return space.distance(x, y)
 
 
-def _needs_particles(mu: AbstractMeasure, name: str) -> None:
+def _needs_particles(mu: Any, name: str) -> Particles:
     if not isinstance(mu, Particles):
         raise ValueError(
             f"`{name}` counts points, but a {type(mu).__name__} has none. Give `Particles`, for "
             "example Particles(mu.sample(key, n))."
         )
+    return mu
 
 
 def interaction_energy(mu: AbstractMeasure, beta: FloatScalar) -> FloatScalar:
@@ -64,8 +67,8 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
     zero do not count. It can be compiled and batched; O(n²) distances a round, in O(n) memory, and
     about log n rounds.
     """
-    _needs_particles(mu, "number_of_clusters")
-    x, log_w = mu.atoms()
+    particles = _needs_particles(mu, "number_of_clusters")
+    x, log_w = particles.atoms()
     index = jnp.arange(log_w.size, dtype=jnp.int32)
     alive = log_w > -jnp.inf
 
@@ -74,7 +77,7 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
 
         def one(i):
             centre = jax.tree.map(lambda a: a[i], x)
-            away = jax.vmap(lambda y: _distance(mu.space, centre, y))(x)
+            away = jax.vmap(lambda y: _distance(particles.space, centre, y))(x)
             return jnp.min(jnp.where((away <= 2 * radius) & alive, labels, labels[i]))
 
         return jnp.minimum(jax.lax.map(one, index, batch_size=256), labels)

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._custom_types import Point, PRNGKey, Scalar
@@ -51,7 +52,7 @@ class OptimizeResult(eqx.Module):
     @property
     def message(self) -> str | list[str]:
         """How the run ended, one sentence for each run."""
-        if isinstance(self.status, jax.core.Tracer):
+        if isinstance(self.status, Tracer):
             raise ValueError("`message` is text; read it outside of jit and vmap.")
         codes = np.asarray(self.status)
         return _MESSAGES[int(codes)] if codes.ndim == 0 else [_MESSAGES[i] for i in codes.ravel()]
@@ -80,7 +81,7 @@ def minimize(
     The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.05),
     "anisotropic")` with 200 points and steps of 0.1, found by the study in `benchmarks/`: it has
     no scale of energies or lengths. On smooth functions with one basin, or ill-conditioned ones,
-    CMA-ES needs far fewer evaluations.
+    try CMA-ES too, which learns the shape of the basin.
 
     The whole loop is one compiled program; `jax.vmap` over `key` makes independent runs, each of
     which keeps its state once it has stopped.
@@ -226,7 +227,7 @@ def sample(
     start, run = jax.random.split(key)
     walls = None if bounds is None else walls_of(bounds, initial)
     mu = points(initial, walls, start, particles, spread)
-    system = ConsensusBasedSampling(objective, alpha)
+    system: Any = ConsensusBasedSampling(objective, alpha)
 
     @eqx.filter_jit
     def march(mu, key):

@@ -60,7 +60,9 @@ REFUSED = {
     "a function for a system": (
         lambda: fm.simulate(lambda t, x, mu: -x, cloud(), [0.0, 1.0]), "system",
     ),
-    "unknown remat": (lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt=0.1, remat="all"), "remat"),
+    "unknown remat": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt=0.1, remat="all"), "`remat`",
+    ),
     "velocity of another shape": (
         lambda: fm.simulate(
             fm.Custom(lambda t, x, mu: jnp.ones(5)), cloud(), [0.0, 1.0], dt=0.1
@@ -77,7 +79,12 @@ REFUSED = {
     "vector of shared noise": (lambda: fm.Common(jnp.ones(3)), "`Common`"),
     "unknown normalisation": (lambda: fm.SelfAttention(normalization="max"), "normalization"),
     "unknown noise": (lambda: fm.ConsensusBased(jnp.sum, noise="levy"), "noise"),
-    "mixed calculus": (lambda: QUIET + _Stratonovich(), "calculus"),
+    "mixed calculus": (
+        lambda: fm.simulate(
+            NOISY + _Stratonovich(), cloud(), [0.0, 1.0], dt=0.1, key=jr.key(0)
+        ),
+        "calculus",
+    ),
 }  # fmt: skip
 
 

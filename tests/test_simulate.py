@@ -266,6 +266,17 @@ def test_events_end_the_run_at_their_time():
     np.testing.assert_allclose(slope, -1.0, rtol=1e-5)  # t = 1/a − 1/10
 
 
+def test_events_may_be_conditions():
+    run = fm.simulate(DECAY, cloud(), [0.0, 5.0], event=lambda t, mu: jnp.max(mu.x) < 0.1)
+    assert run.result == fm.Results.event_occurred and 0 < run.stats["t_final"] < 5
+    assert np.max(run.final.x) < 0.1
+
+
+def test_steps_of_any_kind():
+    ends = [fm.simulate(DECAY, cloud(), [0, 1], dt=dt).final.x for dt in (0.1, np.float64(0.1))]
+    np.testing.assert_array_equal(*ends)
+
+
 def test_event_with_noise_at_constant_steps_takes_the_same_path():
     mu = cloud()
     plain = fm.simulate(Additive(), mu, [0.0, 1.0], dt=0.1, key=jr.key(1))

@@ -37,15 +37,17 @@ class SlicedWasserstein(AbstractEnergy):
 
     def __call__(self, mu):
         theta = self._directions(mu)
-        if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
-            return jnp.mean(jax.vmap(lambda u: _gaussian_square(u, mu, self.target))(theta)) / 2
+        nu = self.target
+        if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
+            return jnp.mean(jax.vmap(lambda u: _gaussian_square(u, mu, nu))(theta)) / 2
         (x, a), (y, b) = _atoms(mu), _atoms(self.target)
         return jnp.mean(jax.vmap(lambda u: square(x @ u, a, y @ u, b))(theta)) / 2
 
     def first_variation(self, x, mu):
         theta = self._directions(mu)
-        if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
-            one = lambda u: _gaussian_potential(jnp.vdot(u, x), u, mu, self.target)  # noqa: E731
+        nu = self.target
+        if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
+            one = lambda u: _gaussian_potential(jnp.vdot(u, x), u, mu, nu)  # noqa: E731
             return jnp.mean(jax.vmap(one)(theta))
         (points, a), (y, b) = _atoms(mu), _atoms(self.target)
 

@@ -1,8 +1,9 @@
 """Quadratic potentials and kernels, the cases with closed forms."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import ArrayLike
 
 from .._custom_types import FloatScalar
 
@@ -10,8 +11,8 @@ from .._custom_types import FloatScalar
 class Quadratic(eqx.Module):
     """V(x) = ½ (x − centre)ᵀ A (x − centre); `stiffness` is a number, or the matrix A."""
 
-    stiffness: ArrayLike = 1.0
-    centre: ArrayLike = 0.0
+    stiffness: Any = 1.0
+    centre: Any = 0.0
 
     def __call__(self, x) -> FloatScalar:
         z = x - self.centre
@@ -22,7 +23,7 @@ class Quadratic(eqx.Module):
 class QuadraticKernel(eqx.Module):
     """K(x, y) = ½ κ ‖x − y‖²; `strength` is κ."""
 
-    strength: ArrayLike = 1.0
+    strength: Any = 1.0
 
     def __call__(self, x, y) -> FloatScalar:
         return self.strength * jnp.sum((x - y) ** 2) / 2

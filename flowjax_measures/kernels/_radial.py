@@ -58,7 +58,7 @@ class InverseMultiquadric(AbstractKernel):
     power: ArrayLike = 0.5
 
     def __call__(self, x, y):
-        return (1 + jnp.sum((x - y) ** 2) / self.bandwidth**2) ** (-self.power)
+        return (1 + jnp.sum((x - y) ** 2) / self.bandwidth**2) ** -jnp.asarray(self.power)
 
 
 class LinearKernel(AbstractKernel):

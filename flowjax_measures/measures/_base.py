@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from equinox import AbstractClassVar
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -137,7 +138,7 @@ def evaluate(rates: Callable[[Point], Rates], points: PyTree) -> tuple[Rates, No
             raise ValueError(
                 f"`rates` must return `Rates(velocity, noise, growth)`; it returned {type(law)}."
             )
-        law = Rates(_velocity_like(x, law.velocity), parts(law.noise), law.growth)
+        law: Any = law._replace(velocity=_velocity_like(x, law.velocity), noise=parts(law.noise))
         arrays, rest = eqx.partition(law, eqx.is_array)
         static.append(rest)
         return arrays
@@ -196,4 +197,4 @@ def atoms_covariance(measure: AbstractMeasure) -> Float[Array, "d d"]:
 
 def concrete(*leaves: Any) -> bool:
     """Whether values can be looked at: nothing here is traced."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(leaves))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(leaves))

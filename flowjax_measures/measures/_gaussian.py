@@ -134,8 +134,9 @@ class Gaussian(AbstractMeasure):
         root = factor(jax.lax.stop_gradient(cov))
         inner = identity - root.T @ jax.lax.stop_gradient(curvature) @ root
         finite = jnp.linalg.eigvalsh(inner)[0] > 0
-        shift, logdet = jnp.where(finite, shift, jnp.inf), jnp.where(finite, logdet, -jnp.inf)
         log_normaliser = value + jnp.vdot(slope, shift) / 2 - logdet / 2
+        log_normaliser = jnp.where(finite, log_normaliser, jnp.inf)
+        shift = jnp.where(finite, shift, jnp.inf)
         tilted = replace(self, m=m + shift, cov=tilted_cov)
         if degree(logits, m) <= 2:
             return expect(fn, tilted.m, tilted.cov), log_normaliser

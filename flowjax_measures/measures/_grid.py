@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._noise import NoiseField
 from .._reduce import tilted_mean
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
 
@@ -122,7 +123,7 @@ class GridDensity(AbstractMeasure):
             flux = [f - self._diffusion(spread, a) for a, f in enumerate(flux)]
         drift = -self._divergence(flux)
         if law.growth is not None:
-            drift = drift + law.growth.reshape(self.rho.shape) * self.rho
+            drift = drift + jnp.reshape(law.growth, self.rho.shape) * self.rho
         noise = None
         if field is not None and any(part.shared for part in field.parts):
             shared = tuple(i for i, part in enumerate(field.parts) if part.shared)
@@ -176,13 +177,13 @@ class _GridNoise(eqx.Module):
     """Shared noise carries the whole density: dρ = −∇·(ρ σ⁰ dB)."""
 
     measure: GridDensity
-    field: eqx.Module
+    field: NoiseField
     shared: tuple[int, ...] = eqx.field(static=True)
 
     def _shared(self):
         parts = tuple(self.field.parts[i] for i in self.shared)
         law = lambda x: tuple(self.field.law(x)[i] for i in self.shared)  # noqa: E731
-        return type(self.field)(self.field.points, parts, law)
+        return NoiseField(self.field.points, parts, law)
 
     def brownian(self):
         return self._shared().brownian()

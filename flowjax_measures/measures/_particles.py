@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .._noise import floating
+from .._noise import NoiseField, floating
 from .._reduce import tilted_mean
 from ..spaces import AbstractSpace, Euclidean
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
@@ -116,7 +116,7 @@ class Particles(AbstractMeasure):
 
 class _ParticleNoise(eqx.Module):
     measure: Particles
-    field: eqx.Module
+    field: NoiseField
 
     def brownian(self):
         return self.field.brownian()

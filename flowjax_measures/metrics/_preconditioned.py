@@ -36,6 +36,6 @@ def _rates(matrix, energy, x, mu) -> Rates:
     diffusivity = energy.diffusivity(x, mu)
     noise = None
     if diffusivity is not None:
-        scale = safe_sqrt(2 * diffusivity).astype(matrix.dtype)
+        scale = jnp.asarray(safe_sqrt(2 * diffusivity), matrix.dtype)
         noise = Dense(scale * square_root(matrix))
     return Rates(jnp.asarray(matrix) @ energy.velocity(x, mu), noise)

@@ -56,7 +56,9 @@ class RegularizedStein(AbstractMetric):
         points, log_weights = mu.atoms()
         smooth = lambda y: stein.rates(energy, y, mu).velocity  # noqa: E731
         weights = jnp.exp(log_weights)
-        gram = jax.vmap(lambda a: jax.vmap(lambda b: self.kernel(a, b))(points))(points)
+        gram = jax.vmap(lambda a: jax.vmap(lambda b: jnp.asarray(self.kernel(a, b)))(points))(
+            points
+        )
         system = (1 - nu) * gram * weights + nu * jnp.eye(len(weights), dtype=gram.dtype)
         solved = jnp.linalg.solve(system, jax.vmap(smooth)(points))
         # The equation ν v(x) = s(x) − (1 − ν) ∫ k(x, y) v(y) μ(dy) extends v to all points.

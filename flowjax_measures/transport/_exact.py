@@ -65,8 +65,8 @@ def mccann(mu: AbstractMeasure, nu: AbstractMeasure, t: FloatScalar) -> Abstract
         return Gaussian((1 - t) * mu.m + t * nu.m, (cov + cov.T) / 2)
     (x, _), (y, _) = _normalised(mu), _normalised(nu)
     plan = coupling(mu, nu)
-    equal = isinstance(mu, Particles) and isinstance(nu, Particles)
-    if equal and mu.log_w is None and nu.log_w is None and len(x) == len(y):
+    equal = all(isinstance(m, Particles) and m.log_w is None for m in (mu, nu))
+    if equal and len(x) == len(y):
         return Particles((1 - t) * x + t * y[jnp.argmax(plan, axis=1)])
     moved = (1 - t) * x[:, None] + t * y[None]
     return Particles(moved.reshape(-1, x.shape[1]), jnp.log(plan.ravel()))

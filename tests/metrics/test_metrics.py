@@ -1,5 +1,7 @@
 """Gradient flows in every metric against closed forms."""
 
+from typing import Any
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,8 @@ def exact(field, mu, t):
         diffrax.ODETerm(lambda t, y, _: field(*y)), diffrax.Tsit5(), 0.0, t, None, (mu.m, mu.cov),
         stepsize_controller=diffrax.PIDController(rtol=1e-10, atol=1e-12),
     )  # fmt: skip
-    return [a[0] for a in run.ys]
+    ys: Any = run.ys
+    return [a[0] for a in ys]
 
 
 def agree(flow, mu, field, t=0.6):

@@ -26,13 +26,13 @@ def exploration(
     noise: str,
     sigma: Scalar,
     away: PyTree[Array],
-    spread: Callable[[], Float[Array, "d d"]],
+    spread: Callable[[], Float[Array, "d d"]] | None = None,
     truncation: Scalar | None = None,
 ) -> AbstractNoise:
     """The noise of a point at `away` = X − c; `spread()` is C, asked for where it is used."""
     if noise == "additive":
         return Isotropic(sigma)
-    if noise == "covariance":
+    if noise == "covariance" and spread is not None:
         return Dense(sigma * square_root(spread()))
     if noise == "anisotropic":
         if truncation is not None:

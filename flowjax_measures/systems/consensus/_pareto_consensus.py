@@ -47,7 +47,7 @@ class ParetoConsensus(AbstractMeanField):
 
     def scalarised(self, x: Point, index: Array) -> FloatScalar:
         """max_k w_k |g_k(x)| for the preferences in row `index`."""
-        return jnp.max(self.preferences[index] * jnp.abs(self.objectives(x)))
+        return jnp.max(jnp.asarray(self.preferences)[index] * jnp.abs(self.objectives(x)))
 
     def consensus(self, index: Array, mu: AbstractMeasure) -> Point:
         """The consensus of the preferences in row `index`."""
@@ -57,5 +57,5 @@ class ParetoConsensus(AbstractMeanField):
     def rates(self, t, x, mu):
         place, index = x
         away = place - self.consensus(index, mu)
-        noise = exploration(self.noise, self.sigma, (away, None), lambda: None)
+        noise = exploration(self.noise, self.sigma, (away, None))
         return Rates((-self.drift_rate * away, None), noise)

@@ -47,8 +47,9 @@ class PolarizedConsensus(AbstractMeanField):
 
     def _logits(self, x, mu, t):
         weights = energy_logits(self.objective, strength(self.alpha, t, mu, self.objective))
-        if self.log_kernel is not None:
-            return lambda y: weights(y) + self.log_kernel(x, y)
+        log_kernel = self.log_kernel
+        if log_kernel is not None:
+            return lambda y: weights(y) + log_kernel(x, y)
         here = floating(x)
 
         def logits(y):

@@ -58,7 +58,7 @@ class SaddleConsensus(AbstractSystem):
         def law(name: str) -> AbstractMeanField:
             def rates(t, x, mu):
                 away = jax.tree.map(jnp.subtract, x, centres[name])
-                noise = exploration(self.noise, self.sigma, away, lambda: None)
+                noise = exploration(self.noise, self.sigma, away)
                 return Rates(jax.tree.map(lambda z: -self.drift_rate * z, away), noise)
 
             return Custom(rates)

@@ -1,6 +1,6 @@
 r"""Gradient flows: the steepest descent of an energy in a metric on measures ([jko1998]).
 
-    ∂_t μ = −grad F(μ); in the Wasserstein metric ∂_t μ = ∇·(μ ∇ δF/δμ).
+∂_t μ = −grad F(μ); in the Wasserstein metric ∂_t μ = ∇·(μ ∇ δF/δμ).
 """
 
 from ..._system import AbstractMeanField

@@ -43,7 +43,8 @@ class McKeanVlasov(AbstractMeanField):
             force = jax.grad(self.potential)(x)
             velocity = jax.tree.map(jnp.subtract, velocity, force)
         if self.kernel is not None:
-            force = mu.mean(lambda y: jax.grad(self.kernel)(x, y))
+            push = jax.grad(self.kernel)
+            force = mu.mean(lambda y: push(x, y))
             velocity = jax.tree.map(jnp.subtract, velocity, force)
         noise = None if self.beta is None else Isotropic(jnp.sqrt(2 / self.beta))
         return Rates(velocity, noise)

@@ -8,6 +8,7 @@ Unit mass, additive noise on the momenta. For V = ½ k q² in one dimension, wit
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ class UnderdampedLangevin(AbstractMeanField):
         if x.ndim != 1 or x.size % 2:
             raise ValueError(f"A point has shape {x.shape}; give `Phase(q, p)`, or vectors (q, p).")
         half = x.size // 2
-        law = self._phase(Phase(x[:half], x[half:]))
+        law: Any = self._phase(Phase(x[:half], x[half:]))
         join = lambda pair: jnp.concatenate([pair.q, pair.p])  # noqa: E731
         return Rates(join(law.velocity), Diagonal(join(law.noise.scale)))
 

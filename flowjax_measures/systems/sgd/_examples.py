@@ -34,7 +34,7 @@ def weighted_gradient(
     """∇_θ Σ_i weights_i ℓ(θ, z_i): one pass forward and one back for any weights."""
 
     def total(theta):
-        losses = jax.vmap(lambda example: loss(theta, example))(data)
+        losses = jnp.asarray(jax.vmap(lambda example: loss(theta, example))(data))
         return jnp.vdot(weights.astype(losses.dtype), losses)
 
     return jax.grad(total)(params)

@@ -2,9 +2,9 @@ r"""Stochastic modified flows: SGD of many points under the same minibatches ([g
 
     dX = −∇(R + (η/4)‖∇R‖²) dt + √(η s_b / n) Σ_i (∇ℓ(X, z_i) − ∇R(X)) dB_i
 
-with one Brownian motion for each example, shared by all points, and s_b the variance of a minibatch
-mean over that of one example. Joint moments of several points agree with those of SGD to O(η²), which
-the symmetric root of the covariance gets wrong. Itô.
+with one Brownian motion for each example, shared by all points, and s_b the variance of a
+minibatch mean over that of one example. Joint moments of several points agree with those of SGD
+to O(η²), which the symmetric root of the covariance gets wrong. Itô.
 """
 
 from collections.abc import Callable
