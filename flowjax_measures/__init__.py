@@ -18,6 +18,7 @@ from ._system import (
     Species as Species,
 )
 from .energies import *  # noqa: F403
+from .fit import FitResult as FitResult, fit as fit
 from .kernels import *  # noqa: F403
 from .measures import *  # noqa: F403
 from .metrics import *  # noqa: F403
