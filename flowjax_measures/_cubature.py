@@ -62,7 +62,8 @@ def factor(cov: Float[Array, "d d"]) -> Float[Array, "d d"]:
 
 def depends(function: Callable[[Array], PyTree], x: Array) -> bool:
     """Whether the traced `function` uses its argument at all; conservative, never wrong."""
-    closed = jax.make_jaxpr(function)(jax.ShapeDtypeStruct(x.shape, x.dtype))
+    # A module, or a method of one, that holds tracers couldn't be hashed.
+    closed = jax.make_jaxpr(lambda x: function(x))(jax.ShapeDtypeStruct(x.shape, x.dtype))
     return any(_uses(closed.jaxpr, [True] * len(closed.jaxpr.invars)))
 
 
@@ -100,7 +101,8 @@ def expect(
     function: Callable[[Array], PyTree], m: Float[Array, " d"], cov: Float[Array, "d d"]
 ) -> PyTree:
     """E function(X) for X ~ N(m, cov), for values in any pytree."""
-    function = jax.jit(function)  # traced once; its derivatives come from the trace
+    given = function
+    function = jax.jit(lambda x: given(x))  # traced once; its derivatives come from the trace
     order = degree(function, m)
     if order <= 1:
         return function(m)

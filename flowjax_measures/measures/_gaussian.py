@@ -121,7 +121,8 @@ class Gaussian(AbstractMeasure):
         if logits is None:
             return expect(fn, self.m, self.cov), jnp.zeros((), self.m.dtype)
         m, cov = self.m, self.cov
-        logits = jax.jit(logits)  # traced once; its derivatives come from the trace
+        given = logits
+        logits = jax.jit(lambda y: given(y))  # traced once; its derivatives come from the trace
         value, slope = jax.value_and_grad(logits)(m)
         curvature = jax.hessian(logits)(m)
         identity = jnp.eye(m.size, dtype=m.dtype)

@@ -1,5 +1,6 @@
 """Gaussians: tilts, expectations and closures against independent computations."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -95,6 +96,25 @@ def test_closure_with_growth_is_the_exact_moment_equation():
     cov = 1 / (1 / 0.5 + 1.0)
     np.testing.assert_allclose(final.cov, [[cov]], rtol=1e-7)
     np.testing.assert_allclose(final.m, [cov / 0.5 * 0.7], rtol=1e-7)
+
+
+def test_methods_of_traced_modules_are_integrands_and_logits():
+    class Linear(eqx.Module):
+        a: jax.Array
+
+        def __call__(self, x):
+            return jnp.vdot(self.a, x)
+
+        def wave(self, x):
+            return jnp.sin(self(x))
+
+    def value(a):
+        f = Linear(a)
+        return MU.mean(f) + MU.mean(f.wave) + MU.mean(f.wave, f.__call__) + MU.logmean(f)
+
+    got = jax.jit(jax.grad(value))(B)
+    e = 1e-5 * jnp.eye(2)
+    np.testing.assert_allclose(got, [(value(B + h) - value(B - h)) / 2e-5 for h in e], rtol=1e-8)
 
 
 def test_shared_noise_moves_the_mean_and_own_noise_the_covariance():
