@@ -19,6 +19,7 @@ def inside(x: PyTree, walls: tuple[PyTree, PyTree]) -> PyTree:
 
 def walls_of(bounds: Any, initial: Any) -> tuple[PyTree, PyTree]:
     """Lower and upper walls of one point's structure."""
+    initial = as_point(initial)
     if hasattr(bounds, "lb"):
         bounds = (bounds.lb, bounds.ub)
     elif _is_pairs(bounds):
@@ -26,6 +27,7 @@ def walls_of(bounds: Any, initial: Any) -> tuple[PyTree, PyTree]:
         bounds = (pairs[:, 0], pairs[:, 1])
     if not (isinstance(bounds, tuple | list) and len(bounds) == 2):
         raise ValueError("`bounds` is not (lower, upper); give both, of the structure of a point.")
+    bounds = (as_point(bounds[0]), as_point(bounds[1]))
     if initial is None:
         lower, upper = (jax.tree.map(lambda a: jnp.asarray(a, float), b) for b in bounds)
         lower = jax.tree.map(lambda a, b: jnp.broadcast_arrays(a, b)[0], lower, upper)
@@ -42,16 +44,23 @@ def walls_of(bounds: Any, initial: Any) -> tuple[PyTree, PyTree]:
     return fill(bounds[0]), fill(bounds[1])
 
 
+def as_point(point: Any) -> Any:
+    """A list of numbers is a vector, as it is for scipy; every other pytree is itself."""
+    return np.asarray(point, float) if _is_numbers(point) else point
+
+
+def _is_numbers(row: Any) -> bool:
+    numbers = (int, float, np.number)
+    return type(row) in (tuple, list) and len(row) > 0 and all(isinstance(v, numbers) for v in row)
+
+
 def _is_pairs(bounds: Any) -> bool:
     if isinstance(bounds, np.ndarray | jax.Array):
         return bounds.ndim == 2 and bounds.shape[1] == 2
-    numbers = (int, float, np.number)
-
-    def is_pair(pair: Any) -> bool:
-        whole = isinstance(pair, tuple | list) and len(pair) == 2
-        return whole and all(isinstance(v, numbers) for v in pair)
-
-    return isinstance(bounds, Sequence) and all(is_pair(pair) for pair in bounds)
+    # In the plane ([a, b], [c, d]) are two walls; [(a, b), (c, d)] and its like are two pairs.
+    if type(bounds) is tuple and len(bounds) == 2 and all(type(b) is list for b in bounds):
+        return False
+    return isinstance(bounds, Sequence) and all(_is_numbers(b) and len(b) == 2 for b in bounds)
 
 
 def _is_measure(initial: Any) -> bool:
@@ -60,6 +69,7 @@ def _is_measure(initial: Any) -> bool:
 
 def points(initial: Any, walls: Any, key: PRNGKey, particles: int, spread: Scalar) -> Particles:
     """The first points."""
+    initial = as_point(initial)
     if isinstance(initial, Particles):
         mu = initial
     elif _is_measure(initial):

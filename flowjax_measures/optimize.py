@@ -69,7 +69,7 @@ def minimize(
     spread: Scalar = 1.0,
     dt: float = 0.1,
     budget: int | None = None,
-    tol: Scalar = 1e-6,
+    tol: Scalar | None = None,
     target: Scalar | None = None,
     patience: int | None = None,
     observe: PyTree[Callable[[AbstractMeasure], Any]] = None,
@@ -92,14 +92,16 @@ def minimize(
     - `initial`: a measure of points to start from (`Particles`, or one to sample), or one point,
       around which they are spread. May be left out where there are finite bounds.
     - `bounds`: `(lower, upper)` of the point's structure, or scalars beside `initial`; or as in
-      scipy a sequence of pairs. Points that leave are put on the wall.
+      scipy a sequence of pairs. A list of numbers is a vector. Points that leave are put on the
+      wall.
     - `key`: a JAX key.
     - `method`: a `ConsensusBased` of its own choice of parameters.
     - `particles`: number of points; a `Particles` given as `initial` has its own.
     - `spread`: standard deviation around a single `initial` point.
     - `dt`: the step, part of the algorithm.
     - `budget`: evaluations at most; default the larger of 100,000 and 10,000 d.
-    - `tol`: consensus is a root mean square distance of `tol` times the first one.
+    - `tol`: consensus is a root mean square distance of `tol` times the first one; default 1e-6,
+      in float32 3.5e-4, the width over which a smooth function is flat to round-off.
     - `target`: stops at a value at or below it.
     - `patience`: stops when the best value hasn't improved in so many steps.
     - `observe`: pytree of functions of the measure, whose values at every step become `history`.
@@ -127,6 +129,8 @@ def minimize(
     steps = (max(100_000, 10_000 * dimension) if budget is None else budget) // size
     if steps < 1:
         raise ValueError(f"`budget` is {budget}, less than one evaluation for {size} points.")
+    if tol is None:
+        tol = max(1e-6, float(jnp.finfo(jnp.result_type(*jax.tree.leaves(mu.x))).eps) ** 0.5)
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
     return _minimize(
         objective, method, mu, walls, run, dt, steps, tol, target, patience, observe, callback,

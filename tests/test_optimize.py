@@ -60,7 +60,7 @@ def test_bounds_in_all_forms_are_one():
     pairs = [(-1.0, 2.0), (-3.0, 4.0)]
     forms = [
         pairs, np.array(pairs), scipy.optimize.Bounds([-1, -3], [2, 4]),
-        (np.array([-1.0, -3.0]), np.array([2.0, 4.0])),
+        (np.array([-1.0, -3.0]), np.array([2.0, 4.0])), ([-1, -3], [2, 4]),
     ]  # fmt: skip
     results = [minimize(sphere, bounds=b, key=jr.key(0), budget=400).x for b in forms]
     for x in results[1:]:
@@ -71,6 +71,14 @@ def test_from_one_point_without_bounds():
     result = minimize(lambda x: sphere(x - 30.0), jnp.zeros(2), key=jr.key(0))
     np.testing.assert_allclose(result.x, 30.0, atol=1e-3)
     assert result.success
+    listed = minimize(lambda x: sphere(x - 30.0), [0, 0], key=jr.key(0))
+    np.testing.assert_array_equal(listed.x, result.x)
+
+
+def test_float32_reaches_consensus_before_its_budget():
+    result = minimize(rastrigin, jnp.full(2, 2.0, jnp.float32), key=jr.key(0))
+    assert result.success and result.x.dtype == jnp.float32
+    np.testing.assert_allclose(result.x, 0.0, atol=1e-3)
 
 
 def test_stops():
