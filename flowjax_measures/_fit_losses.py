@@ -25,7 +25,8 @@ from jaxtyping import Array
 from ._custom_types import FloatScalar
 from ._noise import floating
 from .energies import MMD, SinkhornDivergence, SlicedWasserstein
-from .kernels import AbstractKernel, GaussianKernel
+from .kernels import AbstractKernel, EnergyDistance, GaussianKernel
+from .kernels._base import correlate
 from .measures import AbstractMeasure, Particles
 from .measures._base import is_measure
 from .transport import energy_distance
@@ -50,6 +51,7 @@ class Distance(eqx.Module):
     kernel: Any
     epsilon: Any
     directions: Any
+    independent: bool = eqx.field(static=True, default=False)
 
     def __call__(self, simulated: Any, observed: Any) -> FloatScalar:
         here, there = (jax.tree.leaves(s, is_leaf=is_measure) for s in (simulated, observed))
@@ -67,9 +69,14 @@ class Distance(eqx.Module):
         if self.name != "energy_distance":
             return self
         square = jnp.asarray(_square_width(snapshots), jnp.result_type(float))
-        return Distance("mmd", _Multiquadric(0.05 * jnp.sqrt(square)), None, None)
+        return Distance("mmd", _Multiquadric(0.05 * jnp.sqrt(square)), None, None, self.independent)
 
     def _one(self, mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
+        if self.independent:
+            kernel = self.kernel if self.name == "mmd" else EnergyDistance()
+            inner = _without_self(kernel, mu) + _without_self(kernel, nu)
+            value = inner / 2 - correlate(kernel, mu, nu)
+            return value if self.name == "mmd" else 2 * value
         if self.name == "energy_distance":
             return energy_distance(mu, nu)
         if self.name == "sinkhorn":
@@ -82,12 +89,19 @@ class Distance(eqx.Module):
         return jnp.sum(mean**2) + jnp.sum((mu.covariance() - nu.covariance()) ** 2)
 
 
-def named(loss: str, snapshots: list, kernel, epsilon, directions, dtype) -> Distance:
+def named(
+    loss: str, snapshots: list, kernel, epsilon, directions, independent: bool, dtype
+) -> Distance:
     """The loss of this name; what is not given is set by the width of the data."""
     if loss not in NAMES:
         raise ValueError(
             f"`loss` is {loss!r}; it is one of {NAMES} or a function "
             "`loss(simulated, observed) -> scalar`."
+        )
+    if independent and loss not in ("energy_distance", "mmd"):
+        raise ValueError(
+            f"`independent`: the loss {loss!r} has no unbiased form; take "
+            '"energy_distance" or "mmd".'
         )
     measures = jax.tree.leaves(snapshots, is_leaf=is_measure)
     if loss not in ("trajectory", "increments"):
@@ -103,7 +117,16 @@ def named(loss: str, snapshots: list, kernel, epsilon, directions, dtype) -> Dis
             kernel = (
                 GaussianKernel(jnp.asarray(square**0.5 / 2, dtype)) if kernel is None else kernel
             )
-    return Distance(loss, kernel, epsilon, directions)
+    return Distance(loss, kernel, epsilon, directions, independent)
+
+
+def _without_self(kernel: Any, mu: Any) -> Array:
+    """∬ k dμ dμ over pairs of different particles: its mean over samples is that of their law."""
+    if not isinstance(mu, Particles):
+        return correlate(kernel, mu, mu)
+    squares = jax.nn.softmax(mu.log_weights()) ** 2
+    diagonal = jnp.vdot(squares, jax.vmap(lambda x: kernel(x, x))(mu.x))
+    return (correlate(kernel, mu, mu) - diagonal) / (1 - jnp.sum(squares))
 
 
 def _square_width(snapshots: list) -> float:

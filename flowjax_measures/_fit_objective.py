@@ -56,7 +56,7 @@ def value_and_gradient(objective: Objective, free: list[Array]):
 
 
 def pose(system, data, initial, where, positive, bounds, loss, kernel, epsilon, directions,
-               dt, key, options) -> Objective:  # fmt: skip
+               independent, dt, key, options) -> Objective:  # fmt: skip
     if not isinstance(system, AbstractSystem):
         raise ValueError(f"`system` is {type(system)}; give a system whose fields are fitted.")
     try:
@@ -77,6 +77,8 @@ def pose(system, data, initial, where, positive, bounds, loss, kernel, epsilon, 
         raise ValueError("`snapshots` hold no floats; give measures, one for each time.")
     dtype = jnp.result_type(*arrays)
     parameters = select(system, where, positive, bounds, dtype)
+    if independent and not isinstance(loss, str):
+        raise ValueError("`independent` belongs to named losses; build it into your `loss`.")
     if isinstance(loss, str):
-        loss = named(loss, snapshots, kernel, epsilon, directions, dtype)
+        loss = named(loss, snapshots, kernel, epsilon, directions, independent, dtype)
     return Objective(parameters, loss, tuple(times.tolist()), initial, snapshots, key, dt, options)

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import flowjax_measures as fm
+from flowjax_measures._fit_losses import named
 
 TIMES = np.array([0.0, 0.4, 1.0, 2.0])
 
@@ -157,6 +158,14 @@ def test_increments_are_solved_as_least_squares():
     np.testing.assert_allclose(result.system.alpha, expected[0], rtol=1e-6)
 
 
+def test_independent_populations_are_compared_without_bias():
+    # Two clouds of one law: the mean of the unbiased loss is 0, of the other 2 E|X−X′|/n.
+    loss = named("energy_distance", [cloud(5)] * 2, None, None, None, True, jnp.float64)
+    draws = jr.normal(jr.key(0), (4000, 2, 5, 2))
+    values = jax.vmap(lambda x: loss(fm.Particles(x[0]), fm.Particles(x[1])))(draws)
+    assert abs(jnp.mean(values)) < 4 * jnp.std(values) / np.sqrt(4000)
+
+
 def test_bounds_hold_and_a_loss_of_ones_own_serves():
     start, ts = cloud(10), np.array([0.0, 1.0])
     data = [start, fm.simulate(Pull(1.0, 0.0), start, ts, dt=0.1).final]
@@ -189,6 +198,7 @@ REFUSED = {
     "other sizes": (
         dict(data=([0.0, 1.0], [cloud(3), cloud(4)]), loss="trajectory"), "`snapshots`",
     ),
+    "no unbiased form": (dict(loss="sinkhorn", independent=True), "`independent`"),
     "not a scalar": (dict(loss=lambda mu, nu: mu.x), "`loss`"),
 }  # fmt: skip
 

@@ -1,0 +1,203 @@
+"""Parameters from measures: recovery, sampling noise, what is not identified, and likelihoods.
+
+Measured on 2 shared cores. One population, unlabelled, 150 Adam steps: worst error 0.09% by
+Sinkhorn, 0.04% by the energy distance, 0.09% by MMD, 0.10% sliced; first step 6 to 13 s. Fresh
+populations of 100: errors of 27 to 64% by the sliced distance and 78 to 117% by Sinkhorn over
+five seeds, with a loss below that at the truth (sampling noise). Attention: beta 4.0008 for 4,
+with V 4.0000 and V to 2e-5. The rotation: eigenvalue 0 from a Gaussian, reported. Likelihood, 400
+repeats, N = 2, 5, 20: T Var over theory 1.02, 1.01, 1.02 (alpha), 1.04, 0.99, 0.92 (sum), ± 0.07.
+
+Run: `python benchmarks/fit.py [kernel] [fresh] [attention] [rotation] [likelihood]`. float64.
+"""
+
+import sys
+import time
+import warnings
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+import flowjax_measures as fm  # noqa: E402
+
+TS = np.linspace(0.0, 2.0, 6)
+TRUTH = np.array([1.0, 2.0, 0.6])
+
+
+class AttractionRepulsion(eqx.Module):
+    """Minus its gradient in x is −a z + (b/ℓ²) z e^{−|z|²/2ℓ²} with z = x − y."""
+
+    a: float
+    b: float
+    length: float
+
+    def __call__(self, x, y):
+        r = jnp.sum((x - y) ** 2)
+        return self.a * r / 2 + self.b * jnp.exp(-r / (2 * self.length**2))
+
+
+class Rotation(fm.AbstractMeanField):
+    """dx = (−decay + ω J) x dt."""
+
+    decay: float
+    omega: float
+
+    def rates(self, t, x, mu):
+        return fm.Rates(-self.decay * x + self.omega * jnp.stack([-x[1], x[0]]))
+
+
+class Pull(fm.AbstractMeanField):
+    """dx = −(α x + β (x − mean)) dt + σ dW."""
+
+    alpha: float
+    beta: float
+    sigma: float
+
+    def rates(self, t, x, mu):
+        drift = -self.alpha * x - self.beta * (x - mu.mean())
+        return fm.Rates(drift, fm.Isotropic(self.sigma))
+
+
+def swarm(a, b, length):
+    return fm.McKeanVlasov(kernel=AttractionRepulsion(a, b, length), beta=None)
+
+
+def cloud(seed, n=100):
+    return fm.Particles(jr.normal(jr.key(seed), (n, 2)))
+
+
+def snapshots(system, ts, fresh, n=100, dt=0.05):
+    """Measures in an order of their own; `fresh`: each of another population."""
+    start = cloud(0, n)
+    found = [start]
+    for k in range(1, len(ts)):
+        begin = cloud(k, n) if fresh else start
+        final = fm.simulate(system, begin, ts[[0, k]], dt=dt).final
+        found.append(fm.Particles(jr.permutation(jr.key(100 + k), final.x)))
+    return found
+
+
+def kernel(fresh=False):
+    data = TS, snapshots(swarm(*TRUTH), TS, fresh)
+    for loss in ("sinkhorn", "energy_distance", "mmd", "sliced"):
+        call = partial(
+            fm.fit, data=data, loss=loss, dt=0.05, positive=True, tolerance=0.0,
+            independent=fresh and loss in ("energy_distance", "mmd"),
+        )  # fmt: skip
+        begin = time.perf_counter()
+        call(swarm(0.4, 1.0, 1.0), steps=1, identifiability=False)
+        first = time.perf_counter() - begin
+        begin = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = call(swarm(0.4, 1.0, 1.0))
+        k = result.system.kernel
+        theta = np.array([k.a, k.b, k.length])
+        at_truth = call(swarm(*TRUTH), steps=1, identifiability=False).losses[0]
+        print(
+            f"{loss:16s} worst error {100 * np.max(abs(theta / TRUTH - 1)):.4f} %  at "
+            f"{np.round(theta, 5)}  loss {result.losses.min():.3e}, at the truth {at_truth:.3e}  "
+            f"first step {first:.1f} s, all {time.perf_counter() - begin:.1f} s  converged "
+            f"{result.converged}  spectrum {result.spectrum}  warnings {len(caught)}\n"
+            f"    {result.message}", flush=True,
+        )  # fmt: skip
+
+
+def attention():
+    tokens = fm.Particles(jr.normal(jr.key(0), (64, 3)), space=fm.Sphere()).retract()
+    ts = np.linspace(0.0, 2.0, 5)
+    run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, ts, dt=0.1)
+    order = [jr.permutation(jr.key(k), 64) for k in range(5)]
+    clouds = [fm.Particles(run.ys.x[k][order[k]], space=fm.Sphere()) for k in range(5)]
+    for loss in ("sinkhorn", "energy_distance"):
+        result = fm.fit(
+            fm.SelfAttention(beta=1.0), (ts, [tokens, *clouds[1:]]), where=lambda s: s.beta,
+            positive=True, dt=0.1, loss=loss,
+        )  # fmt: skip
+        print(f"attention, {loss}: beta {result.system.beta:.6f} (4)  {result.message}")
+    value = jnp.array([[1.0, 0.3, 0.0], [-0.3, 0.8, 0.0], [0.0, 0.2, 0.5]])
+    truth = fm.SelfAttention(beta=4.0, value=value)
+    run = fm.simulate(truth, tokens, ts, dt=0.1)
+    clouds = [fm.Particles(run.ys.x[k][order[k]], space=fm.Sphere()) for k in range(5)]
+    result = fm.fit(
+        fm.SelfAttention(beta=2.0, value=jnp.eye(3)), (ts, [tokens, *clouds[1:]]),
+        where=lambda s: (s.beta, s.value), dt=0.1, loss="sinkhorn", steps=300,
+    )  # fmt: skip
+    error = jnp.max(jnp.abs(result.system.value - value))
+    print(
+        f"attention, beta and V: beta {result.system.beta:.5f} (4), V within {error:.1e}  "
+        f"loss {result.losses.min():.1e}  {result.message}\n    spectrum {result.spectrum}"
+    )
+
+
+def rotation():
+    ts = np.linspace(0.0, 1.0, 4)
+    truth, start = Rotation(1.0, 2.0), Rotation(0.5, 1.0)
+    law = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+    run = fm.simulate(truth, law, ts, dt=0.05)
+    gaussians = [fm.Gaussian(run.ys.m[k], run.ys.cov[k]) for k in range(4)]
+    for name, data, loss in (
+        ("closure", gaussians, "sinkhorn"),
+        ("fresh particles", snapshots(truth, ts, True, 300), "sinkhorn"),
+        ("fresh particles", snapshots(truth, ts, True, 300), "energy_distance"),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = fm.fit(start, (ts, data), loss=loss, dt=0.05, positive=True)
+        print(
+            f"rotation, {name}, {loss}: decay {result.system.decay:.4f} (1), omega "
+            f"{result.system.omega:.3f} (2), spectrum {result.spectrum}\n    {result.message}"
+        )
+
+
+def likelihood(alpha=1.0, beta=0.5, sigma=0.5, horizon=200.0, h=0.02, repeats=400):
+    steps = round(horizon / h)
+    for n in (2, 5, 20):
+
+        @partial(jax.jit, static_argnames="n")
+        def estimate(key, n):
+            spread = sigma / np.sqrt(2 * alpha)
+            x = spread * jr.normal(key, (n,))
+
+            def step(carry, k):
+                # Euler at a quarter of the observed step.
+                x, normal, design = carry
+                y = x
+                for j in range(4):
+                    dw = jr.normal(jr.fold_in(key, 4 * k + j), (n,)) * jnp.sqrt(h / 4)
+                    y = y - h / 4 * (alpha * y + beta * (y - y.mean())) + sigma * dw
+                # The gradient and Hessian of `increment_likelihood` are sums over steps.
+                c = jnp.stack([-x, -(x - x.mean())])
+                return (y, normal + h * c @ c.T, design + c @ (y - x)), None
+
+            carry = (x, jnp.zeros((2, 2)), jnp.zeros(2))
+            (_, normal, design), _ = jax.lax.scan(step, carry, jnp.arange(steps))
+            return jnp.linalg.solve(normal, design)
+
+        found = jax.vmap(partial(estimate, n=n))(jr.split(jr.key(n), repeats))
+        a, total = np.asarray(found[:, 0]), np.asarray(found.sum(axis=1))
+        error = np.sqrt(2 / (repeats - 1))
+        ratios = [
+            horizon * np.var(a, ddof=1) / (2 * alpha),
+            horizon * np.var(total, ddof=1) * (n - 1) / (2 * (alpha + beta)),
+        ]
+        print(
+            f"likelihood, N = {n}: T Var(alpha) / 2 alpha = {ratios[0]:.3f}, "
+            f"T Var(alpha + beta) (N−1) / 2(alpha + beta) = {ratios[1]:.3f}, ± {error:.3f}; "
+            f"means {a.mean():.4f} ({alpha}), {total.mean():.4f} ({alpha + beta})", flush=True,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    studies = {
+        "kernel": kernel, "fresh": partial(kernel, fresh=True), "attention": attention,
+        "rotation": rotation, "likelihood": likelihood,
+    }  # fmt: skip
+    for name in sys.argv[1:] or studies:
+        print(f"-- {name}")
+        studies[name]()
