@@ -176,7 +176,9 @@ def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
     def watch(y):
         state = problem.merge(problem.retract(y))
         if observe is None:
-            return eqx.filter(state, eqx.is_array)
+            # Numbers of the space (a torus' length) are stacked too: any slice is a measure.
+            numbers = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, state)
+            return eqx.filter(numbers, eqx.is_array)
         return jax.tree.map(lambda f: f(state), observe, is_leaf=callable)
 
     return watch

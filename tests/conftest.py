@@ -9,8 +9,16 @@ os.environ.setdefault(
 )
 
 import jax
+import pytest
 
 # Before the backend starts: sharded runs need devices.
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_code():
+    """What one file compiled is of no use to the next, and adds up to gigabytes."""
+    yield
+    jax.clear_caches()

@@ -118,6 +118,21 @@ def leaves_space(final: Any) -> float:
     return max(difference(m.retract(), m) for m in measures)
 
 
+def is_curved(state: Any) -> bool:
+    """Whether a state can leave its space at all."""
+    measures = [m for m in jax.tree.leaves(state, is_leaf=is_measure) if is_measure(m)]
+    return any(not isinstance(getattr(m, "space", None), fm.Euclidean | None) for m in measures)
+
+
+def can_lose_mass(case: Case) -> bool:
+    """Whether the mass of a case is a number that moves, and should not change."""
+    drift = eqx.filter_eval_shape(lambda: case.system(jnp.asarray(0.1), case.state).drift)
+    measures = [m for m in jax.tree.leaves(drift, is_leaf=is_measure) if is_measure(m)]
+    grids = any(isinstance(m, fm.GridDensity) for m in measures)
+    grows = any(getattr(m, "log_w", None) is not None for m in measures)
+    return case.conserves and (grids or grows)
+
+
 def mass_change(case: Case, final: Any) -> float:
     before, after = (jax.scipy.special.logsumexp(m.atoms()[1]) for m in (case.state, final))
     return float(jnp.abs(jnp.exp(after) - jnp.exp(before)))

@@ -72,6 +72,14 @@ def test_labels_stay_and_structure_is_kept():
     np.testing.assert_allclose(final.x["place"][:, 0], np.exp(-np.arange(4.0)), rtol=1e-6)
 
 
+def test_a_slice_of_the_run_is_a_measure():
+    mu = fm.Particles(jnp.array([[0.1], [0.6]]), space=fm.Torus(2.0))
+    run = fm.simulate(fm.Custom(lambda t, x, mu: jnp.ones(1)), mu, [0.0, 1.0, 1.7], dt=0.1)
+    last = jax.tree.map(lambda a: a[2], run.ys)
+    np.testing.assert_allclose(last.x[:, 0], [1.8, 0.3], atol=1e-12)
+    np.testing.assert_allclose(last.space.distance(last.x[0], last.x[1]), 0.5, atol=1e-12)
+
+
 def test_weights_grow():
     law = fm.Custom(lambda t, x, mu: fm.Rates(0 * x, growth=x[0]))
     mu = fm.Particles(jnp.array([[0.0], [1.0]]))
