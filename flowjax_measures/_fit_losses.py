@@ -123,7 +123,7 @@ def named(
 def _without_self(kernel: Any, mu: Any) -> Array:
     """∬ k dμ dμ over pairs of different particles: its mean over samples is that of their law."""
     if not isinstance(mu, Particles):
-        return correlate(kernel, mu, mu)
+        return jnp.asarray(correlate(kernel, mu, mu))
     squares = jax.nn.softmax(mu.log_weights()) ** 2
     diagonal = jnp.vdot(squares, jax.vmap(lambda x: kernel(x, x))(mu.x))
     return (correlate(kernel, mu, mu) - diagonal) / (1 - jnp.sum(squares))

@@ -13,8 +13,9 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from . import _adaptive, _constant_step
 from ._custom_types import PRNGKey
-from ._system import AbstractSystem
+from ._system import AbstractMeanField, AbstractSystem, Averaged
 from ._terms import Problem, StepKeyed, pose
+from .measures import Gaussian
 from .measures._base import concrete, is_measure
 
 _REMAT = ("none", "step", "sqrt", "recursive")
@@ -82,7 +83,8 @@ def simulate(
       interval of `ts`; without it, adaptive. Needed for noise, unless a `stepsize_controller` is
       given. A solver that is a scheme of its own step, `JKO(tau)`, brings it.
     - `key`: a JAX key, needed for noise. Step k (counted from time 0) has its own noise, so a run
-      that goes on from `final` with the same `dt` and key is the uninterrupted run.
+      that goes on from `final` with the same `dt` and key is the uninterrupted run. A `Gaussian`
+      is the law given the shared noise; without a key, the law over all noise, which is an ODE.
     - `observe`: a pytree of functions of the state; `ys` then holds their values only.
     - `solver`: a diffrax solver. Default: Tsit5 without noise, Euler(–Maruyama) for Itô noise,
       Heun for Stratonovich noise.
@@ -135,6 +137,8 @@ def _run(
     max_steps, event, meter, dtype,
 ):  # fmt: skip
     t0 = jnp.asarray(ts[0], dtype)
+    if key is None and isinstance(state, Gaussian) and isinstance(system, AbstractMeanField):
+        system = Averaged(system)
     problem, y0 = pose(system, state, t0)
     shapes = problem.brownian(t0, y0)
     if shapes is not None:

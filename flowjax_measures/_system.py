@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ._custom_types import FloatScalar, Point
+from ._noise import Covariance, parts
 from .measures import AbstractMeasure, Increment, Rates
 
 
@@ -72,6 +73,21 @@ def _add(a: Rates, b: Rates) -> Rates:
 
     velocity = jax.tree.map(jnp.add, a.velocity, b.velocity)
     return Rates(velocity, add(a.noise, b.noise), add(a.growth, b.growth))
+
+
+class Averaged(AbstractMeanField):
+    """A system whose shared noise is each point's own: the law of one point, over all noise."""
+
+    system: AbstractMeanField
+
+    @property
+    def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.system.calculus
+
+    def rates(self, t, x, mu):
+        law = self.system.rates(t, x, mu)
+        own = [Covariance(p.squared(x)) if p.shared else p for p in parts(law.noise)]
+        return law._replace(noise=sum(own[1:], own[0]) if own else None)
 
 
 class Custom(AbstractMeanField):

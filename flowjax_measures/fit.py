@@ -113,7 +113,7 @@ def fit(
     - `epsilon`: of `"sinkhorn"`; default 5% of the mean squared distance of two points.
     - `directions`: of `"sliced"`.
     - `independent`: whether every snapshot is of a population of its own. A particle's distance to
-      itself then biases all distances of clouds, in a weak direction by far more than the noise;
+      itself then biases all distances of clouds, in a weak direction systematically;
       True leaves it out, for `"energy_distance"` and `"mmd"`. Where the data are the very
       particles of the run, leave it False.
     - `identifiability`: whether to compute `spectrum`, two gradients for each number. A

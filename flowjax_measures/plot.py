@@ -16,9 +16,7 @@ def _axes(ax: Any, **options: Any) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib: pip install 'flowjax_measures[plot]'."
-        ) from error
+        raise ImportError("Plots need matplotlib: pip install 'flowjax_measures[plot]'.") from error
     return plt.subplots(**options)[1]
 
 

@@ -45,6 +45,13 @@ class SinkhornDivergence(AbstractTransportEnergy):
     target: AbstractMeasure
     epsilon: Scalar
 
+    def __check_init__(self):
+        if isinstance(self.epsilon, float | int) and self.epsilon <= 0:
+            raise ValueError(
+                f"`epsilon` is {self.epsilon}; give ε > 0, in the units of ‖x − y‖². "
+                "`wasserstein` has no regularisation."
+            )
+
     def __call__(self, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
             nu, epsilon = self.target, self.epsilon

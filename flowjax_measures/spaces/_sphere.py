@@ -8,7 +8,7 @@ from ._euclidean import safe_sqrt
 
 
 class Sphere(AbstractSpace):
-    r"""The unit sphere $\|x\| = 1$ of $\mathbb{R}^d$; $P_x = I - xx^\top$ projects onto tangents."""
+    r"""The unit sphere $\|x\| = 1$ of $\mathbb{R}^d$; $P_x = I - xx^\top$ gives tangents."""
 
     def project(self, x: Point, v: Velocity) -> Velocity:
         return v - jnp.vdot(x, v) * x

@@ -12,6 +12,11 @@ def bures(mu: Gaussian, nu: Gaussian) -> Float[Array, ""]:
 
     ‖m − n‖² + tr(A + B − 2 (B^{1/2} A B^{1/2})^{1/2}).
     """
+    if not (isinstance(mu, Gaussian) and isinstance(nu, Gaussian)):
+        raise ValueError(
+            f"`bures` is between Gaussians, not {type(mu).__name__} and {type(nu).__name__}; "
+            "`wasserstein(mu, nu, 2)` takes other measures."
+        )
     root = square_root(nu.cov)
     cross = square_root(root @ mu.cov @ root)
     return jnp.sum((mu.m - nu.m) ** 2) + jnp.trace(mu.cov + nu.cov - 2 * cross)

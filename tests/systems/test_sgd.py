@@ -95,6 +95,16 @@ def test_two_points_under_the_same_minibatches():
     assert np.abs(joint[1] - truth).max() > 0.1 * np.abs(truth).max()
 
 
+def test_flow_from_a_gaussian_without_a_key_has_the_moments_of_one_point():
+    equation = fm.StochasticModifiedEquation(_square, regression(), 0.05, 1, 2)
+    flow = fm.StochasticModifiedFlow(_square, regression(), 0.05, 1)
+    ends = [fm.simulate(system, DIRAC, [0.0, 1.0]).final for system in (equation, flow)]
+    np.testing.assert_allclose(ends[1].m, ends[0].m, rtol=1e-8)
+    np.testing.assert_allclose(ends[1].cov, ends[0].cov, rtol=1e-8, atol=1e-10)
+    paths = [fm.simulate(flow, DIRAC, [0.0, 0.1], dt=0.01, key=jr.key(i)).final for i in range(2)]
+    assert np.abs(paths[0].m - paths[1].m).max() > 1e-3 and np.abs(paths[0].cov).max() < 1e-15
+
+
 def test_drift_of_order_two():
     x = jnp.asarray(START)
     risk = lambda p: jnp.mean(jax.vmap(lambda e: _square(p, e))(regression()))  # noqa: E731
