@@ -31,6 +31,7 @@ DEPENDENCIES = (
     "jaxtyping",
     "tqdm",
     "numpy",
+    "scipy",
 )
 
 EXCLUDED_JAX = {

@@ -143,9 +143,8 @@ def scaled(parameters: Parameters, best: list[Array], start: list[Array]):
 
 
 def _is_float(leaf: Any) -> bool:
-    return type(leaf) is float or (
-        eqx.is_array_like(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-    )
+    floating = eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return type(leaf) is float or floating
 
 
 def _dtype(leaf: Any, dtype):

@@ -20,7 +20,8 @@ from ._matrix import square_root
 
 def floating(x: PyTree) -> PyTree:
     """The float leaves of a point, `None` in place of labels."""
-    return eqx.filter(x, eqx.is_inexact_array_like)
+    # equinox's `is_inexact_array_like` fails on tracers of jax 0.12.
+    return eqx.filter(x, lambda a: eqx.is_inexact_array(a) or isinstance(a, float))
 
 
 class AbstractNoise(eqx.Module):
