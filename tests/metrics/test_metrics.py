@@ -26,7 +26,7 @@ def exact(field, mu, t):
     return [a[0] for a in ys]
 
 
-def agree(flow, mu, field, t=0.6):
+def assert_agrees(flow, mu, field, t=0.6):
     final = fm.simulate(flow, mu, np.array([0.0, t])).final
     m, cov = exact(field, mu, t)
     np.testing.assert_allclose(final.m, m, atol=1e-7)
@@ -43,9 +43,9 @@ def test_bures_wasserstein_fisher_rao():
         return -(alpha * jnp.eye(2) + beta * cov) @ precision @ (m - n), moved
 
     metric = fm.WassersteinFisherRao(alpha, beta)
-    agree(fm.GradientFlow(fm.KL(TARGET), metric), normal(), field)
+    assert_agrees(fm.GradientFlow(fm.KL(TARGET), metric), normal(), field)
     zero = lambda m, cov: (-cov @ precision @ (m - n), cov - cov @ precision @ cov)  # noqa: E731
-    agree(fm.GradientFlow(fm.KL(TARGET), fm.FisherRao()), normal(), zero)
+    assert_agrees(fm.GradientFlow(fm.KL(TARGET), fm.FisherRao()), normal(), zero)
 
 
 def test_fisher_rao_flow_of_a_linear_energy_is_a_tilt():
@@ -72,7 +72,7 @@ def test_stein_with_the_linear_kernel():
         return slope @ m - a @ (m - b), slope @ cov + cov @ slope.T
 
     flow = fm.GradientFlow(fm.KL(TARGET), fm.Stein(fm.LinearKernel()))
-    agree(flow, normal(), field)
+    assert_agrees(flow, normal(), field)
     # Particles have the same closed equation for their own mean and covariance.
     x = jr.normal(jr.key(0), (5, 2))
     x = x - x.mean(0)
@@ -103,10 +103,10 @@ def test_regularised_stein_is_stein_at_one():
 def test_kalman_wasserstein_gaussian():
     a, b = TARGET.stiffness, TARGET.centre
     field = lambda m, cov: (-cov @ a @ (m - b), 2 * cov - 2 * cov @ a @ cov)  # noqa: E731
-    agree(fm.GradientFlow(fm.KL(TARGET), fm.KalmanWasserstein()), normal(), field)
+    assert_agrees(fm.GradientFlow(fm.KL(TARGET), fm.KalmanWasserstein()), normal(), field)
     c = jnp.array([[0.5, 0.2], [0.2, 0.3]])
     fixed = lambda m, cov: (-c @ a @ (m - b), 2 * c - c @ a @ cov - cov @ a @ c)  # noqa: E731
-    agree(fm.GradientFlow(fm.KL(TARGET), fm.Preconditioned(c)), normal(), fixed)
+    assert_agrees(fm.GradientFlow(fm.KL(TARGET), fm.Preconditioned(c)), normal(), fixed)
 
 
 def test_porous_medium_is_barenblatts():
