@@ -10,6 +10,11 @@ from ._noise import (
     Diagonal as Diagonal,
     Isotropic as Isotropic,
 )
+from ._pontryagin import (
+    Pontryagin as Pontryagin,
+    pontryagin as pontryagin,
+    worst_case as worst_case,
+)
 from ._simulate import Results as Results, Trajectory as Trajectory, simulate as simulate
 from ._system import (
     AbstractMeanField as AbstractMeanField,

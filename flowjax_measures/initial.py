@@ -1,5 +1,7 @@
 """Laws to start from, as particles. Keys are arguments; nothing has a default key."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, Num
@@ -56,3 +58,39 @@ def patches(
     components, _, _ = jnp.linalg.svd(flat, full_matrices=False)
     tokens = components[:, :dimension] * jnp.sqrt(jnp.asarray(flat.shape[0], float))
     return Particles(tokens, space=Sphere()).retract(), tiles.mean((2, 3))
+
+
+def neurons(
+    key: PRNGKey,
+    n: int,
+    inputs: int,
+    outputs: int | None = None,
+    *,
+    law: Literal["normal", "balanced"] = "normal",
+    paired: bool = False,
+) -> Particles:
+    """`n` neurons (u, v) for a `ShallowNetwork`.
+
+    **Arguments:**
+
+    - `inputs`: the length of u. `outputs`: the length of v, `None` for a number.
+    - `law`: "normal", all entries standard normal; "balanced", for homogeneous activations: u and v
+      uniform on unit spheres, so that |u| = |v|, which training keeps.
+    - `paired`: neurons come as (u, v), (u, −v), a network that is 0. `n` is then even.
+
+    **Raises:** `ValueError` for an odd number of paired neurons or an unknown law.
+    """
+    if law not in ("normal", "balanced"):
+        raise ValueError(f"`law` is {law!r}; give 'normal' or 'balanced'.")
+    if paired and n % 2:
+        raise ValueError(f"`n` is {n}; paired neurons need an even number.")
+    half = n // 2 if paired else n
+    inner, outer = jr.split(key)
+    u = jr.normal(inner, (half, inputs))
+    v = jr.normal(outer, (half,) if outputs is None else (half, outputs))
+    if law == "balanced":
+        u = u / jnp.linalg.norm(u, axis=1, keepdims=True)
+        v = jnp.sign(v) if outputs is None else v / jnp.linalg.norm(v, axis=1, keepdims=True)
+    if paired:
+        u, v = jnp.concatenate([u, u]), jnp.concatenate([v, -v])
+    return Particles((u, v))

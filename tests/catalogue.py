@@ -86,6 +86,10 @@ def _square(params, example):
     return (jnp.vdot(z, params) - y) ** 2 / 2
 
 
+def _bumps() -> fm.AllenCahn:
+    return fm.AllenCahn(-6.0, 6.0, well=lambda u: u**2 * (1 - u) ** 2, nodes=40)
+
+
 ROTATION = jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -260,11 +264,48 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Particles((cloud(d=2).x, cloud(d=1, seed=1).x[:, 0])),
         lyapunov=fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.1).risk,
     ),
+    "stochastic-mean-field": lambda: Case(
+        fm.StochasticMeanField(fm.ShallowNetwork(jnp.tanh, regression()), 0.1, order=2),
+        fm.Particles((cloud(d=2).x, cloud(d=1, seed=1).x[:, 0])),
+        dt=0.02,
+    ),
+    "self-interacting-langevin": lambda: Case(
+        fm.SelfInteractingLangevin(fm.PotentialEnergy(fm.Quadratic(1.3)), 0.5, 0.2),
+        {"walkers": cloud(n=2, d=1), "past": fm.Gaussian(jnp.zeros(1), jnp.eye(1))},
+        dt=0.02,
+    ),
     "mean-field-langevin": lambda: Case(
         fm.MeanFieldLangevin(fm.PotentialEnergy(fm.Quadratic(1.3)), 0.5),
         normal(),
         dt=None,
         exact=_ou,
+    ),
+    "residual-network": lambda: Case(
+        fm.ResidualNetwork(2, 3, 2, (regression()[0], regression()[1][:, None]), clip=0.5),
+        fm.ResidualWeights(
+            jnp.eye(2),
+            cloud(2, 6).x.reshape(2, 3, 2),
+            cloud(2, 6, 1).x.reshape(2, 3, 2),
+            jnp.ones((2, 1)),
+        ),
+        lyapunov=fm.ResidualNetwork(2, 3, 2, (regression()[0], regression()[1][:, None])).risk,
+    ),
+    "natural-gradient": lambda: Case(
+        fm.NaturalGradient(_bumps().embedding, _bumps().energy),
+        (jnp.array([0.8, 0.5]), jnp.array([-1.0, 1.2])),
+        lyapunov=_bumps().energy,
+    ),
+    "dirac-frenkel": lambda: Case(
+        fm.DiracFrenkel(_bumps().embedding, _bumps().field, ridge=0.1),
+        (jnp.array([0.8, 0.5]), jnp.array([-1.0, 1.2])),
+    ),
+    "multi-index": lambda: Case(
+        fm.MultiIndexFlow((jnp.array([0.5, 0.0]), jnp.array([[0.3, 0.4], [0.4, -0.7]]))),
+        fm.Particles(0.2 * jr.normal(jr.key(0), (3, 2, 2))),
+    ),
+    "controlled-flow": lambda: Case(
+        fm.ControlledFlow(lambda x, w: jnp.tanh(w @ x), 0.5 * jnp.stack([ROTATION, -ROTATION])),
+        cloud(),
     ),
     "langevin": lambda: Case(fm.Langevin(fm.Quadratic(1.3), beta=2.0), cloud(n=5, d=2)),
     "underdamped-langevin": lambda: Case(

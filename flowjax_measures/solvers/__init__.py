@@ -6,3 +6,4 @@ from ._conformal import (
     ExponentialEuler as ExponentialEuler,
 )
 from ._jko import JKO as JKO
+from ._minimizing_movement import MinimizingMovement as MinimizingMovement

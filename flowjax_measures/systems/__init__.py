@@ -44,10 +44,21 @@ from .flows import (
     McKeanVlasov as McKeanVlasov,
     Swarming as Swarming,
 )
+from .networks import (
+    AllenCahn as AllenCahn,
+    ControlledFlow as ControlledFlow,
+    DiracFrenkel as DiracFrenkel,
+    MultiIndexFlow as MultiIndexFlow,
+    NaturalGradient as NaturalGradient,
+    ResidualNetwork as ResidualNetwork,
+    ResidualWeights as ResidualWeights,
+)
 from .sampling import Langevin as Langevin, UnderdampedLangevin as UnderdampedLangevin
 from .sgd import (
     MeanFieldLangevin as MeanFieldLangevin,
+    SelfInteractingLangevin as SelfInteractingLangevin,
     ShallowNetwork as ShallowNetwork,
+    StochasticMeanField as StochasticMeanField,
     StochasticModifiedEquation as StochasticModifiedEquation,
     StochasticModifiedFlow as StochasticModifiedFlow,
 )

@@ -1,5 +1,6 @@
 """Distances, couplings and geodesics between measures."""
 
+from ._conditional import conditional_wasserstein as conditional_wasserstein
 from ._distances import (
     energy_distance as energy_distance,
     ksd as ksd,

@@ -1,10 +1,13 @@
 r"""Two-layer networks of infinitely many neurons ([chizat2018], [mei2018]).
 
-    f_μ(z) = ∫ v σ(⟨u, z⟩) μ(du, dv),      R(μ) = (1/N) Σ_k ℓ(f_μ(z_k), y_k)
+    f_μ(z) = s ∫ v σ(⟨u, z⟩) μ(du, dv),      F(μ) = (1/N) Σ_k ℓ(f_μ(z_k), y_k) / s² + ∫ P dμ
 
-Training all neurons by gradient descent is the Wasserstein gradient flow of R,
+Training all neurons by gradient descent is the Wasserstein gradient flow of F,
 
-    (u̇, v̇) = −∇_{(u, v)} (1/N) Σ_k ⟨∂ℓ(f_μ(z_k), y_k), v σ(⟨u, z_k⟩)⟩ − λ (u, v).
+    (u̇, v̇) = −∇_{(u, v)} [(1/N) Σ_k ⟨∂ℓ(f_μ(z_k), y_k), v σ(⟨u, z_k⟩)⟩ / s + P(u, v)].
+
+At s = 1 the neurons move as far as the network does; as s → ∞ (s = √M is the scaling of the neural
+tangent kernel) they stay and f follows its linearisation, ḟ = −K ∂ℓ / N ([chizat2019]).
 """
 
 from collections.abc import Callable
@@ -14,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, Point, Velocity
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 
@@ -32,13 +35,15 @@ class ShallowNetwork(AbstractMeanField):
     - `data`: pair (inputs, targets) of shapes (N, d) and (N,) or (N, d′).
     - `loss`: function ℓ(prediction, target) of one example; (prediction − target)² summed over
       outputs by default.
-    - `regularization`: λ ≥ 0, of the energy (λ/2) ∫ ‖u‖² + ‖v‖² dμ.
+    - `regularization`: λ ≥ 0 for P = (λ/2)(‖u‖² + ‖v‖²), or the function P of one neuron.
+    - `scale`: s > 0. With s ≠ 1 start where f is small, as from `initial.neurons(paired=True)`.
     """
 
     activation: Callable[[Float[Array, ""]], Float[Array, ""]]
     data: tuple[Float[Array, "N d"], Float[Array, "N ..."]]
     loss: Callable[[Any, Any], FloatScalar] | None = None
-    regularization: FloatScalar = 0.0
+    regularization: FloatScalar | Callable[[Point], FloatScalar] = 0.0
+    scale: FloatScalar = 1.0
 
     def __check_init__(self):
         inputs, targets = self.data
@@ -56,29 +61,55 @@ class ShallowNetwork(AbstractMeanField):
         return x[:d], x[d:].reshape(targets.shape[1:])
 
     def features(self, x: PyTree) -> Float[Array, "N ..."]:
-        """v σ(⟨u, z_k⟩) of one neuron at all inputs."""
+        """s v σ(⟨u, z_k⟩) of one neuron at all inputs."""
         u, v = self._neuron(x)
         hidden = jax.vmap(self.activation)(self.data[0] @ u)
-        return hidden.reshape(-1, *[1] * v.ndim) * v
+        return self.scale * hidden.reshape(-1, *[1] * v.ndim) * v
 
     def predictions(self, mu: AbstractMeasure) -> Float[Array, "N ..."]:
         """f_μ(z_k) at all inputs."""
         return mu.mean(self.features)
 
-    def _losses(self, predictions):
+    def losses(self, predictions: Float[Array, "N ..."]) -> Float[Array, " N"]:
+        """ℓ of every example."""
         loss = self.loss or (lambda f, y: jnp.sum((f - y) ** 2))
-        return jnp.mean(jax.vmap(loss)(predictions, self.data[1]))
+        return jnp.asarray(jax.vmap(loss)(predictions, self.data[1]))
+
+    def penalty(self, x: PyTree) -> FloatScalar:
+        """P of one neuron."""
+        if callable(self.regularization):
+            return self.regularization(x)
+        return self.regularization / 2 * sum(jnp.sum(a**2) for a in jax.tree.leaves(x))
 
     def risk(self, mu: AbstractMeasure) -> FloatScalar:
-        """The energy that the flow descends: R(μ) and the regulariser."""
+        """F(μ), the energy that the flow descends."""
+        risk = jnp.mean(self.losses(self.predictions(mu)))
+        return risk / self.scale**2 + mu.mean(self.penalty)
 
-        def square(x):
-            return sum(jnp.sum(a**2) for a in jax.tree.leaves(x))
+    def pull(
+        self, x: PyTree, predictions: Float[Array, "N ..."], weights: Float[Array, " N"]
+    ) -> Velocity:
+        """−∇_x Σ_k weights_k ⟨∂ℓ(f_k, y_k), features_k(x)⟩ / s²: what examples do to a neuron."""
+        weigh = lambda f: jnp.vdot(weights.astype(f.dtype), self.losses(f))  # noqa: E731
+        residuals = jax.grad(weigh)(predictions)
+        force = jax.grad(lambda x: jnp.vdot(residuals, self.features(x)))(x)
+        return jax.tree.map(lambda a: -a / self.scale**2, force)
 
-        weights = self.regularization / 2 * mu.mean(square)
-        return self._losses(self.predictions(mu)) + weights
+    def velocity(self, x: PyTree, predictions: Float[Array, "N ..."]) -> Velocity:
+        """The velocity of the neuron x of a network with these predictions."""
+        size = predictions.shape[0]
+        force = self.pull(x, predictions, jnp.full(size, 1 / size, predictions.dtype))
+        return jax.tree.map(jnp.subtract, force, jax.grad(self.penalty)(x))
+
+    def tangent_kernel(self, mu: AbstractMeasure) -> Float[Array, "K K"]:
+        """∫ ⟨∇φ_k, ∇φ_l⟩ dμ with φ = v σ(⟨u, z⟩), over all examples and outputs, ravelled."""
+
+        def gram(x):
+            rows = jax.tree.leaves(jax.jacobian(lambda x: self.features(x).ravel())(x))
+            flat = jnp.concatenate([a.reshape(a.shape[0], -1) for a in rows], axis=1)
+            return flat @ flat.T
+
+        return mu.mean(gram) / self.scale**2
 
     def rates(self, t, x, mu):
-        residuals = jax.grad(self._losses)(self.predictions(mu))
-        force = jax.grad(lambda x: jnp.vdot(residuals, self.features(x)))(x)
-        return Rates(jax.tree.map(lambda f, a: -f - self.regularization * a, force, x))
+        return Rates(self.velocity(x, self.predictions(mu)))
