@@ -1,6 +1,7 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
 from . import initial as initial, plot as plot
+from ._coarsen import Coarsening as Coarsening, coarsen as coarsen
 from ._in_context import Reading as Reading, in_context as in_context
 from ._noise import (
     Common as Common,
@@ -22,6 +23,7 @@ from ._system import (
     Custom as Custom,
     Species as Species,
 )
+from .compare import Comparison as Comparison, Slope as Slope, compare as compare
 from .energies import *  # noqa: F403
 from .fit import FitResult as FitResult, fit as fit
 from .kernels import *  # noqa: F403
@@ -32,6 +34,7 @@ from .observables import (
     circular_order as circular_order,
     dispersion as dispersion,
     interaction_energy as interaction_energy,
+    merge_clusters as merge_clusters,
     number_of_clusters as number_of_clusters,
     order_parameter as order_parameter,
     retrieval_accuracy as retrieval_accuracy,

@@ -7,13 +7,16 @@ labels never do.
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._custom_types import FloatScalar, Point
 from ._noise import floating
 from .measures import AbstractMeasure, Particles
+from .measures._base import concrete, replace
 from .spaces import AbstractSpace, Euclidean, Phase, PhaseSpace
 
 
@@ -68,6 +71,43 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
     about log n rounds.
     """
     particles = _needs_particles(mu, "number_of_clusters")
+    labels, alive = _clusters(particles, radius)
+    return jnp.sum((labels == jnp.arange(labels.size, dtype=labels.dtype)) & alive)
+
+
+def merge_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Particles:
+    r"""The quotient of `mu` by its clusters: one particle for each, with its mass, at its mean.
+
+    The clusters are those of `number_of_clusters`, in the order of their first points. A mean is
+    brought back onto the space; labels are those of the first point. The number of particles
+    changes, so this runs outside of compiled code: between two runs, the first of which ends with
+    an event at a merge.
+    """
+    particles = _needs_particles(mu, "merge_clusters")
+    x, log_w = particles.atoms()
+    found, alive = _clusters(particles, radius)
+    if not concrete(found):
+        raise ValueError("`mu` is traced, but the number of clusters must be known: leave jit.")
+    first, cluster = np.unique(np.asarray(found)[np.asarray(alive)], return_inverse=True)
+    start, log_w = jax.tree.map(lambda a: a[first], x), log_w[alive]
+    total = jax.ops.segment_max(log_w, cluster, first.size)
+    total += jnp.log(jax.ops.segment_sum(jnp.exp(log_w - total[cluster]), cluster, first.size))
+    weight = jnp.exp(log_w - total[cluster])
+    # Differences to the first point keep their digits, and are short on a torus.
+    away = getattr(particles.space, "displacement", jnp.subtract)
+
+    def mean(a, b):
+        if not eqx.is_inexact_array(a):
+            return b
+        moves = away(a[alive], b[cluster])
+        weights = weight.reshape(-1, *(1,) * (a.ndim - 1)).astype(a.dtype)
+        return b + jax.ops.segment_sum(weights * moves, cluster, first.size)
+
+    return replace(particles, x=jax.tree.map(mean, x, start), log_w=total).retract()
+
+
+def _clusters(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, " n"], Array]:
+    """The lowest index in the cluster of each point, and which points have mass."""
     x, log_w = particles.atoms()
     index = jnp.arange(log_w.size, dtype=jnp.int32)
     alive = log_w > -jnp.inf
@@ -89,8 +129,7 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
         new = new[new]
         return new, jnp.any(new != labels)
 
-    labels, _ = jax.lax.while_loop(lambda s: s[1], advance, (index, jnp.asarray(True)))
-    return jnp.sum((labels == index) & alive)
+    return jax.lax.while_loop(lambda s: s[1], advance, (index, jnp.asarray(True)))[0], alive
 
 
 def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatScalar:

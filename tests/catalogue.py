@@ -113,6 +113,13 @@ CASES: dict[str, Callable[[], Case]] = {
     "heat-flow": lambda: Case(fm.HeatFlow(-0.7), tokens(), dt=0.02),
     "pre-normalised": lambda: Case(fm.Normalized(fm.SelfAttention(beta=2.0)), cloud()),
     "peri-normalised": lambda: Case(fm.Normalized(fm.SelfAttention(beta=2.0), "peri"), cloud()),
+    "log-time": lambda: Case(fm.LogTime(fm.MeanShift(beta=2.0)), tokens()),
+    "harmonic-heat": lambda: Case(fm.HarmonicHeatFlow(-0.3, 3), jnp.ones((3, 2))),
+    "causal-kinetic": lambda: Case(
+        fm.CausalKinetic(1.5, 0.8),
+        fm.GridDensity(1 + cloud(4, 6).x ** 2, 0.0, jnp.array([1.0, 6.28]), (False, True)),
+        dt=0.02,
+    ),
     "in-context": lambda: Case(
         fm.Species(
             {name: fm.Reading(fm.SelfAttention(beta=2.0)) for name in ("context", "queries")}
@@ -241,6 +248,10 @@ CASES: dict[str, Callable[[], Case]] = {
         cloud(n=5, d=2),
         lyapunov=fm.MMD(cloud(n=4, d=2, seed=1), fm.EnergyDistance()),
     ),
+    "slice-matching": lambda: Case(
+        fm.SliceMatching(cloud(n=5, d=2, seed=1), fm.orthonormal_bases(jr.key(2), 3, 2), 0.05),
+        cloud(n=5, d=2),
+    ),
     "wasserstein-fisher-rao": lambda: Case(
         fm.GradientFlow(fm.PotentialEnergy(_bowl), fm.WassersteinFisherRao(0.8, 1.1)),
         cloud(n=5, d=2),
@@ -258,6 +269,21 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "modified-flow": lambda: Case(
         fm.StochasticModifiedFlow(_square, regression(), 0.1, 1), cloud(d=2), dt=0.02
+    ),
+    "momentum-equation": lambda: Case(
+        fm.MomentumModifiedEquation(_square, regression(), 0.1, 2, 0.6, 2, True),
+        fm.Particles(fm.Phase(cloud(d=2).x, cloud(d=2, seed=1).x)),
+        dt=0.02,
+    ),
+    "rmsprop-equation": lambda: Case(
+        fm.RMSpropModifiedEquation(_square, regression(), 0.1, 2, 0.9, 0.1),
+        fm.Particles(fm.Moments(cloud(d=2).x, (), 1 + cloud(d=2, seed=1).x ** 2)),
+        dt=0.02,
+    ),
+    "adam-equation": lambda: Case(
+        fm.AdamModifiedEquation(_square, regression(), 0.1, 2, 0.8, 0.9, 0.1, shared=True),
+        fm.Particles(fm.Moments(cloud(d=2).x, cloud(d=2, seed=2).x, 1 + cloud(d=2, seed=1).x ** 2)),
+        dt=0.02,
     ),
     "shallow-network": lambda: Case(
         fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.1),

@@ -4,14 +4,19 @@ from .attention import (
     AlignmentFlow as AlignmentFlow,
     CausalAttention as CausalAttention,
     CausalCircle as CausalCircle,
+    CausalKinetic as CausalKinetic,
     FeedForward as FeedForward,
     GraphAttention as GraphAttention,
+    HarmonicHeatFlow as HarmonicHeatFlow,
     HeatFlow as HeatFlow,
     HypergraphInteraction as HypergraphInteraction,
     L2Attention as L2Attention,
     LinearAttention as LinearAttention,
+    LogTime as LogTime,
+    MeanShift as MeanShift,
     Merges as Merges,
     Normalized as Normalized,
+    PiecewiseConstant as PiecewiseConstant,
     RandomMLPNoise as RandomMLPNoise,
     RandomQuadraticForm as RandomQuadraticForm,
     SelfAttention as SelfAttention,
@@ -42,7 +47,9 @@ from .flows import (
     GradientFlow as GradientFlow,
     LocalizedAttraction as LocalizedAttraction,
     McKeanVlasov as McKeanVlasov,
+    SliceMatching as SliceMatching,
     Swarming as Swarming,
+    orthonormal_bases as orthonormal_bases,
 )
 from .networks import (
     AllenCahn as AllenCahn,
@@ -55,10 +62,18 @@ from .networks import (
 )
 from .sampling import Langevin as Langevin, UnderdampedLangevin as UnderdampedLangevin
 from .sgd import (
+    AdamModifiedEquation as AdamModifiedEquation,
     MeanFieldLangevin as MeanFieldLangevin,
+    Moments as Moments,
+    MomentumModifiedEquation as MomentumModifiedEquation,
+    RMSpropModifiedEquation as RMSpropModifiedEquation,
     SelfInteractingLangevin as SelfInteractingLangevin,
     ShallowNetwork as ShallowNetwork,
     StochasticMeanField as StochasticMeanField,
     StochasticModifiedEquation as StochasticModifiedEquation,
     StochasticModifiedFlow as StochasticModifiedFlow,
+    Training as Training,
+    minibatch as minibatch,
+    sgd_moments as sgd_moments,
+    stability_threshold as stability_threshold,
 )

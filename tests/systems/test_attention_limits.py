@@ -63,25 +63,6 @@ def test_queries_do_not_act_on_their_context():
     assert np.allclose(y[4] - y[0], (y[1:4] - y[0]).sum(0), atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["softmax", "linear", "l2", "sinkhorn", "heads"])
-def test_tokens_do_not_split(name):
-    system = {
-        "softmax": fm.SelfAttention(beta=2.0),
-        "linear": fm.LinearAttention(),
-        "l2": fm.L2Attention(),
-        "sinkhorn": fm.SinkhornAttention(beta=2.0),
-        "heads": fm.SelfAttention(value=jnp.stack([jnp.eye(3), -2 * jnp.eye(3)])),
-    }[name]
-    doubled = fm.Particles(jnp.concatenate([TOKENS.x, TOKENS.x]), space=fm.Sphere())
-    weights = jnp.log(jnp.concatenate([jnp.full(7, 0.3 / 7), jnp.full(7, 0.7 / 7)]))
-    doubled = fm.Particles(doubled.x, weights, space=fm.Sphere())
-    final = fm.simulate(system, doubled, [0.0, 0.5], dt=0.1).final.x
-    assert np.allclose(final[:7], final[7:], atol=1e-12)
-    assert np.allclose(
-        final[:7], fm.simulate(system, TOKENS, [0.0, 0.5], dt=0.1).final.x, atol=1e-9
-    )
-
-
 def test_alignment_is_the_limit_of_large_beta():
     # On the circle, from the density (1 + ½ cos θ)/2π: the error of the drift falls like 1/β.
     n = 4096

@@ -43,8 +43,17 @@ def test_u_shape_divergence_and_no_recency_without_bias():
     turns = np.diff(np.sign(np.diff(profile)))
     assert np.count_nonzero(turns) == 1 and 0 < profile.argmin() < 399
     assert profile[-1] > profile.min() and profile[0] > profile.min()
+    # The minimum is where it is for the formula written out with scipy.
+    written = [written_out(1.0, 1.0, 2.0, 50, s) for s in np.asarray(sigma)]
+    assert profile.argmin() == np.argmin(written)
     early = fm.lost_in_the_middle(1.0, 1.0, 2.0, 50, jnp.array([1e-3, 1e-6, 1e-12, 0.0]))
     assert np.all(np.diff(early) > 0) and early[-1] == np.inf
+    # Towards the first token S grows as y^{−3/4} e^{2√(a t y)}, y = log(1/σ₀), a = max n² I_n(β).
+    far = np.array([1e-100, 1e-200])
+    y, a = np.log(np.expm1(2.0) / 2) - np.log(far), iv(1, 1.0)
+    growth = np.diff(2 * np.sqrt(a * y) - 0.75 * np.log(y))[0]
+    profile = fm.lost_in_the_middle(1.0, 1.0, 2.0, 50, jnp.asarray(far))
+    assert np.isclose(np.diff(np.log(profile))[0], growth, atol=0.1)
     flat = np.asarray(fm.lost_in_the_middle(1.0, 1.0, 0.0, 50, sigma))
     assert np.all(np.diff(flat) < 0)
 

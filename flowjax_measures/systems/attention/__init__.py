@@ -4,15 +4,20 @@ from ._alignment_flow import (
     alignment_flow as alignment_flow,
 )
 from ._causal_attention import CausalAttention as CausalAttention, CausalCircle as CausalCircle
+from ._causal_kinetic import CausalKinetic as CausalKinetic
 from ._feed_forward import FeedForward as FeedForward
 from ._graph_attention import GraphAttention as GraphAttention
+from ._harmonic_heat_flow import HarmonicHeatFlow as HarmonicHeatFlow
 from ._hypergraph_interaction import HypergraphInteraction as HypergraphInteraction
 from ._l2_attention import L2Attention as L2Attention
 from ._layers import layers as layers, random_layers as random_layers
 from ._linear_attention import LinearAttention as LinearAttention
+from ._log_time import LogTime as LogTime
 from ._lost_in_the_middle import lost_in_the_middle as lost_in_the_middle
+from ._mean_shift import MeanShift as MeanShift
 from ._normalized import Normalized as Normalized
 from ._pairing_dynamics import Merges as Merges, pairing_dynamics as pairing_dynamics
+from ._piecewise_constant import PiecewiseConstant as PiecewiseConstant
 from ._random_mlp_noise import RandomMLPNoise as RandomMLPNoise
 from ._random_quadratic_form import RandomQuadraticForm as RandomQuadraticForm
 from ._self_attention import SelfAttention as SelfAttention

@@ -13,7 +13,7 @@ from ..._custom_types import FloatScalar
 from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, evaluated, times
 
 
 class AlignmentFlow(AbstractMeanField):
@@ -28,9 +28,10 @@ class AlignmentFlow(AbstractMeanField):
     value: Matrix = None
 
     def rates(self, t, x, mu):
-        looks, key = times(at(self.query, t), x), at(self.key, t)
+        query, key, value = evaluated(self, t, x).values()
+        looks = times(query, x)
         pointed = looks if key is None else key.T @ looks
-        return Rates(times(at(self.value, t), pointed / jnp.linalg.norm(pointed)))
+        return Rates(times(value, pointed / jnp.linalg.norm(pointed)))
 
 
 def alignment_flow(query: Matrix = None, key: Matrix = None, value: Matrix = None) -> AlignmentFlow:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, evaluated, times
 from ._order import paired, told_apart
 
 
@@ -57,14 +57,15 @@ class CausalAttention(AbstractMeanField):
     def rates(self, t, x, mu):
         labelled = paired(x)
         (token, i), mu = told_apart(x, mu)
-        looks = times(at(self.query, t), token)
-        score = lambda y: self.beta * jnp.vdot(looks, times(at(self.key, t), y))  # noqa: E731
+        query, key, value = evaluated(self, t, token).values()
+        looks = times(query, token)
+        score = lambda y: self.beta * jnp.vdot(looks, times(key, y))  # noqa: E731
         past = lambda y: _recency(self.recency, mu.size(), i, y[1], token.dtype)  # noqa: E731
         if self.normalization == "softmax":
             reads = mu.mean(lambda y: y[0], lambda y: past(y) + score(y[0]))
         else:
             reads = mu.mean(lambda y: jnp.exp(score(y[0])) * y[0], past)
-        velocity = times(at(self.value, t), reads)
+        velocity = times(value, reads)
         return Rates((velocity, None) if labelled else velocity)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, at, fitting, times
 from ._order import paired
 
 Vector = Float[Array, " _"] | Callable[[FloatScalar], Float[Array, " _"]] | None
@@ -37,8 +37,10 @@ class FeedForward(AbstractMeanField):
     def rates(self, t, x, mu):
         labelled = paired(x)
         token = x[0] if labelled else x
-        hidden = times(at(self.weight, t), token)
+        weight, output = at(self.weight, t), at(self.output, t)
+        fitting("output", output, fitting("weight", weight, token.size))
+        hidden = times(weight, token)
         if self.bias is not None:
             hidden = hidden + at(self.bias, t)
-        velocity = times(at(self.output, t), self.activation(hidden))
+        velocity = times(output, self.activation(hidden))
         return Rates((velocity, None) if labelled else velocity)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, evaluated, times
 from ._order import between, paired, told_apart
 
 
@@ -63,9 +63,8 @@ class GraphAttention(AbstractMeanField):
     def rates(self, t, x, mu):
         labelled = paired(x)
         (token, i), mu = told_apart(x, mu)
-        looks = times(at(self.query, t), token)
-        key = at(self.key, t)
-
+        query, key, value = evaluated(self, t, token).values()
+        looks = times(query, token)
         mu, weight = between(self.weights, i, mu, labelled)
         edge = lambda y: jnp.asarray(weight(y), token.dtype)  # noqa: E731
 
@@ -83,5 +82,5 @@ class GraphAttention(AbstractMeanField):
             # The weight is carried as a value, for it may be negative.
             reads, log_normaliser = mu.tilt(lambda y: edge(y) * y[0], score)
             reads = jnp.exp(log_normaliser) * reads
-        velocity = times(at(self.value, t), reads)
+        velocity = times(value, reads)
         return Rates((velocity, None) if labelled else velocity)

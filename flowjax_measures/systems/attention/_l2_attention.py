@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, evaluated, times
 
 
 class L2Attention(AbstractMeanField):
@@ -32,12 +32,12 @@ class L2Attention(AbstractMeanField):
     beta: FloatScalar = 1.0
 
     def rates(self, t, x, mu):
-        looks = times(at(self.query, t), x)
-        key = at(self.key, t)
+        query, key, value = evaluated(self, t, x).values()
+        looks = times(query, x)
 
         def near(y):
             # ‖Qx‖² cancels between the sums, and ‖Ky‖² is of y alone: what is left is a product.
             k = times(key, y)
             return self.beta * (2 * jnp.vdot(looks, k) - jnp.vdot(k, k))
 
-        return Rates(times(at(self.value, t), mu.mean(logits=near)))
+        return Rates(times(value, mu.mean(logits=near)))

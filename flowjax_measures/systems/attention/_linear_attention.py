@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, evaluated, times
 
 
 class LinearAttention(AbstractMeanField):
@@ -32,7 +32,7 @@ class LinearAttention(AbstractMeanField):
     beta: FloatScalar = 1.0
 
     def rates(self, t, x, mu):
-        query, key, value = (at(m, t) for m in (self.query, self.key, self.value))
+        query, key, value = evaluated(self, t, x).values()
         # Keys against the values that they carry, the same for all x.
         moment = mu.mean(lambda y: jnp.outer(times(value, y), times(key, y)))
         return Rates(self.beta * moment @ times(query, x))

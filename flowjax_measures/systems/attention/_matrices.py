@@ -24,6 +24,48 @@ def times(matrix: Float[Array, "k d"] | None, x: Float[Array, " d"]) -> Float[Ar
     return x if matrix is None else matrix @ x
 
 
+def fitting(name: str, matrix: Any, columns: int, heads: bool = False) -> int:
+    """The rows of a matrix that acts on vectors of length `columns`; `None` is the identity.
+
+    **Raises:** `ValueError` naming a matrix that cannot act on them.
+    """
+    if matrix is None:
+        return columns
+    shape = jnp.shape(matrix)
+    if len(shape) not in ((2, 3) if heads else (2,)) or shape[-1] != columns:
+        raise ValueError(
+            f"`{name}` has shape {shape}; it acts on vectors of length {columns}, so give it the "
+            f"shape (k, {columns})" + (f" or, for h heads, (h, k, {columns})." if heads else ".")
+        )
+    return shape[-2]
+
+
+def evaluated(system: Any, t: FloatScalar, x: Array) -> dict[str, Any]:
+    """The matrices Q, K, V, and O where there is one, of a system at time t, fit for a token x.
+
+    **Raises:** `ValueError` naming the matrix of a wrong shape.
+    """
+    names = [name for name in ("query", "key", "value", "output") if hasattr(system, name)]
+    matrices = {name: at(getattr(system, name), t) for name in names}
+    heads = "output" in matrices
+    if x.ndim != 1:
+        raise ValueError(f"`x` has points of shape {x.shape}; attention is among vectors (d,).")
+    rows = {}
+    for name, matrix in matrices.items():
+        rows[name] = fitting(name, matrix, rows["value"] if name == "output" else x.size, heads)
+    if rows["query"] != rows["key"]:
+        raise ValueError(
+            f"`query` has {rows['query']} rows and `key` has {rows['key']}; give them as many, for "
+            "⟨Qx, Ky⟩ is an inner product."
+        )
+    last = "value" if matrices.get("output") is None else "output"
+    if rows[last] != x.size:
+        raise ValueError(
+            f"`{last}` has {rows[last]} rows; a velocity of tokens in R^{x.size} needs {x.size}."
+        )
+    return matrices
+
+
 def number_of_heads(**fields: tuple[Array | float | None, int]) -> int | None:
     """How many heads fields have, given as name = (value, axes without heads); None for one.
 

@@ -1,15 +1,19 @@
 r"""Where a layer normalises ([xiong2020]).
 
-With N(x) = scale · x/|x|, a token on the sphere, and Γ a layer's drift among normalised tokens,
+With N(x) = s x/|x|, a token of length s, and Γ a layer's drift among normalised tokens,
 
     post   x ← N(x + hΓ(x))            the flow on `Sphere()` itself
-    pre    x ← x + hΓ(N(x))            ẋ = Γ(N(x)):     |x|' = ⟨N(x), Γ⟩,  N(x)' = P Γ/|x|
+    pre    x ← x + hΓ(N(x))            ẋ = Γ(N(x)):     |x|' = ⟨x, Γ⟩/|x|,  (x/|x|)' = PΓ/|x|
     peri   x ← x + hN(Γ(N(x)))         ẋ = N(Γ(N(x)))
+    scaled is pre with s(t) = (1 + t)^{−1/2}, the square root of the depth ([sun2025])
 
-so pre-normalised tokens turn slower and slower as they grow.
+In a tight cluster of attention with V = I, Γ = s x̄/|x̄| for all, so that lengths grow at the rate
+s and angles δ between tokens fall at the rate s/|x|: δ ∝ 1/|x|. After normalisation on the
+residual they fall as e^{−t}, before it as 1/t, scaled as t^{−1/2}.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -19,6 +23,7 @@ from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Particles
 from ...measures._base import replace
+from ._matrices import at
 
 
 class Normalized(AbstractMeanField):
@@ -28,14 +33,18 @@ class Normalized(AbstractMeanField):
 
     - `system`: the layer Γ, for example `SelfAttention(beta=4.0)`.
     - `placement`: "pre" or "peri"; for "post" run `system` itself on `Sphere()`.
-    - `scale`: the length of a normalised token, 1 by default.
+    - `scale`: the length s of a normalised token, 1 by default, or a function of time.
 
     Run it from particles in flat space.
+
+    !!! example
+
+        `Normalized(SelfAttention(beta=4.0), scale=lambda t: (1 + t) ** -0.5)` is the scaled one.
     """
 
     system: AbstractMeanField
     placement: Literal["pre", "peri"] = eqx.field(static=True, default="pre")
-    scale: FloatScalar = 1.0
+    scale: FloatScalar | Callable[[FloatScalar], Any] = 1.0
 
     def __check_init__(self):
         if self.placement not in ("pre", "peri"):
@@ -47,14 +56,16 @@ class Normalized(AbstractMeanField):
                 f"Normalised tokens of a {type(mu).__name__} are no {type(mu).__name__}; run it "
                 "from `Particles`."
             )
-        tokens = replace(mu, x=jax.vmap(self._normalize)(mu.x))
-        rates = self.system.rates(t, self._normalize(x), tokens)
+        scale = at(self.scale, t)
+        tokens = replace(mu, x=jax.vmap(lambda y: _of_length(scale, y))(mu.x))
+        rates = self.system.rates(t, _of_length(scale, x), tokens)
         if self.placement == "pre":
             return rates
-        return rates._replace(velocity=self._normalize(rates.velocity))
+        return rates._replace(velocity=_of_length(scale, rates.velocity))
 
-    def _normalize(self, x):
-        square = jnp.sum(x**2)
-        positive = square > 0
-        norm = jnp.sqrt(jnp.where(positive, square, 1))
-        return jnp.where(positive, self.scale * x / norm, jnp.zeros_like(x))
+
+def _of_length(scale, x):
+    square = jnp.sum(x**2)
+    positive = square > 0
+    norm = jnp.sqrt(jnp.where(positive, square, 1))
+    return jnp.where(positive, jnp.asarray(scale, x.dtype) * x / norm, jnp.zeros_like(x))

@@ -19,7 +19,7 @@ from ..._custom_types import FloatScalar
 from ..._reduce import identity
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, at, over_heads, times
+from ._matrices import Matrix, evaluated, over_heads, times
 from ._order import between, paired, told_apart
 
 
@@ -47,8 +47,8 @@ class SelfAttention(AbstractMeanField):
 
     which may blow up in finite time: end the run with an `event`.
 
-    **Raises:** `ValueError` when the numbers of heads differ, or when a measure without particles
-    is asked for an order.
+    **Raises:** `ValueError` when the numbers of heads differ, when a matrix does not fit, or when a
+    measure without particles is asked for an order.
     """
 
     query: Matrix = None
@@ -87,8 +87,7 @@ class SelfAttention(AbstractMeanField):
                 reads = jnp.exp(log_normaliser) * reads
             return times(output, times(value, reads))
 
-        matrices = {n: at(getattr(self, n), t) for n in ("query", "key", "value", "output")}
-        velocity = over_heads(head, matrices, self.beta)
+        velocity = over_heads(head, evaluated(self, t, looker), self.beta)
         return Rates((velocity, None) if labelled else velocity)
 
     def _relation(self, x, mu, labelled):

@@ -18,7 +18,7 @@ from ..._reduce import tilted_mean
 from ..._system import AbstractMeanField
 from ...energies._schrodinger import potentials
 from ...measures import Gaussian, Rates
-from ._matrices import Matrix, at, times
+from ._matrices import Matrix, evaluated, times
 
 
 class SinkhornAttention(AbstractMeanField):
@@ -40,9 +40,9 @@ class SinkhornAttention(AbstractMeanField):
     beta: FloatScalar = 1.0
 
     def rates(self, t, x, mu):
-        query, key = at(self.query, t), at(self.key, t)
+        query, key, value = evaluated(self, t, x).values()
         read = self._of_gaussian if isinstance(mu, Gaussian) else self._of_atoms
-        return Rates(times(at(self.value, t), read(x, mu, query, key)))
+        return Rates(times(value, read(x, mu, query, key)))
 
     def _of_atoms(self, x, mu, query, key):
         points, log_w = mu.atoms()

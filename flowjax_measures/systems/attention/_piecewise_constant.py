@@ -1,0 +1,27 @@
+"""Parameters that are constant on layers of depth: what is trained."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar
+
+
+class PiecewiseConstant(eqx.Module):
+    r"""θ(t) = values[k] for k T/L ≤ t < (k + 1) T/L, and at the ends the first and the last.
+
+    **Arguments:** `values`: shape (L, …), one parameter for each of L intervals; `horizon`: T.
+
+    A matrix of attention may be one: `SelfAttention(value=PiecewiseConstant(values))`. Euler's
+    method sees each value on the whole of its interval; other methods also look at the end of a
+    step, beyond a jump, and have order 1 there. A time within 1e-4 of an interval before a jump
+    counts as after it, since times are sums of steps.
+    """
+
+    values: Float[Array, "L ..."]
+    horizon: float = 1.0
+
+    def __call__(self, t: FloatScalar) -> Float[Array, "..."]:
+        count = self.values.shape[0]
+        index = jnp.floor(jnp.asarray(t) * count / self.horizon + 1e-4).astype(jnp.int32)
+        return self.values[jnp.clip(index, 0, count - 1)]
