@@ -6,6 +6,7 @@ Every noise here is for one point. `NoiseField` is the same law at all atoms of 
 """
 
 import abc
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -253,5 +254,9 @@ def standard_normal(key: PRNGKey, shapes: PyTree[jax.ShapeDtypeStruct]) -> PyTre
     """Independent standard normals of the given shapes, one key for each leaf."""
     leaves, structure = jax.tree.flatten(shapes)
     keys = [key] if len(leaves) == 1 else jax.random.split(key, len(leaves))
-    draws = [jax.random.normal(k, s.shape, s.dtype) for k, s in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, draws)
+
+    def draw(key, s):
+        # The same numbers as in the leaf's own shape, in vectors as long as they come.
+        return jax.random.normal(key, (math.prod(s.shape),), s.dtype).reshape(s.shape)
+
+    return jax.tree.unflatten(structure, list(map(draw, keys, leaves)))

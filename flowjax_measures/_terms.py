@@ -1,5 +1,6 @@
 """A system and a state as a diffrax term: one field, two controls, dt and dW."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,16 +8,12 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, PyTree
 
 from ._custom_types import FloatScalar, PRNGKey
 from ._noise import standard_normal
 from ._system import AbstractSystem
 from .measures._base import flowing, is_measure
-
-NOISE = "noise"
-"""The name under which the reverse pass may keep a step's random numbers."""
 
 
 class Problem(eqx.Module):
@@ -160,14 +157,29 @@ class StepKeyed(eqx.Module):
     key: PRNGKey
     shapes: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
 
-    def normals(self, index: Array) -> PyTree:
-        """Standard normals of one step."""
-        return standard_normal(jax.random.fold_in(self.key, index), self.shapes)
+    def block(self) -> int:
+        """How many steps to draw at once: enough for long vectors, few enough for the cache."""
+        size = sum(math.prod(s.shape) for s in jax.tree.leaves(self.shapes))
+        return min(max(2**14 // max(size, 1), 1), 64)
+
+    def normals(self, indices: Array) -> PyTree:
+        """Standard normals of several steps, stacked."""
+        keys = jax.vmap(lambda i: jax.random.fold_in(self.key, i))(indices)
+        return jax.vmap(lambda key: standard_normal(key, self.shapes))(keys)
+
+    def nothing(self, indices: Array) -> PyTree:
+        """Zeros in place of normals."""
+        return jax.tree.map(lambda s: jnp.zeros((indices.size, *s.shape), s.dtype), self.shapes)
 
     def increment(self, index: Array, h: FloatScalar) -> PyTree:
         """W(t + h) − W(t) over the step with this index."""
-        normals = jax.tree.map(lambda z: checkpoint_name(z, NOISE), self.normals(index))
-        return jax.tree.map(lambda z: z * jnp.sqrt(jnp.asarray(h, z.dtype)), normals)
+        normals = standard_normal(jax.random.fold_in(self.key, index), self.shapes)
+        return scaled(normals, h)
+
+
+def scaled(normals: PyTree, h: FloatScalar) -> PyTree:
+    """Brownian increments over a time h from standard normals."""
+    return jax.tree.map(lambda z: z * jnp.sqrt(jnp.asarray(h, z.dtype)), normals)
 
 
 class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
