@@ -48,6 +48,33 @@ def test_normalisation_before_the_layer_slows_down():
         system(0.0, fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
 
 
+@pytest.mark.parametrize(("placement", "scaled"), [("pre", True), ("peri", False)])
+def test_two_normalised_tokens_against_scipy(placement, scaled):
+    # At the angle φ and of length r, reading themselves with 1 − p and each other with p:
+    # φ' = −2 p s sin φ / r, r' = s (1 − p + p cos φ); s/|Γ| in place of s for "peri".
+    beta, ts = 2.0, np.array([0.0, 1.0, 3.0])
+    scale = (lambda t: (1 + t) ** -0.5) if scaled else 1.0
+
+    def angular(t, state):
+        angle, r = state
+        s = scale(t) if scaled else 1.0
+        p = 1 / (1 + np.exp(beta * s**2 * (1 - np.cos(angle))))
+        along, across = 1 - p + p * np.cos(angle), p * np.sin(angle)
+        if placement == "peri":
+            along, across = np.array([along, across]) / np.hypot(along, across)
+        return [-2 * s * across / r, s * along]
+
+    exact = solve_ivp(
+        angular, (0, 3), [2.0, 1.0], method="DOP853", rtol=1e-12, atol=1e-13, t_eval=ts
+    ).y
+    x = jnp.array([[1.0, 0.0], [np.cos(2.0), np.sin(2.0)]])
+    system = fm.Normalized(fm.SelfAttention(beta=beta), placement, scale)
+    x = np.asarray(fm.simulate(system, fm.Particles(x), ts, dt=0.01).ys.x)
+    length = np.linalg.norm(x, axis=2)
+    angle = np.arccos(np.sum(x[:, 0] * x[:, 1], axis=1) / length.prod(1))
+    assert np.allclose(angle, exact[0], atol=1e-10) and np.allclose(length.T, exact[1], atol=1e-10)
+
+
 def test_queries_do_not_act_on_their_context():
     system = fm.SelfAttention(beta=2.0)
     queries = jnp.concatenate([TOKENS.x[:2], -TOKENS.x[:3]])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import dblquad
 from scipy.special import erf
+from scipy.stats import kstest
 
 import flowjax_measures as fm
 
@@ -94,6 +95,19 @@ def test_random_quadratic_form_two_point_law():
     # L x₁² for dX = P dQ X is (1 − 3 x₁²)·½ in n = 3, from E|P dQ X|² = (n − 1)/2 dt.
     exact = 1 / 3 + 2 / 3 * np.exp(-1.5 * t)
     assert abs(first.mean() - exact) < 4 * first.std() / np.sqrt(n) + 0.002
+
+
+@pytest.mark.slow
+def test_random_quadratic_form_forgets_where_it_started():
+    # On S² one coordinate of a uniform point is uniform on [−1, 1] (Archimedes).
+    def one(key):
+        mu = fm.Particles(jnp.array([[0.0, 0.0, 1.0]]), space=fm.Sphere())
+        return fm.simulate(fm.RandomQuadraticForm(), mu, [0.0, 6.0], dt=0.02, key=key).final.x[0]
+
+    final = np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(4), 4096)))
+    p_values = [kstest(final[:, axis], "uniform", (-1, 2)).pvalue for axis in range(3)]
+    print(p_values)
+    assert min(p_values) > 0.01
 
 
 def test_random_quadratic_form_synchronises_up_to_sign():
