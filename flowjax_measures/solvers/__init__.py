@@ -1,9 +1,13 @@
 """Solvers of ours, for schemes that diffrax lacks; they are diffrax solvers."""
 
+from ._birth_death import BirthDeath as BirthDeath
 from ._conformal import (
     ConformalAdamsBashforth2 as ConformalAdamsBashforth2,
     ConformalSymplecticEuler as ConformalSymplecticEuler,
     ExponentialEuler as ExponentialEuler,
 )
+from ._entropic_scaling import EntropicScaling as EntropicScaling
 from ._jko import JKO as JKO
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
+from ._one_sweep import OneSweep as OneSweep
+from ._small_noise import SmallNoiseHeun as SmallNoiseHeun

@@ -1,0 +1,46 @@
+r"""The step size up to which SGD is stable in mean square ([mulayoff2023]).
+
+Near a minimum that fits every example, or on linear regression, the second moment M of the error
+goes to (I − ηT + η²K) M with
+
+    T M = HM + MH,   K M = (1 − s_b) HMH + s_b (1/n) Σ_i H_i M H_i,
+
+H_i the Hessians of the examples, H their mean and s_b the variance of a minibatch mean over that of
+one example. That is stable if and only if η < 1/λ_max(T⁻¹K); without noise it is 2/λ_max(H).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from ..._custom_types import FloatScalar, Point
+from ._examples import Loss, check_data, number_of_examples, thinning
+
+
+def stability_threshold(
+    loss: Loss, data: PyTree, params: Point, batch: FloatScalar, replacement: bool = True
+) -> Float[Array, ""]:
+    r"""The largest step size η at which SGD at `params` is stable in mean square.
+
+    Builds a (d², d²) matrix: for up to some tens of parameters.
+
+    **Arguments:** as of `StochasticModifiedEquation`; `params`: the minimum.
+    """
+    check_data(data)
+    share = thinning(number_of_examples(data), batch, replacement)
+    flat, unravel = ravel_pytree(params)
+    hessian = jax.hessian(lambda x, example: loss(unravel(x), example))
+    each = jax.vmap(lambda example: hessian(flat, example))(data)
+    mean = each.mean(0)
+    values, vectors = jnp.linalg.eigh(mean)
+    rotated = vectors.T @ each @ vectors
+    # Both operators in the eigenbasis of H, where T is diagonal.
+    squares = jnp.einsum("nij,nkl->ikjl", rotated, rotated) / each.shape[0]
+    squares = squares.reshape(flat.size**2, -1)
+    gain = share * squares + (1 - share) * jnp.kron(jnp.diag(values), jnp.diag(values))
+    sums = (values[:, None] + values[None, :]).ravel()
+    # Directions that no example sees stay where they are.
+    seen = sums > flat.size * jnp.finfo(sums.dtype).eps * jnp.max(jnp.abs(sums))
+    root = jnp.where(seen, 1 / jnp.sqrt(jnp.where(seen, sums, 1)), 0)
+    return 1 / jnp.linalg.eigvalsh(root[:, None] * gain * root[None, :])[-1]

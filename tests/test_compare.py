@@ -1,0 +1,97 @@
+"""`compare`: slopes of SGD against its limits, from exact moments and from simulation."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+from catalogue import _square, regression
+
+import flowjax_measures as fm
+
+START = jnp.array([1.0, -0.5])
+PAIR = fm.Particles(jnp.stack([START, jnp.array([0.2, 0.7])]))
+
+
+@pytest.mark.parametrize(
+    ("initial", "batch", "replacement"),
+    [pytest.param(START, 1, True, marks=pytest.mark.slow), (PAIR, 2, False)],
+    ids=["one", "pair"],
+)
+def test_slopes_of_exact_moments(initial, batch, replacement):
+    """Of a pair, all joint moments under the same minibatches: the modified flow's."""
+    found = fm.compare(
+        _square, regression(), initial, [1 / 20, 1 / 40, 1 / 80],
+        batch=batch, replacement=replacement,
+    )  # fmt: skip
+    for name, slope, width in (("gradient flow", 1, 0.1), ("SME-1", 1, 0.1), ("SME-2", 2, 0.15)):
+        assert abs(found.slopes[name].value - slope) < width
+        assert found.slopes[name].lower < found.slopes[name].value < found.slopes[name].upper
+    assert abs(found.slopes["fluctuation"].value - 0.5) < 0.05
+    assert np.all(np.diff(found.errors["SME-2"].max(1)) < 0)
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    assert len(found.plot().get_legend().get_texts()) == 3
+    pyplot.close("all")
+
+
+@pytest.mark.slow
+def test_simulation_agrees_with_exact_moments():
+    """Errors of 4000 runs within four standard errors of the exact ones."""
+    etas = [1 / 4, 1 / 8]
+    exact = fm.compare(_square, regression(), START, etas)
+    limits = {"SME-1": lambda eta: fm.StochasticModifiedEquation(_square, regression(), eta, 1, 1)}
+    found = fm.compare(_square, regression(), START, etas, limits=limits, runs=4000, key=jr.key(0))
+    gap = np.abs(found.errors["SME-1"] - exact.errors["SME-1"])
+    assert np.all(gap < 4 * found.standard_errors["SME-1"] + 2e-3)
+    np.testing.assert_allclose(found.fluctuation, exact.fluctuation, rtol=0.05)
+
+
+def test_moments_of_curved_losses_are_not_claimed():
+    with pytest.raises(ValueError, match="`loss`"):
+        fm.compare(lambda p, e: jnp.sum(jnp.cos(p)) * e[1], regression(), START, [0.1, 0.05])
+    with pytest.raises(ValueError, match="`etas`"):
+        fm.compare(_square, regression(), START, [0.3, 0.1])
+    with pytest.raises(ValueError, match="`key`"):
+        fm.compare(_square, regression(), START, [0.2, 0.1], runs=10)
+
+
+@pytest.mark.slow
+def test_two_points_under_the_same_minibatches():
+    """E⟨θ, θ'⟩ of SGD: the flow's within four standard errors, the root's off by many."""
+    dot = lambda mu: jnp.vdot(mu.x[0], mu.x[1])  # noqa: E731
+    found = fm.compare(
+        _square, regression(), PAIR, [0.1, 0.05], observe=dot, runs=200_000, key=jr.key(0)
+    )
+    errors = {
+        name: (e[:, 0], found.standard_errors[name][:, 0]) for name, e in found.errors.items()
+    }
+    assert np.all(errors["SMF"][0] < 4 * errors["SMF"][1] + 2e-3)
+    assert np.all(errors["SME-2 with the root"][0] > 10 * errors["SME-2 with the root"][1])
+
+
+@pytest.mark.slow
+def test_a_schedule_is_fitted_by_optax():
+    """Rates at knots, by the gradient of a final loss through the modified flow."""
+
+    def final_loss(knots):
+        schedule = lambda t: jnp.interp(t, jnp.linspace(0, 2, 5), jnp.exp(knots))  # noqa: E731
+        flow = fm.StochasticModifiedFlow(_square, regression(), 0.2, 1, schedule=schedule)
+        cloud = fm.Particles(jr.normal(jr.key(1), (16, 2)))
+        runs = jax.vmap(
+            lambda k: fm.simulate(flow, cloud, [0, 2], dt=0.1, key=k, throw=False).final.x
+        )(jr.split(jr.key(2), 32))
+        risk = lambda x: jnp.mean(jax.vmap(lambda e: _square(x, e))(regression()))  # noqa: E731
+        return jnp.mean(jax.vmap(jax.vmap(risk))(runs))
+
+    knots, optimizer = jnp.zeros(5), optax.adam(0.1)
+    state, values = optimizer.init(knots), []
+    step = jax.jit(jax.value_and_grad(final_loss))
+    for _ in range(40):
+        value, gradient = step(knots)
+        values.append(float(value))
+        update, state = optimizer.update(gradient, state)
+        knots = knots + update
+    assert values[-1] < 0.9 * values[0]
+    # Large steps first, small ones at the end.
+    assert knots[0] > knots[-1]
