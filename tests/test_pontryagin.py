@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 
@@ -24,27 +25,33 @@ def running(theta):
 
 
 def test_gradient_is_that_of_the_discretised_run():
-    @jax.jit
     def objective(controls, x):
         flow = fm.ControlledFlow(field, controls, 1.5)
         return fm.pontryagin(flow, fm.Particles(x), terminal, running, dt=0.05).value
 
+    @jax.jit
     def by_hand(controls, x):
         """Heun's method in 600 steps."""
-        for k in range(3):
-            theta = jax.tree.map(lambda a, k=k: a[k], controls)
-            push = jax.vmap(lambda p, theta=theta: field(p, theta)["x"])
-            h = 0.5 / 200
-            for _ in range(200):
-                first = push(x)
-                second = push({"x": x["x"] + h * first, "y": x["y"]})
-                x = {"x": x["x"] + h * (first + second) / 2, "y": x["y"]}
+        h = 0.5 / 200
+
+        def step(k, x):
+            theta = jax.tree.map(lambda a: a[k // 200], controls)
+            push = lambda x: jax.vmap(lambda p: field(p, theta)["x"])(x)  # noqa: E731
+            first = push(x)
+            second = push({"x": x["x"] + h * first, "y": x["y"]})
+            return {"x": x["x"] + h * (first + second) / 2, "y": x["y"]}
+
+        x = jax.lax.fori_loop(0, 600, step, x)
         return jnp.mean(jax.vmap(terminal)(x)) + 0.5 * jnp.sum(jax.vmap(running)(controls))
 
-    value, (by_run, by_start) = jax.value_and_grad(objective, (0, 1))(CONTROLS, POINTS.x)
+    value, (by_run, by_start) = jax.jit(jax.value_and_grad(objective, (0, 1)))(CONTROLS, POINTS.x)
     np.testing.assert_allclose(value, by_hand(CONTROLS, POINTS.x), rtol=1e-5)
-    flow = fm.ControlledFlow(field, CONTROLS, 1.5)
-    result = fm.pontryagin(flow, POINTS, terminal, running, dt=0.05)
+    costates = jax.jit(
+        lambda c: fm.pontryagin(
+            fm.ControlledFlow(field, c, 1.5), POINTS, terminal, running, dt=0.05
+        )
+    )
+    result = costates(CONTROLS)
     np.testing.assert_allclose(result.value, value, rtol=1e-12)
     for name in CONTROLS:
         np.testing.assert_allclose(result.gradient[name], by_run[name], rtol=1e-6, atol=1e-8)
@@ -53,6 +60,7 @@ def test_gradient_is_that_of_the_discretised_run():
     np.testing.assert_allclose(result.costates["y"] / 5, by_start["y"], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_worst_case_of_a_linear_flow_is_known():
     """x(T) = x + Tb and ψ = |x|²: the worst point of the ball is along x + Tb."""
     flow = fm.ControlledFlow(lambda x, b: b, jnp.array([[0.5, -1.0]]))
