@@ -8,7 +8,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from ._custom_types import FloatScalar, PRNGKey
 from ._noise import standard_normal
@@ -89,6 +89,15 @@ def _move(problem: Problem, t: Any, y: PyTree, control: tuple) -> PyTree:
     return _product(problem.field(t, y), control)
 
 
+class Drift(eqx.Module):
+    """dy/dt as a function of (t, y, args), for solvers that also ask what it is the drift of."""
+
+    problem: Problem
+
+    def __call__(self, t, y, args):
+        return _drift(self.problem, t, y)
+
+
 def _product(field: tuple[PyTree, Any], control: tuple) -> PyTree:
     (drift, noise), (dt, dw) = field, control
     move = jax.tree.map(lambda d: d * jnp.asarray(dt, d.dtype), drift)
@@ -139,7 +148,7 @@ class NoiseTerm(diffrax.AbstractTerm):
 
 def terms(problem: Problem, solver: diffrax.AbstractSolver, path: Callable | None) -> Any:
     """The terms that a solver wants for this problem and Brownian path."""
-    drift = diffrax.ODETerm(lambda t, y, args: _drift(problem, t, y))
+    drift = diffrax.ODETerm(Drift(problem))
     if path is None:
         return drift
     if "MultiTerm" in str(solver.term_structure):
@@ -156,6 +165,8 @@ class StepKeyed(eqx.Module):
 
     key: PRNGKey
     shapes: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
+    offset: Int[Array, ""] | int = 0
+    """The step from which a part of a longer run counts."""
 
     def block(self) -> int:
         """How many steps to draw at once: enough for long vectors, few enough for the cache."""
@@ -164,7 +175,7 @@ class StepKeyed(eqx.Module):
 
     def normals(self, indices: Array) -> PyTree:
         """Standard normals of several steps, stacked."""
-        keys = jax.vmap(lambda i: jax.random.fold_in(self.key, i))(indices)
+        keys = jax.vmap(lambda i: jax.random.fold_in(self.key, i))(indices + self.offset)
         return jax.vmap(lambda key: standard_normal(key, self.shapes))(keys)
 
     def nothing(self, indices: Array) -> PyTree:
@@ -173,8 +184,8 @@ class StepKeyed(eqx.Module):
 
     def increment(self, index: Array, h: FloatScalar) -> PyTree:
         """W(t + h) − W(t) over the step with this index."""
-        normals = standard_normal(jax.random.fold_in(self.key, index), self.shapes)
-        return scaled(normals, h)
+        key = jax.random.fold_in(self.key, index + self.offset)
+        return scaled(standard_normal(key, self.shapes), h)
 
 
 def scaled(normals: PyTree, h: FloatScalar) -> PyTree:

@@ -16,6 +16,7 @@ from ._elementary import (
 )
 from ._functional import Functional as Functional
 from ._internal import (
+    Congestion as Congestion,
     Entropy as Entropy,
     KernelEntropy as KernelEntropy,
     PowerEnergy as PowerEnergy,

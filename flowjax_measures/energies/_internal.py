@@ -2,6 +2,7 @@ r"""Internal energies, which diffuse.
 
     Entropy       ∫ ρ log ρ dx                 ∂_t ρ = Δρ
     PowerEnergy   ∫ ρ^m dx / (m − 1)           ∂_t ρ = Δρ^m
+    Congestion    0 or ∞: ρ ≤ a ceiling        ∂_t ρ = Δp, a pressure p ≥ 0 where ρ is the ceiling
 
 Their Wasserstein flow from particles is noise. A value or a first variation needs a density: from
 particles a kernel estimates it.
@@ -70,6 +71,26 @@ class PowerEnergy(AbstractEnergy):
 
     def diffusivity(self, x, mu):
         return jnp.exp((self.exponent - 1) * log_density(x, mu, self.kernel))
+
+
+class Congestion(AbstractTransportEnergy):
+    r"""0 where ρ ≤ `ceiling` everywhere, else ∞: the density bound of a crowd ([maury2010]).
+
+    Its flow is a pressure that lives where the bound is reached. Only minimising movements know
+    it: on a grid, `JKO(tau, EntropicScaling(epsilon))`. A value needs a density.
+    """
+
+    ceiling: Scalar
+
+    def __call__(self, mu):
+        if isinstance(mu, GridDensity):
+            top = jnp.max(mu.rho)
+        else:
+            top = jnp.exp(log_density(mu.mean(), mu))
+        return jnp.where(top <= self.ceiling * (1 + 1e-6), 0, jnp.inf).astype(top.dtype)
+
+    def first_variation(self, x, mu):
+        return constant(x, 0.0)
 
 
 class KernelEntropy(AbstractTransportEnergy):

@@ -4,6 +4,7 @@ from ._base import (
     AbstractExponentialKernel as AbstractExponentialKernel,
     AbstractKernel as AbstractKernel,
 )
+from ._median import MedianKernel as MedianKernel
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel
 from ._radial import (
     EnergyDistance as EnergyDistance,
@@ -13,3 +14,4 @@ from ._radial import (
     LinearKernel as LinearKernel,
     RieszKernel as RieszKernel,
 )
+from ._transformed import MatrixKernel as MatrixKernel

@@ -7,12 +7,14 @@ of the Wasserstein flow at μ_{k+1} itself. That is what is solved, by Newton's 
 
 - `Particles`: x_k = x − τ v(x), the proximal step among measures of n atoms.
 - `Gaussian`: m_k = m − τ ṁ and Σ_k = (I − τA) Σ (I − τA), A symmetric with AΣ + ΣA = Σ̇.
+- `GridDensity`: ρ_k = ρ − τ ρ̇, the same to first order in the displacement: the step of the
+  metric of W₂ at ρ, which is convex where F is. Or by entropic transport, `EntropicScaling`.
 
 Order 1, and F never increases: F(μ_{k+1}) + W₂²(μ_{k+1}, μ_k)/(2τ) ≤ F(μ_k), for any τ where F is
-convex along geodesics.
+convex along geodesics. Each step proves it.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import jax
@@ -23,14 +25,26 @@ from jax.flatten_util import ravel_pytree
 
 from .._custom_types import Scalar
 from .._matrix import lyapunov
-from ..measures import Gaussian, Particles
+from ..measures import Gaussian, GridDensity, Particles
 from ..measures._base import replace
+from ..metrics import Wasserstein
+from ..systems import GradientFlow
+from ..transport import bures
+from ._entropic_scaling import EntropicScaling
+
+# What a step may add to F: round-off, and on a grid what its cells leave of F's own minimum.
+_ROUND_OFF = 1e3
+_CELLS = 1e-6
 
 
 class JKO(diffrax.AbstractSolver):
-    """The JKO scheme for Wasserstein gradient flows without noise: particles and Gaussians.
+    """The JKO scheme for Wasserstein gradient flows without noise.
 
-    **Arguments:** `tau`: the step τ, the `dt` of the run. `max_steps`: bound on Newton's steps.
+    A step that does not solve its equation, or that doesn't descend as it must, is NaN: such a run
+    fails. The descent is that of the energy of a `GradientFlow` in the metric `Wasserstein()`.
+
+    **Arguments:** `tau`: the step τ, the `dt` of the run. `inner`: how a step on a grid is found,
+    `None` by Newton's method or `EntropicScaling(epsilon)`. `max_steps`: bound on Newton's steps.
 
     !!! example
 
@@ -38,6 +52,7 @@ class JKO(diffrax.AbstractSolver):
     """
 
     tau: Scalar
+    inner: EntropicScaling | None = None
     max_steps: int = 50
 
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -59,18 +74,33 @@ class JKO(diffrax.AbstractSolver):
         return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        if not isinstance(y0, Particles | Gaussian):
+        if not isinstance(y0, Particles | Gaussian | GridDensity):
             raise ValueError(
-                f"JKO was given {type(y0).__name__}; it steps Particles and Gaussian. From a grid "
-                "run the flow itself, or give samples."
+                f"JKO was given {type(y0).__name__}; it steps Particles, Gaussian and GridDensity."
             )
         if not isinstance(terms, diffrax.ODETerm):
             raise ValueError(
-                "JKO was given noise: atoms have no entropy to minimise. Start from a Gaussian, or "
-                "use KernelEntropy in place of the energy that diffuses."
+                "JKO was given noise: atoms have no entropy to minimise. Start from a Gaussian or "
+                "a grid, or use KernelEntropy in place of the energy that diffuses."
             )
-        pose, finish = (_particles, _same) if isinstance(y0, Particles) else (_gaussian, _push)
-        start, residual = pose(y0, lambda y: terms.vf(t1, y, args), t1 - t0)
+        h, problem = t1 - t0, terms.vector_field.problem
+        if self.inner is None:
+            y1 = self._newton(y0, lambda y: terms.vf(t1, y, args), h)
+        else:
+            mu = problem.merge(y0)
+            if not (isinstance(mu, GridDensity) and isinstance(problem.system, GradientFlow)):
+                raise ValueError(
+                    "`inner` is for steps of a GradientFlow on a GridDensity; leave it out for "
+                    f"{type(problem.system).__name__} from {type(mu).__name__}."
+                )
+            y1 = replace(y0, rho=self.inner.step(problem.system.energy, mu, h))
+        proved = _descends(problem, y0, y1, h)
+        y1 = jax.tree.map(lambda a: jnp.where(proved, a, jnp.nan), y1)
+        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+
+    def _newton(self, y0, velocity, h):
+        pose, finish = (_gaussian, _push) if isinstance(y0, Gaussian) else (_implicit, _same)
+        start, residual = pose(y0, velocity, h)
         flat, unravel = ravel_pytree(start)
         # Newton squares its error: beyond this tolerance a step is exact.
         tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
@@ -83,12 +113,28 @@ class JKO(diffrax.AbstractSolver):
             throw=False,
         )
         solved = root.result == optx.RESULTS.successful
-        y1 = finish(y0, unravel(jnp.where(solved, root.value, jnp.nan)))
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+        return finish(y0, unravel(jnp.where(solved, root.value, jnp.nan)))
 
 
-def _particles(y0, velocity, h):
-    """Unknown: the points."""
+def _descends(problem, y0, y1, h) -> Any:
+    """Whether F(μ_{k+1}) + W²/(2τ) ≤ F(μ_k), W a bound of W₂; true where there is no F."""
+    flow, mu, nu = problem.system, problem.merge(y0), problem.merge(y1)
+    if not (isinstance(flow, GradientFlow) and isinstance(flow.metric, Wasserstein)):
+        return True
+    before, after = flow.energy(mu), flow.energy(nu)
+    slack = _ROUND_OFF * jnp.finfo(jnp.result_type(before)).eps * (1 + jnp.abs(before))
+    if isinstance(mu, GridDensity):
+        return after <= before + jnp.maximum(slack, _CELLS * (1 + jnp.abs(before)))
+    if isinstance(mu, Gaussian):
+        square = bures(mu, nu)
+    else:
+        moved = jax.tree.map(lambda a, b: (a - b) ** 2, y1.x, y0.x)
+        square = replace(mu, x=moved).mean(lambda x: sum(map(jnp.sum, jax.tree.leaves(x))))
+    return after + square / (2 * h) <= before + slack
+
+
+def _implicit(y0, velocity, h):
+    """Unknown: the points, or the density."""
 
     def residual(y):
         return jax.tree.map(lambda a, b, c: a - jnp.asarray(h, a.dtype) * b - c, y, velocity(y), y0)

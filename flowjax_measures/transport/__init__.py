@@ -11,3 +11,9 @@ from ._distances import (
 from ._entropic import entropic_coupling as entropic_coupling
 from ._exact import coupling as coupling, mccann as mccann, wasserstein as wasserstein
 from ._gaussian import bures as bures, bures_map as bures_map
+from ._hellinger_kantorovich import hellinger_kantorovich as hellinger_kantorovich
+from ._maps import (
+    barycentric_map as barycentric_map,
+    linearized_wasserstein as linearized_wasserstein,
+    quantize as quantize,
+)

@@ -15,6 +15,7 @@ from ..kernels import EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel
 from ..measures import AbstractMeasure
 from ..spaces._euclidean import safe_sqrt
+from ._masses import check_masses
 
 
 def sliced_wasserstein(
@@ -24,11 +25,13 @@ def sliced_wasserstein(
 
     `None` is exact on the line and 64 angles in the plane; see `SlicedWasserstein`.
     """
+    check_masses(mu, nu)
     return safe_sqrt(2 * SlicedWasserstein(nu, directions)(mu))
 
 
 def sinkhorn_divergence(mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scalar) -> FloatScalar:
     """The Sinkhorn divergence S_ε(μ, ν) with cost ‖x − y‖²; see `SinkhornDivergence`."""
+    check_masses(mu, nu)
     return SinkhornDivergence(nu, epsilon)(mu)
 
 

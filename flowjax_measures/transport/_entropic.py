@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from .._custom_types import Scalar
 from ..measures import AbstractMeasure
+from ._masses import check_masses
 
 
 def entropic_coupling(
@@ -41,6 +42,8 @@ def entropic_coupling(
     for name, tau in (("tau_mu", tau_mu), ("tau_nu", tau_nu)):
         if not 0 < tau <= 1:
             raise ValueError(f"`{name}` is {tau}; it is in (0, 1], and 1 keeps the marginal.")
+    if tau_mu == tau_nu == 1:
+        check_masses(mu, nu)
     (x, log_a), (y, log_b) = (jax.lax.stop_gradient(m.atoms()) for m in (mu, nu))
     # By differences: expanding the square loses half of the digits.
     cost = jnp.sum((x[:, None] - y[None]) ** 2, axis=-1)

@@ -18,6 +18,7 @@ from ..energies._sliced import _line, _quantile
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..spaces._euclidean import safe_sqrt
 from ._gaussian import bures, bures_map
+from ._masses import check_masses
 
 
 def wasserstein(mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2) -> FloatScalar:
@@ -27,8 +28,11 @@ def wasserstein(mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2) ->
     the atoms, solved outside of JAX: for some hundreds of atoms. Differentiable in points and
     weights, to first order.
 
-    **Arguments:** `mu`, `nu`: measures, divided by their masses; `p` ≥ 1.
+    **Arguments:** `mu`, `nu`: measures of equal mass, divided by it; `p` ≥ 1.
+
+    **Raises:** `ValueError` where the masses differ by more than 1%.
     """
+    check_masses(mu, nu)
     if p < 1:
         raise ValueError(f"`p` is {p}; W_p is a distance for p ≥ 1.")
     if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
@@ -49,6 +53,7 @@ def wasserstein(mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2) ->
 
 def coupling(mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2) -> Float[Array, "n m"]:
     """An optimal plan of W_p between the atoms of two measures; not differentiable."""
+    check_masses(mu, nu)
     (x, log_a), (y, log_b) = _normalised(mu), _normalised(nu)
     return _plan(_cost(x, y, p), jnp.exp(log_a), jnp.exp(log_b))[0]
 

@@ -1,5 +1,6 @@
 """Minimising movements against closed forms."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -60,8 +61,93 @@ def test_order_one_and_descent():
     assert np.all(np.diff(path.ys["energy"]) <= 1e-12)
 
 
-def test_noise_and_grids_are_refused():
+def test_a_thousand_steps_descend():
+    target = fm.Particles(jr.normal(jr.key(1), (4, 2)))
+    energy = fm.PotentialEnergy(fm.Quadratic(0.1)) + fm.MMD(target, fm.GaussianKernel())
+    mu = fm.Particles(jr.normal(jr.key(0), (4, 2)), jax.nn.log_softmax(jnp.arange(4.0) / 4))
+    flow, ts = fm.GradientFlow(energy), np.linspace(0, 500, 1001)
+    path = fm.simulate(flow, mu, ts, solver=fm.JKO(0.5), observe=energy)
+    assert np.all(np.diff(path.ys) <= 1e-13)
+    slope = jax.vmap(lambda x: energy.velocity(x, path.final))(path.final.x)
+    np.testing.assert_allclose(slope, 0, atol=1e-7)
+
+
+def test_a_step_that_does_not_descend_fails():
+    # V = −x²/2: beyond τ = 1 the step is a maximum and not a minimum.
+    energy = fm.PotentialEnergy(fm.Quadratic(-1.0))
+    mu = fm.Particles(jnp.ones((2, 1)))
+    run(energy, mu, 0.5, 0.5)
+    with pytest.raises(RuntimeError, match="stopped at t = 3"):
+        run(energy, mu, 3.0, 3.0)
+
+
+def barenblatt(t, x):
+    """∂_t ρ = Δρ² on the line from a ball."""
+    return t ** (-1 / 3) * jnp.maximum(0.5 - (x * t ** (-1 / 3)) ** 2 / 12, 0)
+
+
+def test_porous_medium_on_a_grid():
+    energy = fm.PowerEnergy(2.0)
+    blank = fm.GridDensity(jnp.ones(60), -6.0, 6.0)
+    x = blank.centres()[:, 0]
+    mu = fm.GridDensity(barenblatt(1.0, x), -6.0, 6.0)
+    exact = fm.simulate(fm.GradientFlow(energy), mu, [1.0, 2.0], dt=0.005).final
+    errors = []
+    for tau in (0.1, 0.05):
+        path = fm.simulate(
+            fm.GradientFlow(energy), mu, [1.0, 1.5, 2.0], solver=fm.JKO(tau), observe=energy
+        )
+        assert np.all(np.diff(path.ys) < 0)
+        np.testing.assert_allclose(path.final.mass(), mu.mass(), rtol=1e-12)
+        assert path.final.rho.min() > -1e-12
+        errors.append(float(jnp.sum(jnp.abs(path.final.rho - exact.rho))))
+    assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.1
+    truth = barenblatt(2.0, x)
+    assert jnp.sum(jnp.abs(path.final.rho - truth)) * mu.cell < 0.01 * mu.mass()
+
+
+def on_grid(gaussian, n, wall=4.0):
+    blank = fm.GridDensity(jnp.ones((n,) * gaussian.m.size), -wall, wall)
+    points = blank.centres().reshape(-1, gaussian.m.size)
+    rho = jnp.exp(jax.vmap(gaussian.log_density)(points)).reshape(blank.rho.shape)
+    return fm.GridDensity(rho, -wall, wall)
+
+
+def test_entropic_step_is_that_of_gaussians():
+    energy, tau = fm.KL(fm.Quadratic(1.5, 0.3)), 0.2
+    start = fm.Gaussian(jnp.array([0.8]), jnp.array([[0.3]]))
+    exact = run(energy, start, tau, 2 * tau).final
+    errors = []
+    for epsilon in (0.08, 0.04):
+        solver = fm.JKO(tau, fm.EntropicScaling(epsilon))
+        flow, ts = fm.GradientFlow(energy), [0.0, 2 * tau]
+        final = fm.simulate(flow, on_grid(start, 80), ts, solver=solver).final
+        np.testing.assert_allclose(final.mean(), exact.m, atol=1e-4)
+        errors.append(float(jnp.abs(final.covariance() - exact.cov)[0, 0]))
+        np.testing.assert_allclose(final.mass(), 1, atol=1e-6)
+    # What half of the entropy leaves is of second order in ε.
+    assert errors[1] < 2e-3 and errors[0] / errors[1] > 3
+
+
+def test_a_crowd_keeps_its_ceiling():
+    crowd = fm.PotentialEnergy(lambda x: jnp.sum(jnp.abs(x - 0.5))) + fm.Congestion(1.0)
+    grid = fm.GridDensity(jnp.full(60, 0.25), -2.0, 2.0)
+    solver = fm.JKO(0.1, fm.EntropicScaling(0.02))
+    path = fm.simulate(
+        fm.GradientFlow(crowd), grid, np.linspace(0, 2.5, 6), solver=solver,
+        observe={"top": lambda mu: jnp.max(mu.rho), "energy": crowd, "mass": lambda mu: mu.mass()},
+    )  # fmt: skip
+    assert np.all(path.ys["top"] <= 1 + 1e-9)
+    assert np.all(np.diff(path.ys["energy"]) < 1e-9)
+    np.testing.assert_allclose(path.ys["mass"], 1, atol=1e-6)
+    # All ends packed around the exit: ∫ |x − ½| over an interval of length one is ¼.
+    np.testing.assert_allclose(path.ys["energy"][-1], 0.25, atol=5e-3)
+
+
+def test_noise_and_other_systems_are_refused():
     with pytest.raises(ValueError, match="noise"):
         run(fm.KL(fm.Quadratic()), fm.Particles(jnp.ones((2, 1))), 0.1, key=jr.key(0))
-    with pytest.raises(ValueError, match="GridDensity"):
-        run(fm.KL(fm.Quadratic()), fm.GridDensity(jnp.ones(5), 0.0, 1.0), 0.1)
+    with pytest.raises(ValueError, match="`inner`"):
+        solver = fm.JKO(0.1, fm.EntropicScaling(0.1))
+        flow = fm.GradientFlow(fm.PotentialEnergy(fm.Quadratic()))
+        fm.simulate(flow, fm.Particles(jnp.ones((2, 1))), [0.0, 0.1], solver=solver)

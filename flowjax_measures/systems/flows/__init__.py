@@ -1,4 +1,8 @@
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._localized_attraction import LocalizedAttraction as LocalizedAttraction
 from ._mckean_vlasov import McKeanVlasov as McKeanVlasov
+from ._slice_matching import (
+    SliceMatching as SliceMatching,
+    orthonormal_bases as orthonormal_bases,
+)
 from ._swarming import Swarming as Swarming
