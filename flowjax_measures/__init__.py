@@ -1,6 +1,6 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
-from . import initial as initial, plot as plot
+from . import checkpoint as checkpoint, initial as initial, plot as plot
 from ._coarsen import Coarsening as Coarsening, coarsen as coarsen
 from ._in_context import Reading as Reading, in_context as in_context
 from ._noise import (
@@ -16,6 +16,7 @@ from ._pontryagin import (
     pontryagin as pontryagin,
     worst_case as worst_case,
 )
+from ._resume import simulate_resumable as simulate_resumable
 from ._simulate import Results as Results, Trajectory as Trajectory, simulate as simulate
 from ._system import (
     AbstractMeanField as AbstractMeanField,
@@ -49,5 +50,6 @@ from .optimize import (
 )
 from .solvers import *  # noqa: F403
 from .spaces import *  # noqa: F403
+from .sweep import Sweep as Sweep, sweep as sweep
 from .systems import *  # noqa: F403
 from .transport import *  # noqa: F403

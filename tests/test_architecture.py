@@ -12,8 +12,9 @@ import flowjax_measures as fm
 PACKAGE = Path(fm.__file__).parent
 # Each room imports only from rooms above it.
 ROOMS = [
-    "_custom_types", "spaces", "_reduce", "_matrix", "_noise", "_cubature", "measures", "_system",
-    "kernels", "energies", "metrics", "transport", "systems", "observables", "initial", "solvers",
+    "_custom_types", "spaces", "_reduce", "_ring", "_matrix", "_noise", "_cubature", "measures",
+    "_system", "kernels", "energies", "metrics", "transport", "systems", "observables", "initial",
+    "solvers",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

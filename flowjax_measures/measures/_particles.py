@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, PyTree
 
 from .._noise import NoiseField, floating
 from .._reduce import tilted_mean
+from .._ring import check_sharding, meshless, ring_mean
 from ..spaces import AbstractSpace, Euclidean
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
 
@@ -24,6 +26,9 @@ class Particles(AbstractMeasure):
     - `log_w`: logarithms of the masses, shape (n,); `None` is 1/n each.
     - `space`: where the points live.
     - `block`: number of sources in a tile of the sums; `None` chooses.
+    - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the particles over the devices
+      of one axis of a mesh; their number must be a multiple of the number of devices. Sums then
+      go round the ring of devices and none ever holds all particles.
 
     **Raises:** `ValueError` when the leading axes differ or no leaf is floating.
     """
@@ -32,14 +37,23 @@ class Particles(AbstractMeasure):
     log_w: Float[Array, " n"] | None
     space: AbstractSpace
     block: int | None = eqx.field(static=True)
+    sharding: NamedSharding | None = eqx.field(static=True)
 
     flows: ClassVar[tuple[str, ...]] = ("x", "log_w")
 
-    def __init__(self, x, log_w=None, space: AbstractSpace = Euclidean(), block: int | None = None):
+    def __init__(
+        self,
+        x,
+        log_w=None,
+        space: AbstractSpace = Euclidean(),
+        block: int | None = None,
+        sharding: NamedSharding | None = None,
+    ):
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
         self.block = block
+        self.sharding = sharding
         leaves = jax.tree.leaves(self.x)
         if not any(eqx.is_inexact_array(leaf) for leaf in leaves):
             raise ValueError(
@@ -59,6 +73,9 @@ class Particles(AbstractMeasure):
             )
         if block is not None and block < 1:
             raise ValueError(f"`block` is {block}; give a positive number of sources, or None.")
+        if sharding is not None:
+            check_sharding(sharding, self.size())
+            self.x, self.log_w = jax.lax.with_sharding_constraint((self.x, self.log_w), sharding)
         self.check()
 
     def check(self):
@@ -93,7 +110,7 @@ class Particles(AbstractMeasure):
         return self.x, self.log_weights()
 
     def lift(self, rates):
-        law, field = evaluate(rates, self.x)
+        law, field = evaluate(rates, self.x if self.sharding is None else meshless(self.x))
         project = jax.vmap(self.space.project)
         noise = None if field is None else _ParticleNoise(self, field)
         return Increment(
@@ -101,9 +118,16 @@ class Particles(AbstractMeasure):
         )
 
     def retract(self):
-        return replace(self, x=jax.vmap(self.space.nearest)(self.x))
+        x = jax.vmap(self.space.nearest)(self.x)
+        if self.sharding is not None:
+            x = jax.lax.with_sharding_constraint(x, self.sharding)
+        return replace(self, x=x)
 
     def tilt(self, fn, logits):
+        if self.sharding is not None:
+            return ring_mean(
+                fn, logits, self.x, self.log_w, sharding=self.sharding, block=self.block
+            )
         return tilted_mean(fn, logits, self.x, self.log_w, block=self.block)
 
     def covariance(self):

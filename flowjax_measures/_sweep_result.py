@@ -1,0 +1,69 @@
+"""What a sweep returns: stacked values with named axes, and its way to xarray and to files."""
+
+import os
+from importlib import import_module
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+
+class Sweep(eqx.Module):
+    """What `sweep` returns.
+
+    - `values`: the function's values, NumPy arrays whose leading axes are those of `coords`.
+    - `coords`: name of each axis, in order, and the values along it; positions 0, 1, … where an
+      axis runs over more than numbers.
+    """
+
+    values: PyTree
+    coords: dict[str, np.ndarray]
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """The values by name: a dict's keys, joined by dots; "value" for a single array."""
+        leaves = jax.tree_util.tree_leaves_with_path(self.values)
+        name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")  # noqa: E731
+        return {name(path) or "value": leaf for path, leaf in leaves}
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with the axes of `coords`, then `<variable>_0`, `<variable>_1`, …"""
+        data = {
+            name: ((*self.coords, *(f"{name}_{i}" for i in range(a.ndim - len(self.coords)))), a)
+            for name, a in self.variables().items()
+        }
+        return _module("xarray").Dataset(data, coords=self.coords)
+
+    def to_zarr(self, path: str | os.PathLike) -> None:
+        """Writes the data set of `to_xarray` to a Zarr store."""
+        _module("zarr")
+        self.to_xarray().to_zarr(path, mode="w", consolidated=False)
+
+    def to_parquet(self, path: str | os.PathLike) -> None:
+        """Writes a Parquet table of one row a run: its coordinates, then its values.
+
+        Values that are arrays become flat lists in row-major order; the field's metadata hold
+        their shape.
+        """
+        arrow = _module("pyarrow")
+        shape = tuple(a.size for a in self.coords.values())
+        grids = np.meshgrid(*self.coords.values(), indexing="ij")
+        columns = {name: grid.ravel() for name, grid in zip(self.coords, grids, strict=True)}
+        fields, arrays = [], []
+        for name, column in (columns | self.variables()).items():
+            inner = () if name in columns else column.shape[len(shape) :]
+            array = arrow.array(np.ascontiguousarray(column).ravel())
+            if inner:
+                array = arrow.FixedSizeListArray.from_arrays(array, int(np.prod(inner)))
+            fields.append(arrow.field(name, array.type, metadata={"shape": str(list(inner))}))
+            arrays.append(array)
+        table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields))
+        import_module("pyarrow.parquet").write_table(table, path)
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"This needs {name}: pip install 'flowjax_measures[data]'.") from error
