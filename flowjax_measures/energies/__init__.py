@@ -18,6 +18,7 @@ from ._functional import Functional as Functional
 from ._internal import (
     Congestion as Congestion,
     Entropy as Entropy,
+    Exclusion as Exclusion,
     KernelEntropy as KernelEntropy,
     PowerEnergy as PowerEnergy,
 )

@@ -2,6 +2,7 @@ r"""Internal energies, which diffuse.
 
     Entropy       ∫ ρ log ρ dx                 ∂_t ρ = Δρ
     PowerEnergy   ∫ ρ^m dx / (m − 1)           ∂_t ρ = Δρ^m
+    Exclusion     ∫ ρ log(ρ/(1 − φρ)) dx       ∂_t ρ = ∂²(ρ/(1 − φρ))
     Congestion    0 or ∞: ρ ≤ a ceiling        ∂_t ρ = Δp, a pressure p ≥ 0 where ρ is the ceiling
 
 Their Wasserstein flow from particles is noise. A value or a first variation needs a density: from
@@ -71,6 +72,37 @@ class PowerEnergy(AbstractEnergy):
 
     def diffusivity(self, x, mu):
         return jnp.exp((self.exponent - 1) * log_density(x, mu, self.kernel))
+
+
+class Exclusion(AbstractEnergy):
+    r"""∫ ρ log(ρ/(1 − φρ)) dx, rods on a line that cannot overlap ([tonks1936], [bruna2012]).
+
+        δF/δμ = log(ρ/(1 − φρ)) + 1/(1 − φρ),   ∂_t ρ = ∂²_x (ρ/(1 − φρ)),   ρ < 1/φ
+
+    The limit of n → ∞ Brownian rods of length φ/n: a strong interaction, of the range of the
+    neighbours' distance. With y = x − φ μ(−∞, x], the line without the rods, it is the heat
+    equation.
+
+    **Arguments:** `fraction`: φ, the length of all rods together. `kernel`: estimates ρ from
+    particles.
+    """
+
+    fraction: Scalar
+    kernel: GaussianKernel | None = None
+
+    def __call__(self, mu):
+        taken = lambda x: jnp.log(self.diffusivity(x, mu))  # noqa: E731
+        return Entropy(self.kernel)(mu) + mu.mean(taken)
+
+    def first_variation(self, x, mu):
+        room = self.diffusivity(x, mu)
+        return log_density(x, mu, self.kernel) + jnp.log(room) + room
+
+    def velocity(self, x, mu):
+        return jax.tree.map(jnp.zeros_like, floating(x))
+
+    def diffusivity(self, x, mu):
+        return 1 / (1 - self.fraction * jnp.exp(log_density(x, mu, self.kernel)))
 
 
 class Congestion(AbstractTransportEnergy):
