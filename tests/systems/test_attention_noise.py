@@ -99,14 +99,14 @@ def test_random_quadratic_form_two_point_law():
 
 @pytest.mark.slow
 def test_random_quadratic_form_forgets_where_it_started():
-    # On S² one coordinate of a uniform point is uniform on [−1, 1] (Archimedes).
+    # On S² one coordinate of a uniform point is uniform on [−1, 1] (Archimedes). A point is a
+    # Brownian motion of generator ¼Δ: E z = e^{−t/2} is the slowest to go, 0.05 at t = 6.
     def one(key):
         mu = fm.Particles(jnp.array([[0.0, 0.0, 1.0]]), space=fm.Sphere())
-        return fm.simulate(fm.RandomQuadraticForm(), mu, [0.0, 6.0], dt=0.02, key=key).final.x[0]
+        return fm.simulate(fm.RandomQuadraticForm(), mu, [0.0, 24.0], dt=0.04, key=key).final.x[0]
 
     final = np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(4), 4096)))
     p_values = [kstest(final[:, axis], "uniform", (-1, 2)).pvalue for axis in range(3)]
-    print(p_values)
     assert min(p_values) > 0.01
 
 
