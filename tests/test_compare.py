@@ -16,9 +16,10 @@ PAIR = fm.Particles(jnp.stack([START, jnp.array([0.2, 0.7])]))
 
 @pytest.mark.parametrize(
     ("initial", "batch", "replacement"),
-    [pytest.param(START, 1, True, marks=pytest.mark.slow), (PAIR, 2, False)],
+    [(START, 1, True), (PAIR, 2, False)],
     ids=["one", "pair"],
 )
+@pytest.mark.slow
 def test_slopes_of_exact_moments(initial, batch, replacement):
     """Of a pair, all joint moments under the same minibatches: the modified flow's."""
     found = fm.compare(
@@ -30,8 +31,17 @@ def test_slopes_of_exact_moments(initial, batch, replacement):
         assert found.slopes[name].lower < found.slopes[name].value < found.slopes[name].upper
     assert abs(found.slopes["fluctuation"].value - 0.5) < 0.05
     assert np.all(np.diff(found.errors["SME-2"].max(1)) < 0)
+
+
+def test_slope_plot_and_interval():
+    limits = {"SME-2": lambda eta: fm.StochasticModifiedEquation(_square, regression(), eta, 1, 2)}
+    found = fm.compare(_square, regression(), START, [1 / 20, 1 / 40, 1 / 80], limits=limits)
+    slope = found.slopes["SME-2"]
+    assert abs(slope.value - 2) < 0.15 and slope.lower < 2 < slope.upper
+    assert abs(found.slopes["fluctuation"].value - 0.5) < 0.05
+    assert np.all(np.diff(found.errors["SME-2"].max(1)) < 0)
     pyplot = pytest.importorskip("matplotlib.pyplot")
-    assert len(found.plot().get_legend().get_texts()) == 3
+    assert len(found.plot().get_legend().get_texts()) == 1
     pyplot.close("all")
 
 

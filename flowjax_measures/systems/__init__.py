@@ -72,6 +72,7 @@ from .sgd import (
     StochasticMeanField as StochasticMeanField,
     StochasticModifiedEquation as StochasticModifiedEquation,
     StochasticModifiedFlow as StochasticModifiedFlow,
+    StreamingLeastSquares as StreamingLeastSquares,
     Training as Training,
     minibatch as minibatch,
     sgd_moments as sgd_moments,

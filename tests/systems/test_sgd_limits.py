@@ -207,6 +207,37 @@ def test_products_with_the_covariance():
     np.testing.assert_allclose(ravel_pytree(found)[0], expected, rtol=1e-12)
 
 
+def streaming_risk(d, gamma, noise, time):
+    """Of SGD on fresh Gaussian examples, exactly: E z zᵀ M z zᵀ = 2 H M H + tr(H M) H."""
+    spectrum, eta, error = 2 * (np.arange(d) + 0.5) / d, gamma / d, np.full(d, 1 / d)
+    for _ in range(round(time * d)):
+        risk = spectrum @ error + noise**2
+        error = error - 2 * eta * spectrum * error
+        error = error + eta**2 * (2 * spectrum**2 * error + spectrum * risk)
+    return (spectrum @ error + noise**2) / 2
+
+
+def test_one_pass_least_squares_approaches_its_risk_at_1_over_d():
+    gamma, noise, dimensions, gaps = 0.7, 0.3, [64, 128, 256], []
+    for d in dimensions:
+        spectrum = jnp.asarray(2 * (np.arange(d) + 0.5) / d)
+        system = fm.StreamingLeastSquares(gamma, noise)
+        run = fm.simulate(
+            system, fm.Particles((spectrum, jnp.ones(d))), [0, 2], dt=0.02, observe=system.risk
+        )
+        gaps.append(abs(float(run.ys[-1]) - streaming_risk(d, gamma, noise, 2.0)))
+    assert abs(slope(dimensions, gaps) + 1) < 0.1, gaps
+    # The Volterra equation, R(t) = F(t) + γ² ∫ ⟨λ² e^{−2γλ(t−s)}⟩ R(s) ds, by the trapezoidal rule.
+    h, t = 0.01, np.arange(0, 2.005, 0.01)
+    decay = np.exp(-2 * gamma * np.outer(t, spectrum))
+    kernel = gamma**2 * np.mean(spectrum**2 * decay, 1)
+    risk = (np.mean(spectrum * decay, 1) + noise**2) / 2
+    for k in range(1, t.size):
+        past = kernel[k] * risk[0] / 2 + kernel[k - 1 : 0 : -1] @ risk[1:k]
+        risk[k] = (risk[k] + h * past) / (1 - h * kernel[0] / 2)
+    np.testing.assert_allclose(run.ys[-1], risk[-1], rtol=1e-4)
+
+
 def test_large_shared_roots_are_refused():
     system = fm.StochasticModifiedEquation(
         lambda p, e: jnp.sum(p) * e, jnp.ones(3), 0.1, shared=True

@@ -15,4 +15,5 @@ from ._stochastic_modified_equation import (
     StochasticModifiedEquation as StochasticModifiedEquation,
 )
 from ._stochastic_modified_flow import StochasticModifiedFlow as StochasticModifiedFlow
+from ._streaming_least_squares import StreamingLeastSquares as StreamingLeastSquares
 from ._training import Training as Training
