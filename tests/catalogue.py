@@ -285,13 +285,16 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Particles(fm.Moments(cloud(d=2).x, cloud(d=2, seed=2).x, 1 + cloud(d=2, seed=1).x ** 2)),
         dt=0.02,
     ),
+    "streaming-least-squares": lambda: Case(
+        fm.StreamingLeastSquares(0.7, 0.3), fm.Particles((cloud(d=1).x[:, 0] ** 2, jnp.ones(7)))
+    ),
     "shallow-network": lambda: Case(
         fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.1),
         fm.Particles((cloud(d=2).x, cloud(d=1, seed=1).x[:, 0])),
         lyapunov=fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.1).risk,
     ),
     "stochastic-mean-field": lambda: Case(
-        fm.StochasticMeanField(fm.ShallowNetwork(jnp.tanh, regression()), 0.1, order=2),
+        fm.StochasticMeanField(fm.ShallowNetwork(jnp.tanh, regression()), 0.1),
         fm.Particles((cloud(d=2).x, cloud(d=1, seed=1).x[:, 0])),
         dt=0.02,
     ),
