@@ -30,6 +30,9 @@ Results = diffrax.RESULTS
 _ADVICE = {
     "nonfinite": "Take a smaller `dt`, or leave it out for adaptive steps; `event` ends a run "
     "before a blow-up.",
+    "max_steps_reached": "Tolerances below the round-off of float32 (1e-7) are never met: enable "
+    "float64 with jax.config.update('jax_enable_x64', True), or loosen them. A stiff system wants "
+    "solver=diffrax.Kvaerno5().",
     "dt_min_reached": "The solution blows up in finite time, or jumps; `event` ends a run before.",
 }
 
@@ -110,7 +113,7 @@ def simulate(
         run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0, 10, 11), dt=0.05)
         ```
     """
-    _check(system, state, remat)
+    _check(system, state, key, observe, remat)
     dtype = jnp.result_type(
         *[a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)] or [float]
     )
@@ -183,9 +186,19 @@ def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
             # Numbers of the space (a torus' length) are stacked too: any slice is a measure.
             numbers = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, state)
             return eqx.filter(numbers, eqx.is_array)
-        return jax.tree.map(lambda f: f(state), observe, is_leaf=callable)
+        return jax.tree.map(lambda f: _observed(f, state), observe, is_leaf=callable)
 
     return watch
+
+
+def _observed(function, state):
+    try:
+        return function(state)
+    except jax.errors.ConcretizationTypeError as error:
+        raise ValueError(
+            "`observe` holds a function that needs numbers while it is compiled (float(), if, "
+            "NumPy). Write it with jax.numpy, or apply it to `run.ys` after the run."
+        ) from error
 
 
 def _solver(system, stochastic, controller):
@@ -201,17 +214,30 @@ def _solver(system, stochastic, controller):
     return diffrax.Euler()
 
 
-def _check(system, state, remat):
+def _check(system, state, key, observe, remat):
     if not isinstance(system, AbstractSystem):
         raise ValueError(
             f"`system` is {type(system)}; give a system, for a function of one point "
             "`Custom(lambda t, x, mu: ...)`."
         )
+    measures = [m for m in jax.tree.leaves(state, is_leaf=is_measure) if is_measure(m)]
+    if isinstance(system, AbstractMeanField) and not measures:
+        raise ValueError(
+            f"`state` is {type(state)}; {type(system).__name__} moves a measure: give Particles(x) "
+            "for points x of shape (n, d), a Gaussian or a GridDensity."
+        )
+    kinds = (jax.dtypes.prng_key, np.uint32)
+    if key is not None and not any(jnp.issubdtype(jnp.asarray(key).dtype, k) for k in kinds):
+        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
+    if not all(map(callable, jax.tree.leaves(observe, is_leaf=callable))):
+        raise ValueError(
+            f"`observe` is {observe!r}; give functions of the state, for example "
+            "dict(mean=lambda mu: mu.mean())."
+        )
     if remat is not None and remat not in _REMAT:
         raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
-    for measure in jax.tree.leaves(state, is_leaf=is_measure):
-        if is_measure(measure):
-            measure.check()
+    for measure in measures:
+        measure.check()
     for leaf in jax.tree.leaves(state):
         if eqx.is_inexact_array(leaf) and concrete(leaf) and _holds_nan(leaf):
             raise ValueError(

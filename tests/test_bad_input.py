@@ -54,6 +54,33 @@ REFUSED = {
         ),
         "`solver`",
     ),
+    "a key that is a number": (
+        lambda: fm.simulate(NOISY, cloud(), [0.0, 1.0], dt=0.1, key=0), "`key`",
+    ),
+    "points for a measure": (
+        lambda: fm.simulate(QUIET, jnp.ones((3, 2)), [0.0, 1.0], dt=0.1), "`state`.*Particles",
+    ),
+    "noise that is a number": (
+        lambda: fm.simulate(
+            fm.Custom(lambda t, x, mu: fm.Rates(-x, 0.5)), cloud(), [0.0, 1.0], dt=0.1  # pyright: ignore
+        ),
+        "`noise`.*Isotropic",
+    ),
+    "one velocity for all coordinates": (
+        lambda: fm.simulate(
+            fm.Custom(lambda t, x, mu: fm.Rates(-jnp.sum(x))), cloud(), [0.0, 1.0], dt=0.1
+        ),
+        "velocity",
+    ),
+    "an observable that is a name": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt=0.1, observe="energy"), "`observe`",
+    ),
+    "an observable that needs numbers": (
+        lambda: fm.simulate(
+            QUIET, cloud(), [0.0, 1.0], dt=0.1, observe=lambda mu: float(mu.mean()[0])
+        ),
+        "`observe`.*jax.numpy",
+    ),
     "NaN in the state": (
         lambda: fm.simulate(QUIET, fm.Particles(NAN), [0.0, 1.0], dt=0.1), "`state`.*NaN",
     ),

@@ -138,6 +138,11 @@ def evaluate(rates: Callable[[Point], Rates], points: PyTree) -> tuple[Rates, No
             raise ValueError(
                 f"`rates` must return `Rates(velocity, noise, growth)`; it returned {type(law)}."
             )
+        if not (law.noise is None or isinstance(law.noise, AbstractNoise)):
+            raise ValueError(
+                f"`noise` of the rates is {law.noise!r}; give what it does to the point, for "
+                "example Isotropic(sigma)."
+            )
         law: Any = law._replace(velocity=_velocity_like(x, law.velocity), noise=parts(law.noise))
         arrays, rest = eqx.partition(law, eqx.is_array)
         static.append(rest)
@@ -166,12 +171,16 @@ def place() -> Int[Array, ""]:
 
 def _velocity_like(x: Point, velocity: Velocity) -> Velocity:
     """The velocity in the structure of the point's float leaves, or an error that shows both."""
+
+    def match(a, v):
+        if a is None or v is None:
+            return None
+        if jnp.shape(v) != jnp.shape(a):
+            raise ValueError("the shapes differ")
+        return jnp.asarray(v)
+
     try:
-        matched = jax.tree.map(
-            lambda a, v: None if a is None or v is None else jnp.broadcast_to(v, jnp.shape(a)),
-            floating(x), velocity, is_leaf=lambda a: a is None,
-        )  # fmt: skip
-        jax.tree.map(lambda a, v: None, floating(x), matched)
+        matched = jax.tree.map(match, floating(x), velocity, is_leaf=lambda a: a is None)
         if jax.tree.structure(floating(x)) != jax.tree.structure(matched):
             raise ValueError("a float leaf of the point has no velocity")
     except (TypeError, ValueError) as error:
