@@ -72,9 +72,6 @@ REFUSED = {
         ),
         "velocity",
     ),
-    "an observable that is a name": (
-        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt=0.1, observe="energy"), "`observe`",
-    ),
     "an observable that needs numbers": (
         lambda: fm.simulate(
             QUIET, cloud(), [0.0, 1.0], dt=0.1, observe=lambda mu: float(mu.mean()[0])

@@ -175,9 +175,10 @@ def _velocity_like(x: Point, velocity: Velocity) -> Velocity:
     def match(a, v):
         if a is None or v is None:
             return None
-        if jnp.shape(v) != jnp.shape(a):
+        v = jnp.asarray(v)
+        if v.shape != jnp.shape(a):
             raise ValueError("the shapes differ")
-        return jnp.asarray(v)
+        return v
 
     try:
         matched = jax.tree.map(match, floating(x), velocity, is_leaf=lambda a: a is None)
