@@ -70,32 +70,35 @@ def simulate_resumable(
     times = np.asarray(_simulate._times(ts, dt))
     folder, dt = Path(folder), float(dt)
     counts, first = _constant_step.plan(times, dt)
-    program = solver, observe, counts.tolist(), every, environment()
-    config = fingerprint((system, state, times, dt, key, program))
     # As in `simulate`: parameters are traced, and without a key shared noise is averaged.
-    system = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, system)
-    if key is None and isinstance(state, Gaussian) and isinstance(system, AbstractMeanField):
-        system = Averaged(system)
-    t0 = times[0].item()
-    y = pose(system, state, jnp.asarray(t0, _dtype(state)))[1]
+    law = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, system)
+    if key is None and isinstance(state, Gaussian) and isinstance(law, AbstractMeanField):
+        law = Averaged(law)
+    dtype = _dtype(state)
+    problem, y = pose(law, state, jnp.asarray(times[0], dtype))
+
+    def arguments(start, y):
+        # Spans that differ by round-off alone are one program.
+        ends = times[start : start + every + 1]
+        spans = tuple(float(f"{span:.10g}") for span in np.diff(ends))
+        clock = jnp.asarray(times[start], dtype), jnp.asarray(first[start], jnp.int32)
+        return law, state, y, key, clock, spans, dt, observe, solver
+
+    program = _advance.lower(*arguments(0, y)).as_text()
+    config = fingerprint((program, system, state, times, dt, key, every, environment()))
     carry = 0, y, np.inf
     if (folder / "state").exists():
         carry = load(folder / "state", carry, config)
 
     done, y, bad_time = carry
-    starts = range(0, len(counts), every)
     pieces = []
-    for piece, start in enumerate(tqdm(starts, disable=not progress)):
-        stop = min(start + every, len(counts))
-        # Spans that differ by round-off alone are one program.
-        spans = tuple(float(f"{s:.10g}") for s in np.diff(times[start : stop + 1]))
-        clock = jnp.asarray(times[start], _dtype(state)), jnp.asarray(first[start], jnp.int32)
-        arguments = system, state, y, key, clock, spans, dt, observe, solver
+    for piece, start in enumerate(tqdm(range(0, len(counts), every), disable=not progress)):
         path = folder / f"piece-{piece:06d}"
         if piece < done:
-            pieces.append(load(path, eqx.filter_eval_shape(_advance, *arguments)[0], config))
+            like = eqx.filter_eval_shape(_advance, *arguments(start, y))[0]
+            pieces.append(load(path, like, config))
             continue
-        ys, y, bad = _advance(*arguments)
+        ys, y, bad = _advance(*arguments(start, y))
         bad_time = min(bad_time, float(bad))
         save(path, ys, config)
         save(folder / "state", (piece + 1, y, bad_time), config)
@@ -103,19 +106,16 @@ def simulate_resumable(
 
     ys = [jax.tree.map(lambda a: a[1:], p) if i else p for i, p in enumerate(pieces)]
     ys = jax.tree.map(lambda *a: jnp.concatenate(a), *ys)
-    problem = pose(system, state, jnp.asarray(t0, _dtype(state)))[0]
     stats = {
         "num_steps": int(counts.sum()),
-        "bad_time": jnp.asarray(bad_time, _dtype(state)),
-        "t_final": jnp.asarray(times[-1], _dtype(state)),
+        "bad_time": jnp.asarray(bad_time, dtype),
+        "t_final": jnp.asarray(times[-1], dtype),
     }
     results = _simulate.Results
-    result = _simulate._where(
-        jnp.isfinite(stats["bad_time"]), results.nonfinite, results.successful
-    )
-    run = _simulate.Trajectory(
-        jnp.asarray(times, _dtype(state)), ys, problem.merge(y), result, stats
-    )
+    bad = jnp.isfinite(stats["bad_time"])
+    result = _simulate._where(bad, results.nonfinite, results.successful)
+    ts = jnp.asarray(times, dtype)
+    run = _simulate.Trajectory(ts, ys, problem.merge(y), result, stats)
     return _simulate._raise(run) if throw else run
 
 

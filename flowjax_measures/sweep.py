@@ -100,7 +100,8 @@ def sweep(
 
     base = axes, list(coords), environment()
     size = _planned(folder, base, chunk, runs, count, bool(folder or progress))
-    limit = _free() if memory is None else memory
+    # Processes must agree on the size of a chunk.
+    limit = float(np.min(_whole(np.float32(_free())))) if memory is None else memory
     lowered, call = compiled(size)
     while (need := _bytes(call)) > limit:
         if chunk is not None or size == count:
@@ -222,7 +223,7 @@ def _put(a: np.ndarray, sharding: NamedSharding) -> jax.Array:
 
 
 def _whole(tree: PyTree) -> PyTree:
-    """Values as NumPy arrays, all of them on every process."""
+    """Values as NumPy arrays, those of all processes on each."""
     if jax.process_count() > 1:
         tree = multihost_utils.process_allgather(tree, tiled=True)
     return jax.tree.map(np.asarray, tree)
