@@ -141,7 +141,7 @@ def run(
     def interval(carry, xs_normals):
         (y, bad_time, meter_state), (xs, normals) = carry, xs_normals
         t_start, h, first, count = xs
-        path0 = None if path is None else (lambda *_: path.increment(first, h))
+        path0 = None if path is None else (lambda *_, path=path: path.increment(first, h))
         solver_state = solver.init(terms(problem, solver, path0), t_start, t_start + h, y, None)
 
         def step(carry, j_normals):
@@ -155,7 +155,7 @@ def run(
         def draw_steps(j):
             if path is None or not ragged:
                 return draw(first + j)
-            return jax.lax.cond(j[0] < count, draw, lambda index: path.nothing(index), first + j)
+            return jax.lax.cond(j[0] < count, draw, lambda i, path=path: path.nothing(i), first + j)
 
         carry = (y, solver_state, bad_time)
         if longest == 1:
