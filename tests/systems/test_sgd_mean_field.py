@@ -225,3 +225,22 @@ def test_past_on_a_grid_keeps_mass_and_mean():
     np.testing.assert_allclose(first, 0.5 * (0.79 - grid.mean()[0]), rtol=1e-12)
     with pytest.raises(ValueError, match="`past`"):
         system(0.0, {"walkers": walkers, "past": walkers})
+
+
+@pytest.mark.slow
+def test_past_of_self_interacting_walkers_is_the_fixed_point():
+    """A double well with attraction: what 64 walkers have visited against the Gibbs law."""
+    energy = fm.PotentialEnergy(lambda x: jnp.sum((x**2 - 1) ** 2)) + fm.InteractionEnergy(
+        fm.QuadraticKernel(0.5)
+    )
+    grid = fm.GridDensity(jnp.full(40, 1 / 5.0), -2.5, 2.5)
+    gibbs = fm.MeanFieldLangevin(energy, 0.6).fixed_point(grid)
+    walkers = fm.Particles(jnp.tile(jnp.array([[-1.0], [1.0]]), (32, 1)))
+    system = fm.SelfInteractingLangevin(energy, 0.6, 0.05)
+    state = {"walkers": walkers, "past": grid}
+    run = fm.simulate(system, state, [0.0, 150.0], dt=0.01, key=jr.key(0))
+    past = run.final["past"]
+    np.testing.assert_allclose(past.mass(), 1, rtol=1e-9)
+    # 64 walkers over 2/λ = 40 correlation times of about 2: an error of about 1/√1280 a bin.
+    assert jnp.sum(jnp.abs(past.rho - gibbs.rho)) * past.cell < 0.1
+    assert jnp.sum(jnp.abs(grid.rho - gibbs.rho)) * past.cell > 0.3

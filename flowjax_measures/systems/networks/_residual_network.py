@@ -28,6 +28,7 @@ from ..._custom_types import FloatScalar, PRNGKey
 from ..._system import AbstractSystem
 from ...measures import Increment, Particles
 from ...measures._base import replace
+from ...spaces._euclidean import safe_sqrt
 
 
 class ResidualWeights(eqx.Module):
@@ -106,8 +107,7 @@ class ResidualNetwork(AbstractSystem):
             a = -self.L * self.M * a
             if self.clip is None:
                 return a
-            speed = jnp.sqrt(jnp.sum(a**2, axis=-1, keepdims=True))
-            return a * jnp.where(speed > self.clip, self.clip / jnp.maximum(speed, self.clip), 1)
+            return a * (self.clip / jnp.maximum(safe_sqrt(jnp.vdot(a, a)), self.clip))
 
-        u, v = velocity(slope.u), velocity(slope.v)
+        u, v = (jax.vmap(jax.vmap(velocity))(a) for a in (slope.u, slope.v))
         return Increment(replace(state, embedding=None, u=u, v=v, readout=None))
