@@ -8,6 +8,7 @@ from ._conformal import (
 )
 from ._entropic_scaling import EntropicScaling as EntropicScaling
 from ._jko import JKO as JKO
+from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun

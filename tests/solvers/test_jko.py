@@ -24,6 +24,11 @@ def test_gaussian_step_is_the_closed_form():
     expected = (sigma + np.sqrt(sigma**2 + 4 * tau * grow)) / (2 * grow)
     np.testing.assert_allclose(final.cov, np.diag(expected**2), atol=1e-12)
     np.testing.assert_allclose(final.m, mu.m / grow, rtol=1e-12)
+    # At rest, with a small step, round-off is no ascent.
+    rest = fm.Gaussian(jnp.zeros(2), jnp.array([[0.5, 0.1], [0.1, 0.8]]))
+    stiffness = jnp.linalg.inv(rest.cov)
+    final = run(fm.KL(fm.Quadratic(stiffness)), rest, 1e-5, 2e-4).final
+    np.testing.assert_allclose(final.cov, rest.cov, atol=1e-10)
 
 
 def test_gaussian_step_minimises():
@@ -79,6 +84,8 @@ def test_a_step_that_does_not_descend_fails():
     run(energy, mu, 0.5, 0.5)
     with pytest.raises(RuntimeError, match="stopped at t = 3"):
         run(energy, mu, 3.0, 3.0)
+    with pytest.raises(RuntimeError, match="stopped at t = 3"):
+        run(energy, fm.Gaussian(jnp.ones(1), 0.1 * jnp.eye(1)), 3.0, 3.0)
 
 
 def barenblatt(t, x):
