@@ -19,7 +19,12 @@ def blocks(path: Path) -> list[str]:
     return [re.sub(r"(?m)^   ", "", block) for block in found]
 
 
-@pytest.mark.parametrize("path", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+def _case(path):
+    first = path.stem in ("README", "quickstart")
+    return pytest.param(path, id=path.name, marks=() if first else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("path", [_case(p) for p in PAGES if blocks(p)])
 def test_blocks_run(path):
     namespace: dict = {}
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
