@@ -9,14 +9,16 @@ particle of their mass.
 from typing import Any, NamedTuple
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ._custom_types import FloatScalar
 from ._simulate import Results, simulate
 from ._system import AbstractSystem
 from .measures import Particles
-from .observables import merge_clusters, number_of_clusters
+from .observables import _distance, merge_clusters
 from .systems import LogTime
 
 # A run's clock starts at this log t, where nothing has moved yet.
@@ -62,11 +64,11 @@ def coarsen(
     while mu.size() > 1 and log_time < until:
         run = simulate(
             LogTime(system), mu, [_START, until], solver=solver, throw=False,
-            event=lambda s, mu: number_of_clusters(mu, radius) < mu.size(), **options,
+            event=lambda s, mu: _closest(mu) - 2 * radius, **options,
         )  # fmt: skip
-        if run.result == Results.nonfinite:
-            raise RuntimeError(f"The run stopped being finite at log t = {run.stats['t_final']}.")
         elapsed = float(run.stats["t_final"])
+        if run.result == Results.nonfinite or elapsed <= _START:
+            raise RuntimeError(f"The run failed at log t = {elapsed}: {Results[run.result]}")
         log_time = np.logaddexp(log_time, elapsed + np.log1p(-np.exp(_START - elapsed)))
         mu = run.final
         if run.result == Results.event_occurred:
@@ -74,6 +76,11 @@ def coarsen(
             mu = merge_clusters(mu, jnp.asarray(radius) * (1 + 1e-6))
             log_times.append(log_time)
             numbers.append(mu.size())
-        elif elapsed <= _START:
-            raise RuntimeError("The clock does not move; the drift of the system is not smooth.")
     return Coarsening(np.array(log_times), np.array(numbers, int), mu)
+
+
+def _closest(mu: Particles) -> Array:
+    """The smallest distance of two particles, whose sign against the radius tells the time."""
+    x, _ = mu.atoms()
+    apart = lambda a: jax.vmap(lambda b: _distance(mu.space, a, b))(x)  # noqa: E731
+    return jnp.min(jnp.where(jnp.eye(mu.size(), dtype=bool), jnp.inf, jax.vmap(apart)(x)))
