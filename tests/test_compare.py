@@ -68,16 +68,16 @@ def test_moments_of_curved_losses_are_not_claimed():
 
 @pytest.mark.slow
 def test_two_points_under_the_same_minibatches():
-    """E⟨θ, θ'⟩ of SGD: the flow's within four standard errors, the root's off by many."""
+    """E⟨θ, θ'⟩: the simulated flow has the error of its exact moments, the root's is another."""
     dot = lambda mu: jnp.vdot(mu.x[0], mu.x[1])  # noqa: E731
-    found = fm.compare(
-        _square, regression(), PAIR, [0.1, 0.05], observe=dot, runs=200_000, key=jr.key(0)
-    )
-    errors = {
-        name: (e[:, 0], found.standard_errors[name][:, 0]) for name, e in found.errors.items()
-    }
-    assert np.all(errors["SMF"][0] < 4 * errors["SMF"][1] + 2e-3)
-    assert np.all(errors["SME-2 with the root"][0] > 10 * errors["SME-2 with the root"][1])
+    arguments = _square, regression(), PAIR, [0.1, 0.05]
+    exact = fm.compare(*arguments, observe=dot).errors["SME-2"][:, 0]
+    found = fm.compare(*arguments, observe=dot, runs=40_000, key=jr.key(0))
+    gap = np.abs(found.errors["SMF"][:, 0] - exact)
+    # Steps of η/8 leave an eighth or so of the error, which is O(η²) as well.
+    assert np.all(gap < 4 * found.standard_errors["SMF"][:, 0] + exact / 4)
+    root = "SME-2 with the root"
+    assert np.all(found.errors[root][:, 0] > exact + 10 * found.standard_errors[root][:, 0])
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_a_schedule_is_fitted_by_optax():
     """Rates at knots, by the gradient of a final loss through the modified flow."""
 
     def final_loss(knots):
-        schedule = lambda t: jnp.interp(t, jnp.linspace(0, 2, 5), jnp.exp(knots))  # noqa: E731
+        schedule = lambda t: jnp.interp(t, jnp.linspace(0.0, 2.0, 5), jnp.exp(knots))  # noqa: E731
         flow = fm.StochasticModifiedFlow(_square, regression(), 0.2, 1, schedule=schedule)
         cloud = fm.Particles(jr.normal(jr.key(1), (16, 2)))
         runs = jax.vmap(
