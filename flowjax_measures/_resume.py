@@ -64,7 +64,7 @@ def simulate_resumable(
         `fm.simulate_resumable("runs/a", system, mu, jnp.linspace(0, 100, 1001), dt=1e-3, key=key,
         every=10)`
     """
-    _simulate._check(system, state, None)
+    _simulate._check(system, state, key, observe, None)
     if every < 1:
         raise ValueError(f"`every` is {every}; give a positive number of intervals of `ts`.")
     times = np.asarray(_simulate._times(ts, dt))
