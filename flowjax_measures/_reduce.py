@@ -48,7 +48,8 @@ def tilted_mean(
     respect to all that `fn` and `logits` close over, `points` and `log_weights`.
     """
     size = jax.tree.leaves(points)[0].shape[0]
-    example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), points)
+    # Of the types of `points` in full: inside `shard_map` they name the mesh.
+    example = jax.eval_shape(lambda: jax.tree.map(lambda a: a[0], points))
     fn = eqx.filter_closure_convert(fn, example)
     logits = None if logits is None else eqx.filter_closure_convert(logits, example)
     if block is None:
