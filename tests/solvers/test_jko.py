@@ -66,6 +66,7 @@ def test_order_one_and_descent():
     assert np.all(np.diff(path.ys["energy"]) <= 1e-12)
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_descend():
     target = fm.Particles(jr.normal(jr.key(1), (4, 2)))
     energy = fm.PotentialEnergy(fm.Quadratic(0.1)) + fm.MMD(target, fm.GaussianKernel())
@@ -120,6 +121,7 @@ def on_grid(gaussian, n, wall=4.0):
     return fm.GridDensity(rho, -wall, wall)
 
 
+@pytest.mark.slow
 def test_entropic_step_is_that_of_gaussians():
     energy, tau = fm.KL(fm.Quadratic(1.5, 0.3)), 0.2
     start = fm.Gaussian(jnp.array([0.8]), jnp.array([[0.3]]))

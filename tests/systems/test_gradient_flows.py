@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import flowjax_measures as fm
 
@@ -118,7 +119,10 @@ ICOSAHEDRON = jnp.array(
 ) / np.sqrt(1 + GOLDEN**2)
 
 
-@pytest.mark.parametrize(("start", "theta"), [((2.5, 0.3), None), ((3.0, 0.5, 0.1), ICOSAHEDRON)])
+@pytest.mark.parametrize(
+    ("start", "theta"),
+    [((2.5, 0.3), None), pytest.param((3.0, 0.5, 0.1), ICOSAHEDRON, marks=pytest.mark.slow)],
+)
 def test_sliced_flow_dissipates_the_relative_entropy(start, theta):
     nu = diagonal(*np.ones(len(start)))
     theta = fm.SlicedWasserstein(nu)._directions(nu) if theta is None else theta
@@ -145,7 +149,12 @@ def test_sliced_flow_dissipates_the_relative_entropy(start, theta):
     np.testing.assert_allclose(found, 4 / (d * (d + 2)), rtol=0.02)
 
 
-@pytest.mark.parametrize(("d", "rows"), [(3, 3), (3, 1), (8, 8)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("d", "rows"), [(3, 3), pytest.param(3, 1, marks=SLOW), pytest.param(8, 8, marks=SLOW)]
+)
 def test_slice_matching_contracts_at_its_rate(d, rows):
     count, gamma, size = 4000, 0.7, 1e-4
     bases = fm.orthonormal_bases(jr.key(0), count, d)[:, :rows]
@@ -173,6 +182,7 @@ def test_slice_matching_reaches_an_elliptic_target():
     np.testing.assert_allclose(final.cov, nu.cov, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_projected_flow_ends_at_twice_its_rate():
     # F = ½(tr B − d − log det B) ~ e²/4 with ė = −(2α/γ + β)e: rate 2(2αλ_min + β).
     alpha, beta, stiffness = 0.2, 0.7, jnp.array([0.5, 2.0])
@@ -252,6 +262,7 @@ def test_birth_and_death_is_the_flow_of_weights():
         fm.simulate(fm.GradientFlow(fm.PotentialEnergy(V)), mu, ts, dt=0.1, solver=solver)
 
 
+@pytest.mark.slow
 def test_porous_medium_in_the_plane_is_barenblatts():
     # ρ = t^{−1/2} (C − |z|²/16)_+ with z = x t^{−1/4} for m = 2, d = 2.
     def exact(t, points):
@@ -270,3 +281,48 @@ def test_porous_medium_in_the_plane_is_barenblatts():
         np.testing.assert_allclose(second(final) / second(mu), np.sqrt(2), rtol=10 / n**2)
         errors.append(float(jnp.sum(jnp.abs(final.rho - exact(2.0, points))) * mu.cell))
     assert np.log2(errors[0] / errors[1]) > 1.3 and errors[1] < 0.02
+
+
+@pytest.mark.slow
+def test_rods_that_cannot_overlap_are_the_heat_equation_without_them():
+    # r = N(0, s + 2t) on the line without rods; there ρ = r/(1 + φr) at x = y + φ (R(y) − ½).
+    fraction, start, t = 1.5, 0.3, 0.4
+
+    def exact(t, x):
+        y = np.linspace(-8, 8, 20001)
+        scale = np.sqrt(start + 2 * t)
+        r = norm.pdf(y, scale=scale)
+        return np.interp(x, y + fraction * (norm.cdf(y, scale=scale) - 0.5), r / (1 + fraction * r))
+
+    energy, errors = fm.Exclusion(fraction), []
+    for n in (40, 80):
+        blank = fm.GridDensity(jnp.ones(n), -5.0, 5.0)
+        x = np.asarray(blank.centres()[:, 0])
+        mu = fm.GridDensity(jnp.asarray(exact(0, x)), -5.0, 5.0)
+        run = fm.simulate(fm.GradientFlow(energy), mu, [0.0, t / 2, t], observe=energy)
+        assert np.all(np.diff(run.ys) < 0)
+        errors.append(float(np.sum(np.abs(run.final.rho - exact(t, x))) * 10 / n))
+    assert np.log2(errors[0] / errors[1]) > 1.8 and errors[1] < 2e-3
+    # δF/δμ = h′(ρ) of h = ρ log(ρ/(1 − φρ)).
+    rho = float(mu.rho[n // 2])
+    slope = jax.grad(lambda r: r * jnp.log(r / (1 - fraction * r)))(rho)
+    found = energy.first_variation(blank.centres()[n // 2], mu)
+    np.testing.assert_allclose(found, slope, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_porous_medium_in_the_plane_by_minimising_movements():
+    points = fm.GridDensity(jnp.ones((20, 20)), -3.0, 3.0).centres()
+    mu = fm.GridDensity(jnp.maximum(0.25 - jnp.sum(points**2, -1) / 16, 0), -3.0, 3.0)
+    energy = fm.PowerEnergy(2.0)
+    flow = fm.GradientFlow(energy)
+    exact = fm.simulate(flow, mu, [1.0, 2.0], dt=0.02).final
+
+    def error(tau):
+        path = fm.simulate(flow, mu, [1.0, 1.5, 2.0], solver=fm.JKO(tau), observe=energy)
+        assert np.all(np.diff(path.ys) < 0)
+        np.testing.assert_allclose(path.final.mass(), mu.mass(), rtol=1e-12)
+        return float(jnp.sum(jnp.abs(path.final.rho - exact.rho)) * mu.cell / mu.mass())
+
+    coarse, fine = error(0.1), error(0.05)
+    assert fine < 0.01 and abs(np.log2(coarse / fine) - 1) < 0.1
