@@ -219,3 +219,18 @@ def test_neurons_collide_and_the_energy_falls_on():
     )
     assert ends[0][-1] < merged.ys[-1] - 0.01
     assert abs(ends[0][-1] - ends[1][-1]) < 1e-3
+
+
+@pytest.mark.slow
+def test_two_time_scales_meet():
+    link = (jnp.array([0.5, 0.0]), jnp.array([[0.3, 0.4], [0.4, -0.7]]))
+    overlap = jnp.array([[0.4, 0.1], [-0.2, 0.5]])
+    slow = fm.MultiIndexFlow(link)
+    truth = fm.simulate(slow, fm.Particles(overlap[None]), [0.0, 1.0]).final.x
+    errors = []
+    for epsilon in (0.02, 0.01):
+        flow = fm.MultiIndexFlow(link, epsilon)
+        state = (overlap[None], tuple(a[None] for a in slow.transported(overlap)))
+        final = fm.simulate(flow, fm.Particles(state), [0.0, 1.0]).final.x[0]
+        errors.append(np.abs(final - truth).max())
+    assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.15
