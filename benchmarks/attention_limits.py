@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from scipy.interpolate import barycentric_interpolate
+from scipy.linalg import expm
 
 import flowjax_measures as fm
 
@@ -110,45 +112,64 @@ def acceleration_of_linear(budget=4000):
             print(f"linear, inertial α = {alpha} h = {h}: {evaluations(run.ys)}")
 
 
-def depth(replicas=200_000, d=3):
+def overlap_of_the_limit(u0, attention_beta=1.0, d=3, nodes=96):
+    """E u² at time 1 of u = ⟨X, Y⟩ in the limit, a diffusion on [−1, 1] by collocation.
+
+    du = [2p(1 − u²) − (d − 1) k(1) u + (d − 2 + u²) k(u)] dt + √(2(1 − u²)(k(1) − u k(u))) dW.
+    """
+    u = np.cos(np.pi * np.arange(nodes + 1) / nodes)
+    c = np.where((np.arange(nodes + 1) % nodes) == 0, 2.0, 1.0) * (-1.0) ** np.arange(nodes + 1)
+    gaps = u[:, None] - u + np.eye(nodes + 1)
+    slope = np.outer(c, 1 / c) / gaps
+    slope -= np.diag(slope.sum(1))
+    k = (np.sqrt(1 - u**2) + (np.pi - np.arccos(u)) * u) / (2 * np.pi)
+    p = 1 / (1 + np.exp(attention_beta * (1 - u)))
+    drift = 2 * p * (1 - u**2) - (d - 1) * u / 2 + (d - 2 + u**2) * k
+    generator = drift[:, None] * slope + ((1 - u**2) * (0.5 - u * k))[:, None] * (slope @ slope)
+    return float(barycentric_interpolate(u, expm(generator) @ u**2, u0))
+
+
+def depth(replicas=400_000):
     """Two tokens under random ReLU layers: E⟨x, y⟩² at time 1 against the stochastic limit."""
     start = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
     system = fm.SelfAttention(beta=1.0)
 
-    def mean(one, seed, batch=10_000):
-        values = jax.lax.map(one, jr.split(jr.key(seed), replicas), batch_size=batch)
+    def mean(one, seed, batch):
+        overlap = lambda key: jnp.vdot(*one(key)) ** 2  # noqa: E731
+        values = jax.lax.map(overlap, jr.split(jr.key(seed), replicas), batch_size=batch)
         return float(values.mean()), float(values.std() / np.sqrt(replicas))
-
-    def overlap(x):
-        return jnp.vdot(x[0], x[1]) ** 2
 
     def network(width, count, seed):
         draw = lambda k: fm.random_layers(system, "relu", start, k, width=width, depth=count)  # noqa: E731
-        return mean(lambda k: overlap(draw(k)), seed, 10_000 if width < 64 else 1000)
+        return mean(draw, seed, 20_000)
 
-    def limit(steps, seed):
-        mu, noisy = fm.Particles(start, space=fm.Sphere()), system + fm.RandomMLPNoise("relu")
-        run = lambda k: fm.simulate(noisy, mu, [0.0, 1.0], dt=1 / steps, key=k).final.x  # noqa: E731
-        return mean(lambda k: overlap(run(k)), seed)
+    def report(name, counts, exact, values):
+        gaps = [abs(value - exact) for value, _ in values]
+        for count, (value, noise), gap in zip(counts, values, gaps, strict=True):
+            print(f"{name} {count:3d}: {value:.4f} ± {noise:.4f}, off by {gap:.4f}")
+        print(f"slope in the {name}: {np.polyfit(np.log(counts), np.log(gaps), 1)[0]:.2f}")
 
-    # Extrapolated to no step: the weak order is 1.
-    (a, e), (b, f) = limit(16, 0), limit(32, 1)
-    exact, error = 2 * b - a, np.hypot(e, 2 * f)
-    print(f"limit {exact:.4f} ± {error:.4f}")
-    depths, gaps = np.array([1, 2, 4, 8]), []
-    for count in depths.tolist():
-        value, noise = network(16, count, 10 + count)
-        gaps.append(abs(value - exact))
-        print(f"depth {count:3d}, width 16: {value:.4f} ± {noise:.4f}, off by {gaps[-1]:.4f}")
-    print("slope in the depth", np.polyfit(np.log(depths), np.log(gaps), 1)[0])
-    wide, noise = limit(1, 2)
-    print(f"one layer of infinite width {wide:.4f} ± {noise:.4f}")
-    widths, gaps = np.array([1, 2, 4, 8]), []
-    for width in widths.tolist():
-        value, noise = network(width, 1, 20 + width)
-        gaps.append(abs(value - wide))
-        print(f"depth 1, width {width:3d}: {value:.4f} ± {noise:.4f}, off by {gaps[-1]:.4f}")
-    print("slope in the width", np.polyfit(np.log(widths), np.log(gaps), 1)[0])
+    exact = overlap_of_the_limit(0.6)
+    print(f"limit {exact:.5f} (80 nodes: {overlap_of_the_limit(0.6, nodes=80):.5f})")
+    noisy = system + fm.RandomMLPNoise("relu")
+    mu = fm.Particles(start, space=fm.Sphere())
+    euler = lambda h: lambda k: fm.simulate(noisy, mu, [0.0, 1.0], dt=h, key=k).final.x  # noqa: E731
+    report("steps", (4, 8, 16), exact, [mean(euler(1 / n), n, 20_000) for n in (4, 8, 16)])
+    depths = (2, 4, 8, 16)
+    report("depth", depths, exact, [network(8, n, 10 + n) for n in depths])
+    # One layer of infinite width, whose field is Gaussian.
+    kernel = fm.RandomMLPNoise("relu").kernel
+    root = jnp.linalg.cholesky(jax.vmap(lambda x: jax.vmap(lambda y: kernel(x, y))(start))(start))
+    drift = system(0.0, mu).drift.x
+
+    def wide(key):
+        moved = start + drift + root @ jr.normal(key, start.shape)
+        return moved / jnp.linalg.norm(moved, axis=1, keepdims=True)
+
+    one, noise = mean(wide, 2, 20_000)
+    print(f"one layer of infinite width {one:.4f} ± {noise:.4f}")
+    widths = (2, 4, 8, 16)
+    report("width", widths, one, [network(n, 1, 20 + n) for n in widths])
 
 
 def gradients(n=16, d=8):
