@@ -26,6 +26,8 @@ def child(devices: int, n: int, d: int, steps: int) -> None:
     import flowjax_measures as fm
 
     sharding = None
+    if devices > len(jax.devices()):
+        return print("{}")
     if devices:
         mesh = Mesh(np.array(jax.devices()[:devices]), ("particles",))
         sharding = NamedSharding(mesh, PartitionSpec("particles"))
