@@ -52,20 +52,21 @@ def slopes(runs=1_000_000):
         )
 
 
-def pair(eta=0.05, runs=400_000):
-    """tr Cov(θ, θ') at time 1."""
-    points = fm.Particles(jnp.stack([START, jnp.array([0.2, 0.7])]))
+def pair(eta=0.05, time=0.5, runs=100_000):
+    """tr Cov(θ, θ') of two points on opposite sides of the minimum."""
+    best = jnp.linalg.lstsq(*regression())[0]
+    points = fm.Particles(best + jnp.array([[2.0, -1.5], [-2.0, 1.5]]))
     joint = lambda x, e: square(x[:2], e) + square(x[2:], e)  # noqa: E731
     dirac = fm.Gaussian(points.x.ravel(), jnp.zeros((4, 4)))
-    truth = fm.sgd_moments(joint, regression(), eta, 1, dirac, round(1 / eta))
+    truth = fm.sgd_moments(joint, regression(), eta, 1, dirac, round(time / eta))
     flow = fm.simulate(
-        fm.StochasticModifiedEquation(joint, regression(), eta, 1, 2), dirac, [0.0, 1.0]
+        fm.StochasticModifiedEquation(joint, regression(), eta, 1, 2), dirac, [0.0, time]
     ).final
     root = fm.StochasticModifiedEquation(square, regression(), eta, 1, 2, shared=True)
 
     def one(key):
         return fm.simulate(
-            root, points, [0, 1], dt=eta / 4, key=key, solver=fm.SmallNoiseHeun(), throw=False
+            root, points, [0, time], dt=eta / 4, key=key, solver=fm.SmallNoiseHeun(), throw=False
         ).final.x
 
     ends = jax.lax.map(one, jr.split(jr.key(0), runs), batch_size=4096)
@@ -107,7 +108,7 @@ def mean_entropy(params, data):
     return jnp.mean(jax.vmap(lambda e: entropy(params, e))(data))
 
 
-def digits(time=40.0, seeds=24, batch=16):
+def digits(time=20.0, seeds=20, batch=16):
     train, test = digits_data()
     start = fm.Particles(jax.tree.map(lambda a: a[None], network((64, 24, 10), jr.key(0))))
     keys = jr.split(jr.key(1), seeds)
@@ -119,7 +120,7 @@ def digits(time=40.0, seeds=24, batch=16):
 
     print("| η | process | training loss | test loss | ‖θ‖² | sd of training loss |")
     print("|---|---|---|---|---|---|")
-    for eta in (0.4, 1.0, 2.0, 4.0):
+    for eta in (0.5, 1.0, 2.0):
 
         def flow(order, eta=eta):
             system = fm.StochasticModifiedFlow(entropy, train, eta, batch, order=order)
@@ -244,4 +245,5 @@ if __name__ == "__main__":
     study = sys.argv[1]
     if study in ("slopes", "pair"):
         jax.config.update("jax_enable_x64", True)
-    globals()[study]()
+    for arguments in [(0.05,), (0.025,), (0.0125,)] if study == "pair" else [()]:
+        globals()[study](*arguments)
