@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..measures import AbstractMeasure, Gaussian
+from .._reduce import sort_order
+from ..measures import AbstractMeasure, Gaussian, Particles
 from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractEnergy
 
@@ -41,6 +42,9 @@ class SlicedWasserstein(AbstractEnergy):
         if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
             return jnp.mean(jax.vmap(lambda u: _gaussian_square(u, mu, nu))(theta)) / 2
         (x, a), (y, b) = _atoms(mu), _atoms(self.target)
+        if _matched(mu, nu):
+            gap = lambda u: jnp.mean((_sorted(x @ u) - _sorted(y @ u)) ** 2)  # noqa: E731
+            return jnp.mean(jax.vmap(gap)(theta)) / 2
         return jnp.mean(jax.vmap(lambda u: square(x @ u, a, y @ u, b))(theta)) / 2
 
     def first_variation(self, x, mu):
@@ -61,9 +65,12 @@ class SlicedWasserstein(AbstractEnergy):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
             return -jax.grad(self.first_variation)(x, mu)
         (points, a), (y, b) = _atoms(mu), _atoms(self.target)
+        matched = _matched(mu, self.target)
 
         def pull(u):
             s = jnp.vdot(u, x)
+            if matched:
+                return u * (_rank_map(s, _sorted(points @ u), _sorted(y @ u)) - s)
             return u * (monotone(s, _line(points @ u, a), _line(y @ u, b)) - s)
 
         return jnp.mean(jax.vmap(pull)(theta), axis=0)
@@ -102,6 +109,35 @@ def _atoms(mu: AbstractMeasure) -> tuple[Float[Array, "n d"], Float[Array, " n"]
     return points, jax.nn.softmax(log_weights)
 
 
+def _matched(mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
+    """Whether both are as many particles of equal weight: then the k-th goes to the k-th."""
+    both = isinstance(mu, Particles) and isinstance(nu, Particles)
+    return both and mu.log_w is None and nu.log_w is None and mu.size() == nu.size()
+
+
+def _sorted(s: Float[Array, " n"]) -> Float[Array, " n"]:
+    return s[sort_order(s)]
+
+
+def _rank_map(s, here: Float[Array, " n"], there: Float[Array, " n"]):
+    """T(s) between sorted atoms of equal weight: the mean over the ranks of the atoms at s."""
+    width = _round_off(here)
+    low, high = (
+        jnp.searchsorted(here, s + shift, side=side, method="scan_unrolled")
+        for shift, side in ((-width, "left"), (width, "right"))
+    )
+    zero = jnp.zeros(1, there.dtype)
+    total = jnp.concatenate([zero, jnp.cumsum(there)])
+    count = jnp.maximum(high - low, 1)
+    tied = (total[high] - total[low]) / count.astype(there.dtype)
+    return jnp.where(high - low > 1, tied, there[jnp.clip(low, 0, there.size - 1)])
+
+
+def _round_off(s: Array):
+    """Compiled, the projection of an atom and of the point that is this atom differ by so much."""
+    return 16 * jnp.finfo(s.dtype).eps * jnp.max(jnp.abs(s))
+
+
 class _Line(NamedTuple):
     """A measure on the line: sorted atoms, cumulated masses, and the integral of its quantile."""
 
@@ -111,7 +147,7 @@ class _Line(NamedTuple):
 
 
 def _line(s: Float[Array, " n"], weights: Float[Array, " n"]) -> _Line:
-    order = jnp.argsort(s)
+    order = sort_order(s)
     s, w = s[order], weights[order]
     zero = jnp.zeros(1, s.dtype)
     mass = jnp.concatenate([zero, jnp.cumsum(w)])
@@ -132,8 +168,7 @@ def _quantile(u, line: _Line):
 
 def monotone(s, mu: _Line, nu: _Line):
     """T(s): the mean of the quantiles of ν that the atom of μ at s is coupled with."""
-    # Compiled, the projection of an atom and of the point that is this atom differ by round-off.
-    width = 16 * jnp.finfo(s.dtype).eps * jnp.max(jnp.abs(mu.s))
+    width = _round_off(mu.s)
     low = mu.mass[jnp.searchsorted(mu.s, s - width, side="left")]
     high = mu.mass[jnp.searchsorted(mu.s, s + width, side="right")]
     share = high - low

@@ -4,6 +4,11 @@ from ._base import (
     AbstractExponentialKernel as AbstractExponentialKernel,
     AbstractKernel as AbstractKernel,
 )
+from ._cosine import (
+    CosineKernel as CosineKernel,
+    fourier_kernel as fourier_kernel,
+    random_fourier_kernel as random_fourier_kernel,
+)
 from ._median import MedianKernel as MedianKernel
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel
 from ._radial import (

@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
 from .._noise import floating
@@ -37,6 +38,32 @@ class AbstractExponentialKernel(AbstractKernel):
         return jnp.exp(self.log(x, y))
 
 
+class AbstractSummedKernel(AbstractKernel):
+    """A kernel with a way of its own to be integrated."""
+
+    @abc.abstractmethod
+    def convolve(self, x: Point, mu: Any) -> FloatScalar:
+        """(k∗μ)(x)."""
+
+
+class AbstractSeparableKernel(AbstractSummedKernel):
+    """k(x, y) = Σ_m c_m φ_m(x) φ_m(y): its integrals are one mean of features for all x."""
+
+    @abc.abstractmethod
+    def features(self, x: Point) -> Float[Array, " k"]:
+        """φ(x)."""
+
+    @abc.abstractmethod
+    def signs(self) -> Float[Array, " k"]:
+        """c, of any sign."""
+
+    def __call__(self, x, y):
+        return jnp.vdot(self.signs() * self.features(x), self.features(y))
+
+    def convolve(self, x, mu):
+        return jnp.vdot(self.signs() * self.features(x), mu.mean(self.features))
+
+
 def constant(x: Point, value: float) -> FloatScalar:
     """A number in the dtype of a point."""
     return jnp.asarray(value, jnp.result_type(*jax.tree.leaves(floating(x))))
@@ -56,6 +83,8 @@ def convolve(kernel: Kernel, x: Point, mu: Any) -> FloatScalar:
     """(k∗μ)(x)."""
     if isinstance(kernel, AbstractExponentialKernel):
         return jnp.exp(log_convolve(kernel, x, mu))
+    if isinstance(kernel, AbstractSummedKernel):
+        return kernel.convolve(x, mu)
     return mu.mean(lambda y: kernel(x, y))
 
 
@@ -64,4 +93,4 @@ def correlate(kernel: Kernel, mu: Any, nu: Any) -> FloatScalar:
     if isinstance(kernel, AbstractExponentialKernel):
         inner = lambda x: log_convolve(kernel, x, nu)  # noqa: E731
         return jnp.exp(mu.logmean(inner) - log_mass(mu))
-    return mu.mean(lambda x: nu.mean(lambda y: kernel(x, y)))
+    return mu.mean(lambda x: convolve(kernel, x, nu))
