@@ -68,8 +68,10 @@ def tilted_mean(
     if log_weights is not None:
         arrays.append(log_weights)
         specs.append(Spec((), True, (), log_weights.dtype))
-    parts = [tilt] if log_weights is None else [log_weights] if logits is None else [tilt, log_weights]
-    total = jnp.result_type(*[p.dtype for p in parts])
+    parts = [] if log_weights is None else [log_weights.dtype]
+    if log_weights is None or logits is not None:
+        parts.append(tilt.dtype)
+    total = jnp.result_type(*parts)
     outs = [Spec((), False, s.shape, s.dtype) for s in jax.tree.leaves(values)]
     outs.append(Spec((), False, (), total))
     program = Pair(trace, len(constants), len(leaves), logits is not None, log_weights is not None)
