@@ -1,17 +1,21 @@
-"""One attention velocity and its gradient beside the dense formula: time and temporary memory.
+"""Attention of n tokens beside the formula, jax.nn's kernel and the machine's ceiling.
 
-    python benchmarks/attention.py [n ...]
+    python benchmarks/attention.py [n … | steps | memory]
 
-float32, wall time of interleaved runs (every path uses all cores).
+float32. Milliseconds of CPU time, the best of interleaved runs. The ceiling is what exponentials
+and the products of matrices alone would take at the rates measured here: n² and 2 products forward,
+2n² and 7 products for the gradient. Memory is the growth of the resident size of a fresh process.
 """
 
+import resource
+import subprocess
 import sys
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 
 import flowjax_measures as fm
 
@@ -28,40 +32,103 @@ def ours(x):
     return fm.SelfAttention(beta=2.0)(0.0, fm.Particles(x)).drift.x
 
 
-def wall(functions, x, repeats=7):
-    times = {name: [] for name in functions}
-    for f in functions.values():
-        jax.block_until_ready(f(x))
-    for _ in range(repeats):
-        for name, f in functions.items():
-            start = time.perf_counter()
-            jax.block_until_ready(f(x))
-            times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(t)) for name, t in times.items()}
+PATHS = {"formula": dense, "dot_product_attention": library, "here": ours}
+
+
+def loss(f):
+    return lambda x: jnp.sum(jnp.sin(f(x)))
 
 
 def gradient(f):
-    return jax.grad(lambda x: jnp.sum(jnp.sin(f(x))))
+    return jax.grad(loss(f))
 
 
-def main(sizes):
-    print(f"jax {jax.__version__}, {jax.devices()[0]}, float32, ms and MB of temporaries")
-    paths = {"dense": dense, "dot_product_attention": library, "ours": ours}
+def rk4(f, x, count=100, dt=0.01):
+    def step(x, _):
+        a = f(x)
+        b = f(x + dt / 2 * a)
+        c = f(x + dt / 2 * b)
+        d = f(x + dt * c)
+        return x + dt / 6 * (a + 2 * b + 2 * c + d), None
+
+    return jax.lax.scan(step, x, length=count)[0]
+
+
+def best(functions, repeats):
+    """The least CPU and wall seconds of each function, called in turn."""
+    found = {name: (float("inf"),) * 2 for name in functions}
+    for _ in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.process_time(), time.perf_counter()
+            jax.block_until_ready(function())
+            cpu, wall = time.process_time() - start[0], time.perf_counter() - start[1]
+            found[name] = min(found[name][0], cpu), min(found[name][1], wall)
+    return found
+
+
+def rates():
+    """Exponentials and floating-point operations a CPU second."""
+    x = jr.normal(jr.key(0), (128, 1024), jnp.float32)
+    a = jr.normal(jr.key(0), (1024, 1024), jnp.float32)
+    exps = jax.jit(lambda x: jax.lax.fori_loop(0, 64, lambda _, y: jnp.exp(-jnp.abs(y)), x))
+    product = jax.jit(lambda a: a @ a)
+    found = best({"exp": lambda: exps(x), "product": lambda: product(a)}, 7)
+    return 64 * x.size / found["exp"][0], 2 * 1024**3 / found["product"][0]
+
+
+def timings(sizes):
+    exp, flop = rates()
+    print(f"{exp / 1e9:.2f} Gexp and {flop / 1e9:.0f} GFLOP a CPU second; ms of CPU (wall)")
     for n in sizes:
-        for d in (3, 16, 64):
-            x = jr.normal(jr.key(0), (n, d), jnp.float32)
-            for label, lift in (
-                ("forward ", lambda f: f),
-                ("gradient", gradient),
-            ):
-                compiled = {k: jax.jit(lift(f)).lower(x).compile() for k, f in paths.items()}
-                times = wall(compiled, x)
-                memory = {
-                    k: c.memory_analysis().temp_size_in_bytes / 1e6 for k, c in compiled.items()
-                }
-                text = "  ".join(f"{k} {times[k] * 1e3:8.1f} ms {memory[k]:7.1f} MB" for k in paths)
-                print(f"n = {n:6d}  d = {d:2d}  {label}  {text}", flush=True)
+        for d in (3, 64):
+            x = jr.normal(jr.key(0), (n, d), jnp.float32) / d**0.5
+            for kind, count, products in (("velocity", 1, 2), ("gradient", 2, 7)):
+                lift = gradient if kind == "gradient" else lambda f: f
+                runs = {k: jax.jit(lift(f)).lower(x).compile() for k, f in PATHS.items()}
+                found = best({k: partial(r, x) for k, r in runs.items()}, 5)
+                ceiling = count * n**2 / exp + products * 2 * n**2 * d / flop
+                text = "  ".join(
+                    f"{k} {c * 1e3:.1f} ({w * 1e3:.1f})" for k, (c, w) in found.items()
+                )
+                ratio = ceiling / found["here"][0]
+                print(
+                    f"n {n} d {d} {kind}: ceiling {ceiling * 1e3:.1f}  {text}  reached {ratio:.2f}"
+                )
+
+
+def steps():
+    x = jr.normal(jr.key(0), (1024, 3), jnp.float32)
+    runs = {
+        "formula": lambda x: rk4(dense, x, 20),
+        "here, bare scan": lambda x: rk4(ours, x, 20),
+    }
+    compiled = {k: jax.jit(gradient(f)).lower(x).compile() for k, f in runs.items()}
+    for name, (cpu, wall) in best({k: partial(r, x) for k, r in compiled.items()}, 2).items():
+        size = compiled[name].memory_analysis().temp_size_in_bytes / 1e6
+        print(f"gradient of 20 RK4 steps, {name}: {cpu:.2f} s ({wall:.2f}), {size:.0f} MB")
+
+
+def memory(path, n, d):
+    x = jr.normal(jr.key(0), (n, d), jnp.float32)
+    run = jax.jit(gradient(PATHS[path])).lower(x).compile()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    jax.block_until_ready(run(x))
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"gradient, n {n} d {d}, {path}: {growth:.0f} MiB", flush=True)
+
+
+def main(arguments):
+    print(f"jax {jax.__version__}, {jax.devices()[0]}, float32", flush=True)
+    if arguments[:1] == ["memory"] and len(arguments) > 1:
+        memory(arguments[1], int(arguments[2]), int(arguments[3]))
+    elif arguments[:1] == ["memory"]:
+        for path in PATHS:
+            subprocess.run([sys.executable, __file__, "memory", path, "4096", "3"], check=True)
+    elif arguments[:1] == ["steps"]:
+        steps()
+    else:
+        timings([int(a) for a in arguments] or [1024, 4096, 16384])
 
 
 if __name__ == "__main__":
-    main([int(a) for a in sys.argv[1:]] or [1024, 4096, 8192])
+    main(sys.argv[1:])
