@@ -111,8 +111,9 @@ def _atoms(mu: AbstractMeasure) -> tuple[Float[Array, "n d"], Float[Array, " n"]
 
 def _matched(mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
     """Whether both are as many particles of equal weight: then the k-th goes to the k-th."""
-    both = isinstance(mu, Particles) and isinstance(nu, Particles)
-    return both and mu.log_w is None and nu.log_w is None and mu.size() == nu.size()
+    if not (isinstance(mu, Particles) and isinstance(nu, Particles)):
+        return False
+    return mu.log_w is None and nu.log_w is None and mu.size() == nu.size()
 
 
 def _sorted(s: Float[Array, " n"]) -> Float[Array, " n"]:
