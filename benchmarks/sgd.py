@@ -108,7 +108,7 @@ def mean_entropy(params, data):
     return jnp.mean(jax.vmap(lambda e: entropy(params, e))(data))
 
 
-def digits(time=20.0, seeds=20, batch=16):
+def digits(time=10.0, seeds=24, batch=16):
     train, test = digits_data()
     start = fm.Particles(jax.tree.map(lambda a: a[None], network((64, 24, 10), jr.key(0))))
     keys = jr.split(jr.key(1), seeds)
@@ -120,7 +120,7 @@ def digits(time=20.0, seeds=20, batch=16):
 
     print("| η | process | training loss | test loss | ‖θ‖² | sd of training loss |")
     print("|---|---|---|---|---|---|")
-    for eta in (0.5, 1.0, 2.0):
+    for eta in (0.1, 0.4):
 
         def flow(order, eta=eta):
             system = fm.StochasticModifiedFlow(entropy, train, eta, batch, order=order)
