@@ -55,8 +55,11 @@ def split(closed: Any) -> tuple[Trace, list[Array]]:
     env = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     kept = []
     for equation in jaxpr.eqns:
-        if any(v in moving for v in equation.outvars):
+        reads = [v for v in equation.invars if not isinstance(v, Literal)]
+        if any(v in moving for v in (*reads, *equation.outvars)):
             kept.append(equation)
+            # Outputs of a call that do not move by themselves come with those that do.
+            moving.update(equation.outvars)
             continue
         values = [v.val if isinstance(v, Literal) else env[v] for v in equation.invars]
         env.update(zip(equation.outvars, _apply(equation, values), strict=True))
