@@ -64,7 +64,7 @@ _define(summed_p, summed)
 
 def _batch(arrays, dims, specs, outs, sizes):
     """Arrays with the new level in front, and what changes with it."""
-    has = [d is not batching.not_mapped for d in dims]
+    has = [d is not None for d in dims]
     size = next(a.shape[d] for a, d, h in zip(arrays, dims, has, strict=True) if h)
     moved = [jnp.moveaxis(a, d, 0) if h else a for a, d, h in zip(arrays, dims, has, strict=True)]
     return (
