@@ -31,7 +31,7 @@ def regression():
 START = jnp.array([1.0, -0.5])
 
 
-def slopes(runs=1_000_000):
+def slopes(runs=100_000):
     etas = [1 / 4, 1 / 8, 1 / 16]
     exact = fm.compare(square, regression(), START, etas)
     found = fm.compare(square, regression(), START, etas, runs=runs, key=jr.key(0))

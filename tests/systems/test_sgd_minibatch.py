@@ -44,7 +44,7 @@ def test_optimizers_are_optax_as_they_are():
     for _ in range(6):
         with jax.numpy_dtype_promotion("standard"):
             found: Any = optimizer.update(slope(one), state, one)
-            update, state = found
+            update, state = found[0], found[1]
             one = optax.apply_updates(one, update)
     for name in one:
         # The schedule is in float32.
