@@ -48,7 +48,7 @@ class AbstractTransportEnergy(AbstractEnergy):
     """An energy whose flow only transports: its first variation has a gradient everywhere."""
 
     def velocity(self, x, mu):
-        return jax.tree.map(jnp.negative, jax.grad(self.first_variation)(x, mu))
+        return jax.tree.map(jnp.negative, eqx.filter_grad(self.first_variation)(x, mu))
 
     def diffusivity(self, x, mu):
         return None

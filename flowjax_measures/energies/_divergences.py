@@ -8,6 +8,7 @@ Both are the divergence less log Z.
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -38,7 +39,7 @@ class KL(AbstractEnergy):
         return log_density(x, mu, self.kernel) + self.potential(x) + 1
 
     def velocity(self, x, mu):
-        return jax.tree.map(jnp.negative, jax.grad(self.potential)(x))
+        return jax.tree.map(jnp.negative, eqx.filter_grad(self.potential)(x))
 
     def diffusivity(self, x, mu):
         return constant(x, 1.0)
@@ -70,7 +71,7 @@ class Renyi(AbstractEnergy):
 
     def velocity(self, x, mu):
         share = self.diffusivity(x, mu)
-        return jax.tree.map(lambda g: -share * g, jax.grad(self.potential)(x))
+        return jax.tree.map(lambda g: -share * g, eqx.filter_grad(self.potential)(x))
 
     def diffusivity(self, x, mu):
         normaliser = mu.logmean(lambda y: self._log_ratio(y, mu))

@@ -155,3 +155,17 @@ def test_sinkhorn_relative_entropy_collapses_at_four_over_the_curvature():
         velocity = energy.velocity(mu.x[0], mu)
         assert (velocity[0] > 0) == grows
         np.testing.assert_allclose(velocity[0], (4 / epsilon - 2) * 1e-3, rtol=1e-4)
+
+
+def test_labels_of_points_stay():
+    targets = jnp.array([[1.0, 0.0], [0.0, -2.0]])
+
+    def attraction(point):
+        position, label = point
+        return jnp.sum((position - targets[label]) ** 2) / 2
+
+    start = jnp.ones((3, 2))
+    mu = fm.Particles((start, jnp.array([0, 1, 1])))
+    for system in (fm.GradientFlow(fm.PotentialEnergy(attraction)), fm.McKeanVlasov(attraction)):
+        velocity = system(0.0, mu).drift.x[0]
+        np.testing.assert_allclose(velocity, targets[mu.x[1]] - start)

@@ -8,11 +8,12 @@ From particles the interacting SDE, from a grid the McKean–Vlasov equation
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Point
-from ..._noise import Isotropic
+from ..._noise import Isotropic, floating
 from ..._system import AbstractMeanField
 from ...measures import Rates
 
@@ -38,12 +39,12 @@ class McKeanVlasov(AbstractMeanField):
     beta: FloatScalar | None = 1.0
 
     def rates(self, t, x, mu):
-        velocity = jax.tree.map(jnp.zeros_like, x)
+        velocity = jax.tree.map(jnp.zeros_like, floating(x))
         if self.potential is not None:
-            force = jax.grad(self.potential)(x)
+            force = eqx.filter_grad(self.potential)(x)
             velocity = jax.tree.map(jnp.subtract, velocity, force)
         if self.kernel is not None:
-            push = jax.grad(self.kernel)
+            push = eqx.filter_grad(self.kernel)
             force = mu.mean(lambda y: push(x, y))
             velocity = jax.tree.map(jnp.subtract, velocity, force)
         noise = None if self.beta is None else Isotropic(jnp.sqrt(2 / self.beta))

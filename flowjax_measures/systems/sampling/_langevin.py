@@ -7,6 +7,7 @@ From a grid it is the Fokker–Planck equation, from a Gaussian its closure. Add
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -26,5 +27,5 @@ class Langevin(AbstractMeanField):
     beta: Scalar = 1.0
 
     def rates(self, t, x, mu):
-        force = jax.tree.map(jnp.negative, jax.grad(self.potential)(x))
+        force = jax.tree.map(jnp.negative, eqx.filter_grad(self.potential)(x))
         return Rates(force, Isotropic(jnp.sqrt(2 / jnp.asarray(self.beta))))
