@@ -14,6 +14,7 @@ from jaxtyping import ArrayLike, PyTree
 from tqdm import tqdm
 
 from . import _constant_step, _simulate
+from ._arguments import check, check_noise, check_times
 from ._custom_types import FloatScalar, PRNGKey
 from ._system import AbstractMeanField, AbstractSystem, Averaged
 from ._terms import StepKeyed, pose
@@ -64,10 +65,10 @@ def simulate_resumable(
         `fm.simulate_resumable("runs/a", system, mu, jnp.linspace(0, 100, 1001), dt=1e-3, key=key,
         every=10)`
     """
-    _simulate._check(system, state, key, observe, None)
+    check(system, state, key, observe, None)
     if every < 1:
         raise ValueError(f"`every` is {every}; give a positive number of intervals of `ts`.")
-    times = np.asarray(_simulate._times(ts, dt))
+    times = np.asarray(check_times(ts, dt))
     folder, dt = Path(folder), float(dt)
     counts, first = _constant_step.plan(times, dt)
     # As in `simulate`: parameters are traced, and without a key shared noise is averaged.
@@ -131,7 +132,7 @@ def _advance(system, state, y, key, clock, spans, dt, observe, solver):
     problem, _ = pose(_Later(system, start), state, jnp.zeros_like(start))
     shapes = problem.brownian(jnp.zeros_like(start), y)
     if shapes is not None:
-        _simulate._check_noise(dt, key, None)
+        check_noise(dt, key, None)
     if solver is None:
         solver = _simulate._solver(system, shapes is not None, None)
     path = None if shapes is None else StepKeyed(key, shapes, offset)

@@ -8,17 +8,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from . import _adaptive, _constant_step
+from ._arguments import check, check_noise, check_times
 from ._custom_types import PRNGKey
 from ._system import AbstractMeanField, AbstractSystem, Averaged
 from ._terms import Problem, StepKeyed, pose
 from .measures import Gaussian
-from .measures._base import concrete, is_measure
+from .measures._base import concrete
 
-_REMAT = ("none", "step", "sqrt", "recursive")
 # Above this many bytes of stored steps the default keeps √steps of them.
 _STORED = 2**30
 
@@ -113,12 +112,12 @@ def simulate(
         run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0, 10, 11), dt=0.05)
         ```
     """
-    _check(system, state, key, observe, remat)
+    check(system, state, key, observe, remat)
     dtype = jnp.result_type(
         *[a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)] or [float]
     )
     dt = getattr(solver, "tau", None) if dt is None else dt
-    ts = _times(ts, dt)
+    ts = check_times(ts, dt)
     dt = None if dt is None else float(dt)
     if isinstance(progress, bool):
         progress = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
@@ -145,7 +144,7 @@ def _run(
     problem, y0 = pose(system, state, t0)
     shapes = problem.brownian(t0, y0)
     if shapes is not None:
-        _check_noise(dt, key, controller)
+        check_noise(dt, key, controller)
     if solver is None:
         solver = _solver(system, shapes is not None, controller)
     watch = _observer(problem, observe)
@@ -212,80 +211,6 @@ def _solver(system, stochastic, controller):
             "steps. Give `dt` and no `stepsize_controller`, or a solver with an error estimate."
         )
     return diffrax.Euler()
-
-
-def _check(system, state, key, observe, remat):
-    if not isinstance(system, AbstractSystem):
-        raise ValueError(
-            f"`system` is {type(system)}; give a system, for a function of one point "
-            "`Custom(lambda t, x, mu: ...)`."
-        )
-    measures = [m for m in jax.tree.leaves(state, is_leaf=is_measure) if is_measure(m)]
-    if isinstance(system, AbstractMeanField) and not measures:
-        raise ValueError(
-            f"`state` is {type(state)}; {type(system).__name__} moves a measure: give Particles(x) "
-            "for points x of shape (n, d), a Gaussian or a GridDensity."
-        )
-    kinds = (jax.dtypes.prng_key, np.uint32)
-    if key is not None and not any(jnp.issubdtype(jnp.asarray(key).dtype, k) for k in kinds):
-        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
-    if not all(map(callable, jax.tree.leaves(observe, is_leaf=callable))):
-        raise ValueError(
-            f"`observe` is {observe!r}; give functions of the state, for example "
-            "dict(mean=lambda mu: mu.mean())."
-        )
-    if remat is not None and remat not in _REMAT:
-        raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
-    for measure in measures:
-        measure.check()
-    for leaf in jax.tree.leaves(state):
-        if eqx.is_inexact_array(leaf) and concrete(leaf) and _holds_nan(leaf):
-            raise ValueError(
-                "`state` holds NaN or inf (of shape "
-                f"{leaf.shape}); give an initial measure of finite values."
-            )
-
-
-def _holds_nan(leaf: Array) -> bool:
-    # −inf is the logarithm of a mass of zero.
-    values = np.asarray(leaf)
-    return bool(np.any(np.isnan(values) | (values == np.inf)))
-
-
-def _times(ts, dt):
-    if isinstance(ts, Tracer):
-        if dt is not None:
-            raise ValueError(
-                "`ts` is traced, but constant steps must know their number before compiling. "
-                "Make `ts` a NumPy array outside of jit, or leave out `dt` for adaptive steps."
-            )
-    else:
-        ts = np.asarray(ts, np.float64)
-        if ts.ndim == 1 and (not np.all(np.isfinite(ts)) or np.any(np.diff(ts) <= 0)):
-            raise ValueError("`ts` must be finite and strictly increasing.")
-    if ts.ndim != 1 or ts.shape[0] < 2:
-        raise ValueError(
-            f"`ts` has shape {ts.shape}; give at least two times, the first where the state is."
-        )
-    if dt is not None:
-        if isinstance(dt, Tracer):
-            raise ValueError(
-                "`dt` is traced, but the number of steps must be known before compiling; give a "
-                "Python float, or leave it out for adaptive steps."
-            )
-        if not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
-            raise ValueError(f"`dt` is {dt}; give one positive step.")
-    return ts
-
-
-def _check_noise(dt, key, controller):
-    if key is None:
-        raise ValueError("`key` is missing: this system has noise. Give key=jax.random.key(0).")
-    if dt is None and controller is None:
-        raise ValueError(
-            "`dt` is missing: this system has noise. Give a constant step, or a "
-            "`stepsize_controller` together with a solver that estimates its error."
-        )
 
 
 def _raise(trajectory: Trajectory) -> Trajectory:

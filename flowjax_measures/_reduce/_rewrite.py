@@ -86,11 +86,11 @@ def _called(equation: Any) -> Any:
     return equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
 
 
-def _apply(equation: Any, values: list) -> Sequence:
+def _apply(equation: Any, values: list) -> list:
     found = equation.primitive.get_bind_params(equation.params)
     functions, params = found if isinstance(found, tuple) else ((), found)
     results = equation.primitive.bind(*functions, *values, **params)
-    return results if equation.primitive.multiple_results else [results]
+    return list(results) if equation.primitive.multiple_results else [results]
 
 
 def _force(value: Any) -> Any:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 
@@ -62,6 +63,7 @@ def test_swarm_is_a_damped_oscillator():
     np.testing.assert_allclose(run.final.x.q - q.mean(0), exact[0], atol=0.01)
 
 
+@pytest.mark.slow
 def test_light_swarm_is_consensus_based():
     """As m → 0 the mean square spread is that of CBO: V(t) = V(0)e^{(−2λ + σ²)t}, N large."""
     system = fm.SwarmConsensus(bowl, 1.0, 0.5, 0.0, "anisotropic", inertia=0.02)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 from scipy.linalg import expm
 
 import flowjax_measures as fm
@@ -56,6 +57,7 @@ def test_growth_rates_of_modes_on_a_grid():
         np.testing.assert_allclose(found, system.growth_rate(k), rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_clustered_state_is_the_fixed_point():
     # ρ = e^{−W∗ρ} / Z.
     system = fm.LocalizedAttraction(strength=25.0, width=0.5)

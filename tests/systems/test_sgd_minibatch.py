@@ -39,7 +39,7 @@ def test_optimizers_are_optax_as_they_are():
         return jnp.mean(jax.vmap(lambda e: _loss(p, e))(regression()))
 
     slope = jax.jit(jax.grad(risk))
-    one = jax.tree.map(lambda a: a[1], params)
+    one: Any = jax.tree.map(lambda a: a[1], params)
     state: Any = optimizer.init(one)
     for _ in range(6):
         with jax.numpy_dtype_promotion("standard"):
