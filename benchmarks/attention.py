@@ -1,10 +1,11 @@
 """Attention of n tokens beside the formula, jax.nn's kernel and the machine's ceiling.
 
-    python benchmarks/attention.py [n … | steps | memory]
+    python benchmarks/attention.py [n … | steps | memory | keops]
 
 float32. Milliseconds of CPU time, the best of interleaved runs. The ceiling is what exponentials
 and the products of matrices alone would take at the rates measured here: n² and 2 products forward,
 2n² and 7 products for the gradient. Memory is the growth of the resident size of a fresh process.
+`keops` needs PyKeOps and a C++ compiler.
 """
 
 import resource
@@ -16,6 +17,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 import flowjax_measures as fm
 
@@ -117,6 +119,23 @@ def memory(path, n, d):
     print(f"gradient, n {n} d {d}, {path}: {growth:.0f} MiB", flush=True)
 
 
+def keops(n=4096):
+    from pykeops.numpy import Vi, Vj
+
+    for d in (3, 64):
+        x = jr.normal(jr.key(0), (n, d), jnp.float32) / d**0.5
+        points = np.array(x)
+
+        def peer(points=points):
+            return (2 * (Vi(points) | Vj(points))).sumsoftmaxweight(Vj(points), axis=1)
+
+        run = jax.jit(ours).lower(x).compile()
+        assert np.allclose(peer(), run(x), atol=1e-4)
+        found = best({"PyKeOps": peer, "here": partial(run, x)}, 5)
+        text = "  ".join(f"{k} {c * 1e3:.1f} ({w * 1e3:.1f})" for k, (c, w) in found.items())
+        print(f"n {n} d {d} velocity: {text}", flush=True)
+
+
 def main(arguments):
     print(f"jax {jax.__version__}, {jax.devices()[0]}, float32", flush=True)
     if arguments[:1] == ["memory"] and len(arguments) > 1:
@@ -126,6 +145,8 @@ def main(arguments):
             subprocess.run([sys.executable, __file__, "memory", path, "4096", "3"], check=True)
     elif arguments[:1] == ["steps"]:
         steps()
+    elif arguments[:1] == ["keops"]:
+        keops()
     else:
         timings([int(a) for a in arguments] or [1024, 4096, 16384])
 
