@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar
 from ..spaces import Phase
+from ._base import AbstractScheme
 
 Damping = FloatScalar | Callable[[FloatScalar], Any]
 
@@ -49,20 +50,8 @@ def _at(damping: Damping, t: FloatScalar) -> Any:
     return damping(t) if callable(damping) else damping
 
 
-class _AbstractConformal(diffrax.AbstractSolver):
+class _AbstractConformal(AbstractScheme):
     damping: eqx.AbstractVar[Damping]
-
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
-
-    def strong_order(self, terms):
-        return None
-
-    def error_order(self, terms):
-        return None
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
     def _middle(self, t0, t1):
         """α in the middle of the step, whose exponential is that of ∫α to second order."""
@@ -88,8 +77,7 @@ class ConformalSymplecticEuler(_AbstractConformal):
     damping: Damping
     iterations: int = 1
 
-    def order(self, terms):
-        return 1
+    orders: ClassVar = (1, None)
 
     def init(self, terms, t0, t1, y0, args):
         return None
@@ -119,8 +107,7 @@ class ExponentialEuler(_AbstractConformal):
 
     damping: Damping
 
-    def order(self, terms):
-        return 1
+    orders: ClassVar = (1, None)
 
     def init(self, terms, t0, t1, y0, args):
         return None
@@ -150,8 +137,7 @@ class ConformalAdamsBashforth2(_AbstractConformal):
 
     damping: Damping
 
-    def order(self, terms):
-        return 2
+    orders: ClassVar = (2, None)
 
     def init(self, terms, t0, t1, y0, args):
         nothing = _by_phase(lambda z: _scale(0.0, z), y0)

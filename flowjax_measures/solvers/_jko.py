@@ -31,6 +31,7 @@ from ..measures._base import replace
 from ..metrics import Wasserstein
 from ..systems import GradientFlow
 from ..transport import bures
+from ._base import AbstractScheme
 from ._entropic_scaling import EntropicScaling
 
 # What a step may add to F: round-off, and on a grid what its cells leave of F's own minimum.
@@ -38,7 +39,7 @@ _ROUND_OFF = 1e3
 _CELLS = 1e-6
 
 
-class JKO(diffrax.AbstractSolver):
+class JKO(AbstractScheme):
     """The JKO scheme for Wasserstein gradient flows without noise.
 
     A step that does not solve its equation, or that doesn't descend as it must, is NaN: such a run
@@ -56,23 +57,10 @@ class JKO(diffrax.AbstractSolver):
     inner: EntropicScaling | None = None
     max_steps: int = 50
 
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
-
-    def order(self, terms):
-        return 1
-
-    def strong_order(self, terms):
-        return None
-
-    def error_order(self, terms):
-        return None
+    orders: ClassVar = (1, None)
 
     def init(self, terms, t0, t1, y0, args):
         return None
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         if not isinstance(y0, Particles | Gaussian | GridDensity):

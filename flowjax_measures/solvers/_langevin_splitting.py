@@ -21,10 +21,11 @@ import jax.numpy as jnp
 
 from .._custom_types import Scalar
 from ..spaces import Phase
+from ._base import AbstractScheme
 from ._conformal import _axpy, _by_phase
 
 
-class LangevinSplitting(diffrax.AbstractSolver):
+class LangevinSplitting(AbstractScheme):
     """A splitting scheme for points `Phase(q, p)` with q̇ = p, such as `UnderdampedLangevin`.
 
     **Arguments:** `friction`: the system's γ > 0, in the drift of p. `moves`: the order of a step,
@@ -39,24 +40,11 @@ class LangevinSplitting(diffrax.AbstractSolver):
     friction: Scalar
     moves: str = "BAOAB"
 
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
+    orders: ClassVar = (2, None)
 
     def __check_init__(self):
         if self.moves not in ("BAOAB", "ABOBA"):
             raise ValueError(f'`moves` is {self.moves!r}; it is "BAOAB" or "ABOBA".')
-
-    def order(self, terms):
-        return 2
-
-    def strong_order(self, terms):
-        return None
-
-    def error_order(self, terms):
-        return None
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
     def _force(self, terms, t, y, args):
         """F(q), the drift of p without its friction."""

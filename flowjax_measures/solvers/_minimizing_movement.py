@@ -18,9 +18,10 @@ from jaxtyping import PyTree
 
 from .._custom_types import Scalar
 from ..systems import NaturalGradient
+from ._base import AbstractScheme
 
 
-class MinimizingMovement(diffrax.AbstractSolver):
+class MinimizingMovement(AbstractScheme):
     """The minimising movement of a `NaturalGradient` flow, by Newton's method with descent.
 
     Negative curvature is taken by its size and steps that don't descend are shortened, so that the
@@ -41,23 +42,10 @@ class MinimizingMovement(diffrax.AbstractSolver):
     iterations: int = 50
     starts: Callable[[PyTree], PyTree] | None = None
 
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
-
-    def order(self, terms):
-        return 1
-
-    def strong_order(self, terms):
-        return None
-
-    def error_order(self, terms):
-        return None
+    orders: ClassVar = (1, None)
 
     def init(self, terms, t0, t1, y0, args):
         return None
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         start, unravel = ravel_pytree(y0)

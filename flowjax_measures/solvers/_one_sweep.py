@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from ..measures import Particles
 from ..measures._base import replace
 from ..systems.sgd import StochasticModifiedFlow
+from ._base import AbstractScheme
 
 
-class OneSweep(diffrax.AbstractSolver):
+class OneSweep(AbstractScheme):
     """Euler–Maruyama steps of a `StochasticModifiedFlow` from `Particles`, at constant steps.
 
     The steps are those of the default solver, to round-off. With `order=1` a step costs one
@@ -28,23 +29,10 @@ class OneSweep(diffrax.AbstractSolver):
         `simulate(StochasticModifiedFlow(...), mu, ts, dt=eta, key=key, solver=OneSweep())`
     """
 
-    term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
-
-    def order(self, terms):
-        return 1
-
-    def strong_order(self, terms):
-        return 0.5
-
-    def error_order(self, terms):
-        return None
+    orders: ClassVar = (1, 0.5)
 
     def init(self, terms, t0, t1, y0, args):
         return None
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         flow = getattr(getattr(terms, "problem", None), "system", None)

@@ -11,29 +11,19 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
+from ._base import AbstractScheme
 
-class SmallNoiseHeun(diffrax.AbstractSolver):
+
+class SmallNoiseHeun(AbstractScheme):
     """Heun's rule for the drift, Euler's for Itô noise: for limits of SGD, whose noise is small."""
 
     term_structure: ClassVar = diffrax.MultiTerm[
         tuple[diffrax.ODETerm, diffrax.AbstractTerm]  # pyright: ignore[reportInvalidTypeArguments]
     ]
-    interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
-
-    def order(self, terms):
-        return 2
-
-    def strong_order(self, terms):
-        return 0.5
-
-    def error_order(self, terms):
-        return None
+    orders: ClassVar = (2, 0.5)
 
     def init(self, terms, t0, t1, y0, args):
         return None
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h = t1 - t0
