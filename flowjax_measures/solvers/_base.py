@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import diffrax
-import equinox as eqx
 
 
 class AbstractScheme(diffrax.AbstractSolver):
@@ -12,7 +11,7 @@ class AbstractScheme(diffrax.AbstractSolver):
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
 
-    orders: eqx.AbstractClassVar[tuple[int, float | None]]
+    orders: ClassVar[tuple[int, float | None]]
     """The order without noise (or the weak one), and the strong order."""
 
     def order(self, terms):
