@@ -98,7 +98,7 @@ def simulate(
       "recursive". Default "step", "sqrt" where that would be over 1 GiB.
     - `max_steps`: bound on the number of adaptive steps; default 65,536.
     - `event`: a function `(t, state) -> bool or float` that ends the run when it turns true or
-      changes sign (the time is then found to 1e-10), or a `diffrax.Event` of
+      changes sign (the time is then found to the accuracy of the steps), or a `diffrax.Event` of
       `(t, state, args, **kwargs)`.
     - `throw`: whether a failed run raises; else look at `result`.
     - `progress`: True for a progress bar, or a diffrax progress meter.
@@ -193,7 +193,7 @@ def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
 def _observed(function, state):
     try:
         return function(state)
-    except jax.errors.ConcretizationTypeError as error:
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise ValueError(
             "`observe` holds a function that needs numbers while it is compiled (float(), if, "
             "NumPy). Write it with jax.numpy, or apply it to `run.ys` after the run."

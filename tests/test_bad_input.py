@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import jaxtyping
+import numpy as np
 import pytest
 from catalogue import cloud, tokens
 
@@ -71,6 +72,12 @@ REFUSED = {
             fm.Custom(lambda t, x, mu: fm.Rates(-jnp.sum(x))), cloud(), [0.0, 1.0], dt=0.1
         ),
         "velocity",
+    ),
+    "an observable by NumPy": (
+        lambda: fm.simulate(
+            QUIET, cloud(), [0.0, 1.0], dt=0.1, observe=lambda mu: np.linalg.norm(mu.x)
+        ),
+        "`observe`.*jax.numpy",
     ),
     "an observable that needs numbers": (
         lambda: fm.simulate(
