@@ -15,6 +15,7 @@ from ._arguments import check, check_noise, check_times
 from ._custom_types import PRNGKey
 from ._system import AbstractMeanField, AbstractSystem, Averaged
 from ._terms import Problem, StepKeyed, pose
+from ._xarray import dataset
 from .measures import Gaussian
 from .measures._base import concrete
 
@@ -52,6 +53,14 @@ class Trajectory(eqx.Module):
     final: Any
     result: Any
     stats: dict[str, Any]
+
+    def to_xarray(self, time: str = "time", particle: str = "particle") -> Any:
+        """An `xarray.Dataset` of `ys`, with axes named `time`, `particle` and `<variable>_0`, ….
+
+        Observables keep their names ("value" where there is one), measures give their fields.
+        `to_xarray("draw", "chain")` is what ArviZ takes: every particle is a chain.
+        """
+        return dataset(self.ts, self.ys, time, particle)
 
 
 def simulate(

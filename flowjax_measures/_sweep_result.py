@@ -1,13 +1,13 @@
 """What a sweep returns: stacked values with named axes, and its way to xarray and to files."""
 
 import os
-from importlib import import_module
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import PyTree
+
+from ._xarray import names, optional
 
 
 class Sweep(eqx.Module):
@@ -23,9 +23,7 @@ class Sweep(eqx.Module):
 
     def variables(self) -> dict[str, np.ndarray]:
         """The values by name: a dict's keys, joined by dots; "value" for a single array."""
-        leaves = jax.tree_util.tree_leaves_with_path(self.values)
-        name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")  # noqa: E731
-        return {name(path) or "value": leaf for path, leaf in leaves}
+        return {name or "value": leaf for name, leaf in names(self.values).items()}
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the axes of `coords`, then `<variable>_0`, `<variable>_1`, …"""
@@ -33,11 +31,11 @@ class Sweep(eqx.Module):
             name: ((*self.coords, *(f"{name}_{i}" for i in range(a.ndim - len(self.coords)))), a)
             for name, a in self.variables().items()
         }
-        return _module("xarray").Dataset(data, coords=self.coords)
+        return optional("xarray").Dataset(data, coords=self.coords)
 
     def to_zarr(self, path: str | os.PathLike) -> None:
         """Writes the data set of `to_xarray` to a Zarr store."""
-        _module("zarr")
+        optional("zarr")
         self.to_xarray().to_zarr(path, mode="w", consolidated=False)
 
     def to_parquet(self, path: str | os.PathLike) -> None:
@@ -46,7 +44,7 @@ class Sweep(eqx.Module):
         Values that are arrays become flat lists in row-major order; the field's metadata hold
         their shape.
         """
-        arrow = _module("pyarrow")
+        arrow = optional("pyarrow")
         shape = tuple(a.size for a in self.coords.values())
         grids = np.meshgrid(*self.coords.values(), indexing="ij")
         columns = {name: grid.ravel() for name, grid in zip(self.coords, grids, strict=True)}
@@ -59,11 +57,4 @@ class Sweep(eqx.Module):
             fields.append(arrow.field(name, array.type, metadata={"shape": str(list(inner))}))
             arrays.append(array)
         table = arrow.Table.from_arrays(arrays, schema=arrow.schema(fields))
-        import_module("pyarrow.parquet").write_table(table, path)
-
-
-def _module(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(f"This needs {name}: pip install 'flowjax_measures[data]'.") from error
+        optional("pyarrow.parquet").write_table(table, path)
