@@ -89,9 +89,45 @@ def test_linear_closure_is_that_of_particles():
     assert np.allclose(np.cov(final.T, bias=True), closure.cov, atol=1e-9)
 
 
+def test_softmax_from_a_gaussian_is_the_projection():
+    # Softmax does not close; its Gaussian moves with the moments of the law, here 32² nodes of it.
+    system = fm.SympFormer("softmax", beta=0.5, damping=ALPHA)
+    m, cov = jnp.array([0.3, -0.2]), jnp.array([[0.5, 0.1], [0.1, 0.3]])
+    z, w = np.polynomial.hermite_e.hermegauss(32)
+    z, w = np.stack(np.meshgrid(z, z), -1).reshape(-1, 2), np.outer(w, w).ravel() / w.sum() ** 2
+    z, w = z[w > 1e-16], w[w > 1e-16]
+    x = m + z @ jnp.linalg.cholesky(cov).T
+    law = fm.Particles(fm.Phase(x[:, :1], x[:, 1:]), jnp.log(w))
+    v = jnp.concatenate(system(0.0, law).drift.x, axis=1)
+    spread = (w[:, None] * v).T @ (x - m)
+    drift = jax.jit(lambda mu: system(0.0, mu).drift)(fm.Gaussian(m, cov))
+    assert np.allclose(drift.m, w @ v, atol=1e-9)
+    assert np.allclose(drift.cov, spread + spread.T, atol=1e-9)
+    assert np.isclose(system.energy(fm.Gaussian(m, cov)), system.energy(law), rtol=1e-12)
+
+
+def test_softmax_does_not_close():
+    # Third powers of q in ṗ/Z at u = p/Z = Sq: those of the force are ½ + (βAΣ)²/2 times
+    # β²A²ΣS², those of a law that stays Gaussian would be 2 times it.
+    beta, sigma, slope = 0.8, 0.6, 0.5
+    z, w = np.polynomial.hermite_e.hermegauss(80)
+    q = np.sqrt(sigma) * z
+    log_z = lambda q: (beta * q) ** 2 * sigma / 2  # noqa: E731
+    law = fm.Particles(
+        fm.Phase(jnp.asarray(q)[:, None], jnp.asarray(slope * q * np.exp(log_z(q)))[:, None]),
+        jnp.log(w / w.sum()),
+    )
+    at = np.linspace(-1, 1, 9)
+    system = fm.SympFormer("softmax", beta=beta, damping=0.0)
+    force = [
+        system.rates(0.0, fm.Phase(a[None], slope * a[None] * np.exp(log_z(a))), law).velocity.p[0]
+        for a in jnp.asarray(at)
+    ]
+    cubic = np.polyfit(at, np.asarray(force) * np.exp(-log_z(at)), 5)[2]
+    assert np.isclose(cubic, beta**2 * sigma * slope**2 * (1 + (beta * sigma) ** 2) / 2, rtol=1e-8)
+
+
 def test_wrong_use_is_refused():
-    with pytest.raises(ValueError, match="no closure"):
-        SYSTEMS["softmax"](0.0, fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
     with pytest.raises(ValueError, match="Phase"):
         fm.simulate(
             fm.SelfAttention(), fm.Particles(START.q), [0.0, 0.1], dt=0.1,

@@ -6,12 +6,10 @@ The velocity is linear in x, so second moments close for every measure:
 Ṁ = βV M KᵀQ M + (…)ᵀ, and a Gaussian stays one.
 """
 
-import jax.numpy as jnp
-
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, evaluated, times
+from ._matrices import Matrix, evaluated, second_moment, times
 
 
 class LinearAttention(AbstractMeanField):
@@ -33,6 +31,6 @@ class LinearAttention(AbstractMeanField):
 
     def rates(self, t, x, mu):
         query, key, value = evaluated(self, t, x).values()
-        # Keys against the values that they carry, the same for all x.
-        moment = mu.mean(lambda y: jnp.outer(times(value, y), times(key, y)))
-        return Rates(self.beta * moment @ times(query, x))
+        looks = times(query, x)
+        asked = looks if key is None else key.T @ looks
+        return Rates(self.beta * times(value, second_moment(mu, x) @ asked))

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, Point
+from ..._reduce import identity
+from ...measures import AbstractMeasure
 
 # Shapes differ between Q, K, V and O, so their axes have no common names.
 Heads = Float[Array, "_ _"] | Float[Array, "_ _ _"]
@@ -22,6 +24,19 @@ def at(parameter: Any, t: FloatScalar) -> Any:
 def times(matrix: Float[Array, "k d"] | None, x: Float[Array, " d"]) -> Float[Array, " _"]:
     """The matrix applied to a vector, shape (k,); `None` is the identity."""
     return x if matrix is None else matrix @ x
+
+
+def second_moment(
+    mu: AbstractMeasure, x: Point, left: Callable = identity, right: Callable = identity
+) -> Float[Array, "_ _"]:
+    """∫ left(y) right(y)ᵀ μ(dy), of any measure of points like x, as one product of matrices.
+
+    It is the derivative of M ↦ ∫ ⟨left(y), M right(y)⟩ μ(dy). A mean of outer products writes them
+    down, d² numbers a token, where the derivative of a sum in a constant of its terms is a product.
+    """
+    rows, columns = jax.eval_shape(left, x), jax.eval_shape(right, x)
+    bilinear = lambda m: mu.mean(lambda y: jnp.vdot(left(y), m @ right(y)))  # noqa: E731
+    return jax.grad(bilinear)(jnp.zeros((rows.size, columns.size), rows.dtype))
 
 
 def fitting(name: str, matrix: Any, columns: int, heads: bool = False) -> int:

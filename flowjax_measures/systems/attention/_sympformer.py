@@ -28,7 +28,7 @@ from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
 from ...spaces import Phase
-from ._matrices import times
+from ._matrices import second_moment, times
 
 
 class SympFormer(AbstractMeanField):
@@ -42,8 +42,10 @@ class SympFormer(AbstractMeanField):
     - `beta`: inverse temperature β of softmax.
     - `damping`: α, a number or a function of time (3/t is Nesterov's).
 
-    Linear attention also runs from a `Gaussian` of vectors (q, p) in R^{2d}: its closure is exact,
-    for laws with p affine in q the closed equation of elliptic laws.
+    Both also run from a `Gaussian` of vectors (q, p) in R^{2d}. The closure of linear attention is
+    exact, for laws with p affine in q the closed equation of elliptic laws. Softmax has none: were
+    the velocity u = p/Z affine, u = Sq, the parts of third order of ṗ/Z would have to agree, in one
+    dimension 2 = ½ + (βAΣ)²/2; so its Gaussian is a projection, right to first order in time.
 
     Conformally symplectic solvers are in `solvers`.
     """
@@ -61,56 +63,57 @@ class SympFormer(AbstractMeanField):
             raise ValueError("`value` is for linear attention; softmax attention has V = A.")
 
     def rates(self, t, x, mu):
-        flat = not isinstance(x, Phase)
-        point = Phase(*jnp.split(x, 2)) if flat else x
-        conservative = self._linear if self.attention == "linear" else self._softmax
-        velocity = conservative(point, mu, (lambda y: Phase(*jnp.split(y, 2))) if flat else None)
+        velocity = (self._linear if self.attention == "linear" else self._softmax)(x, mu)
         alpha = self.damping(t) if callable(self.damping) else self.damping
-        velocity = Phase(velocity.q, velocity.p - alpha * point.p)
-        return Rates(jnp.concatenate(velocity) if flat else velocity)
+        velocity = velocity._replace(p=velocity.p - alpha * _phase(x).p)
+        return Rates(velocity if isinstance(x, Phase) else jnp.concatenate(velocity))
 
     def energy(self, mu: Any) -> FloatScalar:
-        """H of particles."""
+        """H of a measure."""
         if self.attention == "linear":
-            carried = mu.mean(lambda y: jnp.outer(y.p, self._a(y.q)))
-            moment = mu.mean(lambda y: jnp.outer(y.p, y.q))
-            potential = mu.mean(lambda y: jnp.vdot(y.q, times(self.value, y.q)))
-            return (jnp.vdot(carried, moment) - potential) / 2
-        crowded = self._with_normalisers(mu)
-        kinetic = crowded.mean(lambda y: jnp.vdot(y[0].p, y[0].p) * jnp.exp(-y[1])) / 2
-        return kinetic - crowded.mean(lambda y: jnp.exp(y[1])) / (2 * self.beta)
+            moment = mu.mean(lambda y: jnp.outer(_phase(y).p, _phase(y).q))
+            potential = mu.mean(lambda y: jnp.vdot(_phase(y).q, times(self.value, _phase(y).q)))
+            return (jnp.vdot(jax.vmap(self._a)(moment), moment) - potential) / 2
+        mu, phase, log_z = self._crowded(mu)
+        square = lambda y: jnp.vdot(phase(y).p, phase(y).p)  # noqa: E731
+        kinetic, log_mass = mu.tilt(square, lambda y: -log_z(y))
+        return jnp.exp(log_mass) * kinetic / 2 - jnp.exp(mu.logmean(log_z)) / (2 * self.beta)
 
     def _a(self, x):
         if self.matrix is None:
             return x
         return (self.matrix @ x + self.matrix.T @ x) / 2
 
-    def _linear(self, x, mu, split):
-        phase = split or (lambda y: y)
-        moment = mu.mean(lambda y: jnp.outer(phase(y).p, phase(y).q))
-        return Phase(moment @ self._a(x.q), times(self.value, x.q) - self._a(moment.T @ x.p))
-
-    def _with_normalisers(self, mu):
-        """The particles as pairs (Phase, log Z)."""
-        if not isinstance(mu, Particles):
-            raise ValueError(
-                "Softmax attention with momenta has no closure: run it from `Particles` of "
-                f"`Phase(q, p)` points, not from a {type(mu).__name__}."
-            )
-        log_z = jax.vmap(lambda y: mu.logmean(lambda z: self._score(y, z)))(mu.x)
-        return replace(mu, x=(mu.x, log_z))
+    def _linear(self, x, mu):
+        moment = second_moment(mu, x, lambda y: _phase(y).p, lambda y: _phase(y).q)
+        q, p = _phase(x)
+        return Phase(moment @ self._a(q), times(self.value, q) - self._a(moment.T @ p))
 
     def _score(self, x, y):
         return self.beta * jnp.vdot(self._a(x.q), y.q)
 
-    def _softmax(self, x, mu, split):
-        crowded = self._with_normalisers(mu)
+    def _crowded(self, mu):
+        """The measure, and what tells the phase and log Z of its points; a table for particles."""
+        log_z = lambda y: mu.logmean(lambda z: self._score(_phase(y), _phase(z)))  # noqa: E731
+        if not isinstance(mu, Particles):
+            return mu, _phase, log_z
+        known = replace(mu, x=(mu.x, jax.vmap(log_z)(mu.x)))
+        return known, lambda y: _phase(y[0]), lambda y: y[1]
+
+    def _softmax(self, x, mu):
+        mu, phase, log_z = self._crowded(mu)
+        x = _phase(x)
 
         def reads(y):
-            inertia = jnp.vdot(y[0].p, y[0].p) * jnp.exp(-2 * y[1])
-            return y[0].q, inertia * y[0].q
+            inertia = jnp.vdot(phase(y).p, phase(y).p) * jnp.exp(-2 * log_z(y))
+            return phase(y).q, inertia * phase(y).q
 
-        (near, pushed), log_z = crowded.tilt(reads, lambda y: self._score(x, y[0]))
-        own = 1 + self.beta / 2 * jnp.vdot(x.p, x.p) * jnp.exp(-2 * log_z)
-        force = jnp.exp(log_z) * self._a(own * near + self.beta / 2 * pushed)
-        return Phase(x.p * jnp.exp(-log_z), force)
+        (near, pushed), log_here = mu.tilt(reads, lambda y: self._score(x, phase(y)))
+        own = 1 + self.beta / 2 * jnp.vdot(x.p, x.p) * jnp.exp(-2 * log_here)
+        force = jnp.exp(log_here) * self._a(own * near + self.beta / 2 * pushed)
+        return Phase(x.p * jnp.exp(-log_here), force)
+
+
+def _phase(y):
+    """A point as `Phase(q, p)`; points of a Gaussian are vectors (q, p)."""
+    return y if isinstance(y, Phase) else Phase(*jnp.split(y, 2))
