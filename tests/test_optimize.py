@@ -228,6 +228,23 @@ def test_objectives_at_their_minima(name, at):
     assert np.all(np.isfinite(jax.grad(function)(x)))
 
 
+def test_ripple_keeps_its_digits():
+    """1 − cos 2πx with relative error of round-off, where 1 − cos itself is 0 or noise."""
+    small = np.array([1e-12, -3e-9, 2e-5, 0.01])
+    x = np.concatenate([small, [0.3, 0.5, -0.75, 17.25, 1e6 + 0.125]])
+    exact = 2 * np.sin(np.pi * (x - np.round(x))) ** 2
+    np.testing.assert_allclose(objectives.ripple(jnp.asarray(x)), exact, rtol=2e-15)
+    slope = jax.vmap(jax.grad(objectives.ripple))(jnp.asarray(x))
+    reduced = x - np.round(x)
+    np.testing.assert_allclose(
+        slope, 2 * np.pi * np.sin(2 * np.pi * reduced), rtol=4e-15, atol=1e-13
+    )
+    single = objectives.ripple(jnp.asarray(x[:-1], jnp.float32))
+    assert single.dtype == jnp.float32
+    exact = 2 * np.sin(np.pi * (lambda y: y - np.round(y))(np.float32(x[:-1]).astype(float))) ** 2
+    np.testing.assert_allclose(single, exact, rtol=1e-6)
+
+
 def test_scalings_of_rastrigin():
     x = jnp.array([0.3, -1.2, 2.0])
     total = np.sum(np.asarray(x) ** 2 + 10 * (1 - np.cos(2 * np.pi * np.asarray(x))))
