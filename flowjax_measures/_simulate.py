@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from . import _adaptive, _constant_step
+from . import _adaptive, _constant_step, _memory
 from ._arguments import check, check_noise, check_times
 from ._custom_types import PRNGKey
 from ._system import AbstractMeanField, AbstractSystem, Averaged
 from ._terms import Problem, StepKeyed, pose
 from ._xarray import dataset
-from .measures import Gaussian
-from .measures._base import concrete
+from .measures import Gaussian, Particles
+from .measures._base import concrete, is_measure
 
 # Above this many bytes of stored steps the default keeps √steps of them.
 _STORED = 2**30
@@ -157,11 +157,12 @@ def _run(
     if solver is None:
         solver = _solver(system, shapes is not None, controller)
     watch = _observer(problem, observe)
+    _check_memory(jax.eval_shape(watch, y0), state, len(ts))
 
     loop = controller is not None or event is not None or adjoint is not None
     if dt is not None and not loop and not isinstance(solver, diffrax.AbstractImplicitSolver):
         path = None if shapes is None else StepKeyed(key, shapes)
-        size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(y0))
+        size = _memory.size(y0)
         if remat is None:
             steps = (ts[-1] - ts[0]) / dt
             remat = "sqrt" if size * steps > _STORED else "step"
@@ -197,6 +198,24 @@ def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
         return jax.tree.map(lambda f: _observed(f, state), observe, is_leaf=callable)
 
     return watch
+
+
+def _check_memory(seen: PyTree, state: Any, count: int) -> None:
+    """Refuses observations that cannot be kept, before anything is allocated."""
+    meshes = {
+        m.sharding
+        for m in jax.tree.leaves(state, is_leaf=is_measure)
+        if isinstance(m, Particles) and m.sharding
+    }
+    devices = max((m.mesh.size for m in meshes), default=1)
+    need = count * _memory.size(seen) / devices
+    if need > 2**30 and need > (free := _memory.free()):
+        raise ValueError(
+            f"`ts` and `observe` ask for {count} observations of {_memory.text(need / count)} each "
+            f"on a device: {_memory.text(need)}, of which {_memory.text(free)} are free; nothing "
+            "was allocated. Give fewer `ts`, or functions in `observe` with smaller values than "
+            "the whole state."
+        )
 
 
 def _observed(function, state):

@@ -18,14 +18,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from tqdm import tqdm
 
+from ._memory import free
 from ._ring import check_axis
 from ._sweep_result import Sweep as Sweep
 from .checkpoint import environment, load, save
 
 # A sweep that reports has at least so many chunks, where it has so many runs.
 _REPORTS = 16
-# The part of the memory that is free which a chunk may take.
-_SHARE = 0.8
 
 
 def sweep(
@@ -101,7 +100,7 @@ def sweep(
     base = axes, list(coords), environment()
     size = _planned(folder, base, chunk, runs, count, bool(folder or progress))
     # Processes must agree on the size of a chunk.
-    limit = float(np.min(_whole(np.float32(_free())))) if memory is None else memory
+    limit = float(np.min(_whole(np.float32(free())))) if memory is None else memory
     lowered, call = compiled(size)
     while (need := _bytes(call)) > limit:
         if chunk is not None or size == count:
@@ -191,20 +190,6 @@ def _bytes(program) -> int:
     memory = program.memory_analysis()
     taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
     return taken + memory.temp_size_in_bytes - memory.alias_size_in_bytes
-
-
-def _free() -> float:
-    """Bytes that a chunk may take on one device."""
-    device = jax.local_devices()[0]
-    stats = device.memory_stats()
-    if stats and "bytes_limit" in stats:
-        return _SHARE * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    # Devices of one host share its memory.
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return math.inf
-    return _SHARE * free / jax.local_device_count()
 
 
 def _too_large(size, need, limit, chunk, memory) -> str:

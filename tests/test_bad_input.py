@@ -73,6 +73,12 @@ REFUSED = {
         ),
         "velocity",
     ),
+    "more observations than memory": (
+        lambda: fm.simulate(
+            QUIET, cloud(), np.linspace(0, 1, 1001), dt=0.001, observe=lambda mu: jnp.zeros(10**10)
+        ),
+        "`observe` ask for 1001 observations of 74.5 GiB",
+    ),
     "an observable by NumPy": (
         lambda: fm.simulate(
             QUIET, cloud(), [0.0, 1.0], dt=0.1, observe=lambda mu: np.linalg.norm(mu.x)

@@ -15,11 +15,11 @@ from jaxtyping import Array
 from ._programs import Pair, Program, Spec, weighted_sum
 from ._rewrite import FEW, on_cpu
 
-# Bytes of a tile: half of a core's second-level cache of 2 MiB or more, all of one of 1 MiB.
-_CPU_TILE = 2**20
+# Bytes of a tile: what the second-level caches of two cores of 1 MiB hold, who share its rows.
+_CPU_TILE = 2**21
 # Elsewhere a tile is to fill the device, and its memory is the limit.
 _TILE = 2**26
-_SIDE = 512
+_SIDE = 1024
 
 
 def tile_sizes(

@@ -19,4 +19,5 @@ from ._radial import (
     LinearKernel as LinearKernel,
     RieszKernel as RieszKernel,
 )
+from ._sliced import SlicedEnergyDistance as SlicedEnergyDistance
 from ._transformed import MatrixKernel as MatrixKernel

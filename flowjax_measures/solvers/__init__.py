@@ -11,4 +11,5 @@ from ._jko import JKO as JKO
 from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
+from ._random_batch import RandomBatch as RandomBatch
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
