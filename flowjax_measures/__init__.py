@@ -2,6 +2,10 @@
 
 from . import checkpoint as checkpoint, initial as initial, plot as plot
 from ._coarsen import Coarsening as Coarsening, coarsen as coarsen
+from ._gradient_spread import (
+    GradientSpread as GradientSpread,
+    gradient_spread as gradient_spread,
+)
 from ._in_context import Reading as Reading, in_context as in_context
 from ._noise import (
     Common as Common,

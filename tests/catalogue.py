@@ -213,6 +213,24 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Particles((cloud(d=2).x, jnp.arange(7))),
         dt=0.02,
     ),
+    "consensus-adaptive-pareto": lambda: Case(
+        fm.AdaptivePareto(
+            lambda x: jnp.stack([jnp.sum(x**2), _bowl(x) + 0.1]),
+            sigma=0.6,
+            alpha=5.0,
+            adaptation=0.3,
+            reach=0.8,
+        ),
+        fm.Particles((cloud(d=2).x, cloud(d=2, seed=1).x)),
+        dt=0.02,
+    ),
+    "consensus-constrained": lambda: Case(
+        fm.ConsensusBased(_bowl, sigma=0.6, alpha=5.0)
+        + fm.EqualityConstraint(lambda x: jnp.sum(x**2) - 1, 0.5),
+        cloud(d=2),
+        dt=0.02,
+    ),
+    "inferred-gradient": lambda: Case(fm.InferredGradient(_bowl, 0.7, 0.9, 0.1), cloud(d=2)),
     "ensemble-kalman-inversion": lambda: Case(
         fm.EnsembleKalmanInversion(_model, jnp.ones(2), 0.5 * jnp.eye(2), "stochastic"),
         cloud(d=2),

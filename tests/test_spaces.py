@@ -12,6 +12,10 @@ X, Y = (jr.normal(jr.key(i), (3,)) for i in range(2))
 PAIRS = {
     "euclidean": (fm.Euclidean(), X, Y),
     "sphere": (fm.Sphere(), X / jnp.linalg.norm(X), Y / jnp.linalg.norm(Y)),
+    "stiefel": (
+        fm.Stiefel(),
+        *(fm.Stiefel().nearest(jr.normal(jr.key(i), (4, 2))) for i in range(2)),
+    ),
     "torus": (fm.Torus(2 * np.pi), X % (2 * np.pi), Y % (2 * np.pi)),
     "product": (
         fm.Product({"a": fm.Sphere(), "b": fm.Euclidean()}),

@@ -6,7 +6,11 @@ from ._conformal import (
     ConformalSymplecticEuler as ConformalSymplecticEuler,
     ExponentialEuler as ExponentialEuler,
 )
+from ._consensus_jumps import ConsensusJumps as ConsensusJumps
+from ._constrained_euler import ConstrainedEuler as ConstrainedEuler
 from ._entropic_scaling import EntropicScaling as EntropicScaling
+from ._epoch_batches import EpochBatches as EpochBatches
+from ._exponential_sampling import ExponentialSampling as ExponentialSampling
 from ._jko import JKO as JKO
 from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement

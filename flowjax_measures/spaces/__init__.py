@@ -5,4 +5,5 @@ from ._euclidean import Euclidean as Euclidean
 from ._phase import Phase as Phase, PhaseSpace as PhaseSpace
 from ._product import Product as Product
 from ._sphere import Sphere as Sphere
+from ._stiefel import Stiefel as Stiefel
 from ._torus import Torus as Torus

@@ -29,11 +29,14 @@ from .attention import (
     random_layers as random_layers,
 )
 from .consensus import (
+    AdaptivePareto as AdaptivePareto,
     ConsensusBased as ConsensusBased,
     ConsensusBasedSampling as ConsensusBasedSampling,
     EffectiveSampleSize as EffectiveSampleSize,
     EnsembleKalmanInversion as EnsembleKalmanInversion,
     EnsembleKalmanSampler as EnsembleKalmanSampler,
+    EqualityConstraint as EqualityConstraint,
+    InferredGradient as InferredGradient,
     KalmanWassersteinFlow as KalmanWassersteinFlow,
     Memory as Memory,
     MemoryConsensus as MemoryConsensus,

@@ -1,8 +1,11 @@
+from ._adaptive_pareto import AdaptivePareto as AdaptivePareto
 from ._analysis import gaspari_cohn as gaspari_cohn
 from ._consensus_based import ConsensusBased as ConsensusBased
 from ._consensus_based_sampling import ConsensusBasedSampling as ConsensusBasedSampling
 from ._ensemble_kalman_inversion import EnsembleKalmanInversion as EnsembleKalmanInversion
 from ._ensemble_kalman_sampler import EnsembleKalmanSampler as EnsembleKalmanSampler
+from ._equality_constraint import EqualityConstraint as EqualityConstraint
+from ._inferred_gradient import InferredGradient as InferredGradient
 from ._kalman_wasserstein_flow import KalmanWassersteinFlow as KalmanWassersteinFlow
 from ._memory_consensus import Memory as Memory, MemoryConsensus as MemoryConsensus
 from ._mirror_consensus import MirrorConsensus as MirrorConsensus

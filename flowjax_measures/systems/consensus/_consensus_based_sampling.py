@@ -6,6 +6,7 @@ with κ = 1/(1 + α) to sample from e^{−f} and κ = 1 to minimise f. Itô.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,7 +29,8 @@ class ConsensusBasedSampling(AbstractMeanField):
     state of "sampling" for every α; other targets are met up to an error that falls as they get
     nearer to Gaussian and α larger. "optimization" contracts to the minimiser.
 
-    `simulate` takes Euler steps of the equation above; `step` the exponential ones of the paper.
+    `simulate` takes Euler steps of the equation above, with `solver=ExponentialSampling()` the
+    exponential ones of the paper, which are those of `step`.
 
     **Arguments:**
 
@@ -64,17 +66,23 @@ class ConsensusBasedSampling(AbstractMeanField):
         From a `Gaussian` it is the map of the moments m⁺ = a m + (1 − a) c and
         Σ⁺ = a² Σ + (1 − a²) κ⁻¹ C, and needs no key.
         """
+        if not isinstance(mu, Particles):
+            return self.advance(mu, dt)
+        if key is None:
+            raise ValueError("`key` is missing: give key=jax.random.key(0).")
+        flat = ravel_pytree(jax.tree.map(lambda a: a[0], floating(mu.x)))[0]
+        return self.advance(mu, dt, jax.random.normal(key, (mu.size(), flat.size), flat.dtype))
+
+    def advance(self, mu: Any, dt: FloatScalar, normals: Float[Array, "n d"] | None = None):
+        """`step` with the standard normals ξ of all particles given."""
         centre, cov = self.moments(mu)
         a = jnp.exp(-jnp.asarray(dt, cov.dtype))
         if isinstance(mu, Gaussian):
             return Gaussian(a * mu.m + (1 - a) * centre, a**2 * mu.cov + (1 - a**2) * cov)
-        if not isinstance(mu, Particles):
+        if not isinstance(mu, Particles) or normals is None:
             raise ValueError(f"`mu` is {type(mu)}; a step moves `Particles` or a `Gaussian`.")
-        if key is None:
-            raise ValueError("`key` is missing: give key=jax.random.key(0).")
-        flat, unravel = ravel_pytree(centre)
-        root = jnp.sqrt(1 - a**2) * square_root(cov)
-        draws = jax.random.normal(key, (mu.size(), flat.size), flat.dtype) @ root.T
+        unravel = ravel_pytree(centre)[1]
+        draws = normals @ (jnp.sqrt(1 - a**2) * square_root(cov)).T
 
         def move(x, draw):
             drawn = unravel(draw)

@@ -1,0 +1,29 @@
+"""The Stiefel manifold of k orthonormal vectors in R^p."""
+
+import jax.numpy as jnp
+
+from .._custom_types import FloatScalar, Point, Velocity
+from .._matrix import square_root
+from ._base import AbstractSpace
+from ._euclidean import Euclidean
+
+
+class Stiefel(AbstractSpace):
+    r"""Matrices x of shape (p, k) with xᵀx = I; $P_x v = v − x\,\mathrm{sym}(xᵀv)$ gives tangents.
+
+    With k = 1 it is the sphere, with k = p the orthogonal group.
+    """
+
+    def project(self, x: Point, v: Velocity) -> Velocity:
+        inner = x.T @ v
+        return v - x @ (inner + inner.T) / 2
+
+    def nearest(self, x: Point) -> Point:
+        # The polar factor x(xᵀx)^{−½}: unlike that of an SVD its derivative is finite where
+        # singular values meet, as they do on the manifold. A step of Newton's mends the round-off.
+        x = jnp.linalg.solve(square_root(x.T @ x), x.T).T
+        return x @ (3 * jnp.eye(x.shape[1], dtype=x.dtype) - x.T @ x) / 2
+
+    def distance(self, x: Point, y: Point) -> FloatScalar:
+        """The chord |x − y|: geodesics have no closed form, and both agree to third order."""
+        return Euclidean().distance(x, y)
