@@ -9,6 +9,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
+import _gallery  # noqa: E402
+
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 project = _project["name"]
 author = _project["authors"][0]["name"]
@@ -27,24 +29,14 @@ bibtex_reference_style = "author_year"
 
 html_theme = "furo"
 html_title = project
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
-
-# The gallery runs `examples/plot_*.py`; `-D plot_gallery=0` shows them without running them.
-if any((ROOT / "examples").glob("GALLERY_HEADER.*")):
-    extensions.append("sphinx_gallery.gen_gallery")
-    sphinx_gallery_conf = {
-        "examples_dirs": str(ROOT / "examples"),
-        "gallery_dirs": "gallery",
-        "filename_pattern": r"plot_",
-        "abort_on_example_error": True,
-        "download_all_examples": False,
-        "show_signature": False,
-    }
 
 # One page a room, in the order in which they build on each other.
 ROOMS = {
@@ -61,6 +53,14 @@ ROOMS = {
     "transport": "Transport",
     "solvers": "Solvers",
     "observables": "Observables",
+    "initial": "Initial laws",
+    "objectives": "Test functions",
+    "fit": "Fitting",
+    "optimize": "Optimisation and sampling",
+    "sweep": "Sweeps",
+    "_sweep_result": "Results of sweeps",
+    "checkpoint": "Checkpoints",
+    "plot": "Plots",
 }
 
 
@@ -88,22 +88,25 @@ def _public_by_room(package) -> dict[str, list[tuple[str, str]]]:
     return rooms
 
 
-def _write_api() -> None:
-    """The pages below `api/`; none before the package has its `__init__`."""
+def _api(package) -> dict[str, str]:
+    """The pages of the API by name."""
+    public = _public_by_room(package)
     pages = {}
-    if (ROOT / project / "__init__.py").exists():
-        public = _public_by_room(__import__(project))
-        order = [*ROOMS, *sorted(set(public) - set(ROOMS))]
-        for room in (room for room in order if room in public):
-            title = ROOMS.get(room, room.strip("_").replace("_", " ").capitalize())
-            entries = "\n".join(f".. {directive}:: {name}\n" for directive, name in public[room])
-            pages[room.strip("_")] = f"{title}\n{'=' * len(title)}\n\n{entries}"
+    for room in (room for room in [*ROOMS, *sorted(set(public) - set(ROOMS))] if room in public):
+        title = ROOMS.get(room, room.strip("_").replace("_", " ").capitalize())
+        entries = "\n".join(f".. {directive}:: {name}\n" for directive, name in public[room])
+        note = "Equations and pictures are in the :doc:`/gallery/index`.\n\n" * (room == "systems")
+        pages[room.strip("_")] = f"{title}\n{'=' * len(title)}\n\n{note}{entries}"
     toctree = "".join(f"   {page}\n" for page in pages)
     pages["index"] = (
-        "API\n===\n\nEverything is imported from ``flowjax_measures``.\n\n"
+        "API\n===\n\nEverything is imported from ``flowjax_measures``. Arrays have the shapes in "
+        'their annotations:\n``Float[Array, "n d"]`` is n points of d coordinates.\n\n'
         f".. toctree::\n   :maxdepth: 1\n\n{toctree}"
     )
-    folder = HERE / "api"
+    return pages
+
+
+def _write(folder: Path, pages: dict[str, str]) -> None:
     folder.mkdir(exist_ok=True)
     for stale in set(folder.glob("*.rst")) - {folder / f"{page}.rst" for page in pages}:
         stale.unlink()
@@ -114,4 +117,6 @@ def _write_api() -> None:
             path.write_text(text)
 
 
-_write_api()
+_package = __import__(project)
+_write(HERE / "api", _api(_package))
+_write(HERE / "gallery", _gallery.pages(_package))

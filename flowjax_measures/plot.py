@@ -10,6 +10,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
@@ -92,7 +93,8 @@ def measure(mu: AbstractMeasure, axes: tuple[int, int] = (0, 1), ax: Any = None,
         return _gaussian(mu, axes, ax, **style)
     x, weight = _positions(mu), np.exp(np.asarray(mu.atoms()[1]))
     if x.shape[1] == 1:
-        ax.hist(x[:, 0], **{"weights": weight, "bins": "auto", "density": True} | style)
+        edges = np.histogram_bin_edges(x[:, 0], style.pop("bins", "auto"))
+        ax.hist(x[:, 0], edges, **{"weights": weight, "density": True} | style)
         return ax
     if "s" not in style and "c" not in style:
         style["s"] = 20 * weight * weight.size
@@ -170,6 +172,24 @@ def _gaussians(run: Trajectory, axes: tuple[int, int], ax: Any, **style) -> Any:
     return ax
 
 
+def contours(
+    function: Callable[[Any], ArrayLike],
+    lower: ArrayLike,
+    upper: ArrayLike,
+    ax: Any = None,
+    **style,
+) -> Any:
+    """Level lines of a function of a point of the plane, in the box from `lower` to `upper`."""
+    lower, upper = np.broadcast_to(lower, 2), np.broadcast_to(upper, 2)
+    lines = [jnp.linspace(a, b, 120) for a, b in zip(lower, upper, strict=True)]
+    mesh = jnp.stack(jnp.meshgrid(*lines), axis=-1)
+    ax = _axes(ax)
+    levels = np.asarray(jax.vmap(jax.vmap(function))(mesh))
+    ax.contour(*lines, levels, **{"levels": 14, "cmap": "Blues_r", "linewidths": 0.6} | style)
+    ax.set_aspect("equal")
+    return ax
+
+
 def phase_diagram(
     result: Sweep, values: Callable[[Any], ArrayLike] | None = None, ax: Any = None, **style
 ) -> Any:
@@ -218,11 +238,12 @@ def sphere(mu: Particles | Trajectory, ax: Any = None, **style) -> Any:
             ax.plot(*(np.cos(height) * circle[:2]), np.sin(height), **grid)
         for turn in np.linspace(0, np.pi, 7):
             ax.plot(np.cos(turn) * circle[0], np.sin(turn) * circle[0], circle[1], **grid)
-        ax.set_box_aspect((1, 1, 1))
     for path in np.moveaxis(paths, 1, 0) if paths is not None else ():
         ax.plot(*path.T, color="0.5", linewidth=0.5, alpha=0.6)
     ax.scatter(*x.T, **{"s": 15, "linewidths": 0} | style)
     ax.set_aspect("equal")
+    if x.shape[1] == 3:
+        ax.set_box_aspect((1, 1, 1), zoom=1.4)
     ax.set_axis_off()
     return ax
 

@@ -50,6 +50,7 @@ def test_every_picture_is_drawn_into_ax_and_returned():
         lambda ax: plot.energy(run_of({"energy": TS, "order": TS**2}), ax=ax),
         lambda ax: plot.measure(cloud(), ax=ax),
         lambda ax: plot.measure(normal(), ax=ax),
+        lambda ax: plot.contours(lambda x: jnp.vdot(x, x), -1.0, np.array([1.0, 2.0]), ax=ax),
         lambda ax: plot.measure(grid, ax=ax),
         lambda ax: plot.trajectory(fading(cloud()), ax=ax),
         lambda ax: plot.trajectory(fading(normal(1)), ax=ax),
@@ -71,6 +72,11 @@ def test_pictures_show_the_numbers():
     np.testing.assert_allclose(dots.get_offsets(), mu.x[:, :2])
     # Areas are proportional to masses.
     np.testing.assert_allclose(dots.get_sizes() / dots.get_sizes()[0], np.arange(1.0, 8.0))
+    line = cloud(d=1, log_w=jnp.log(jnp.arange(1.0, 8.0)))
+    bars = plot.measure(line, bins=3).containers[0]
+    at, mass = np.asarray(line.x[:, 0]), np.arange(1.0, 8.0) / 28
+    heights, _ = np.histogram(at, 3, weights=mass, density=True)
+    np.testing.assert_allclose([bar.get_height() for bar in bars], heights)
     paths = plot.trajectory(fading(cloud())).lines
     np.testing.assert_allclose(paths[2].get_xdata(), cloud().x[2, 0] * np.array([1, 0.5, 0.25]))
     mean = plot.energy(fading(cloud()), fm.PotentialEnergy(lambda x: x[0])).lines[0]

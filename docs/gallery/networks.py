@@ -1,0 +1,63 @@
+"""Networks and manifolds of functions"""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import matplotlib.pyplot as plt
+
+import flowjax_measures as fm
+from flowjax_measures import plot
+
+# %% ResidualNetwork
+# The risk of residual networks of 8 blocks under gradient descent, for widths 2, 8 and 32.
+inputs = jr.normal(jr.key(0), (20, 3))
+data = inputs, jnp.sin(2 * inputs[:, :1])
+ax = plt.subplots()[1]
+for width in (2, 8, 32):
+    net = fm.ResidualNetwork(8, width, 32, data)
+    weights = net.weights(jr.key(1))
+    run = fm.simulate(net, weights, jnp.linspace(0.0, 20.0, 41), dt=0.1, observe=net.risk)
+    plot.energy(run, ax=ax).lines[-1].set_label(f"width {width}")
+ax.set_ylabel("risk")
+ax.legend()
+
+# %% ControlledFlow
+# A lattice under a neural ODE with eight random controls.
+controls = 2 * jr.normal(jr.key(3), (8, 2, 3))
+law = fm.ControlledFlow(lambda x, w: jnp.tanh(w[:, :2] @ x + w[:, 2]), controls)
+line = jnp.linspace(-1.0, 1.0, 21)
+lattice = jnp.stack(jnp.meshgrid(line, line), -1)
+run = fm.simulate(law, fm.Particles(lattice.reshape(-1, 2)), [0.0, 1.0], dt=0.125 / 4)
+x, y = jnp.moveaxis(run.final.x.reshape(21, 21, 2), -1, 0)
+plt.plot(x, y, "C0", x.T, y.T, "C0", linewidth=0.8)
+plt.gca().set_aspect("equal")
+
+# %% MultiIndexFlow
+# A learner finds two hidden directions of a Gaussian model one after the other: overlaps
+# rest at saddles.
+law = fm.MultiIndexFlow((jnp.zeros(2), jnp.diag(jnp.array([2.0, 0.7]))))
+start = fm.Particles(0.2 * jr.normal(jr.key(4), (1, 2, 2)))
+run = fm.simulate(law, start, jnp.linspace(0.0, 80.0, 161), observe=lambda mu: mu.x[0].ravel())
+plot.curve(run.ts, run.ys, "entries of M")
+
+# %% NaturalGradient
+# Two bumps solve the Allen–Cahn equation in their amplitudes and places: the function over time.
+model = fm.AllenCahn(-8.0, 8.0, epsilon=1.0, background=-1.0)
+law = fm.NaturalGradient(model.embedding, model.energy)
+theta = jnp.array([2.0, 2.0]), jnp.array([-1.6, 1.6])
+run = fm.simulate(law, theta, jnp.linspace(0.0, 1.0, 6), dt=0.01)
+x = jnp.linspace(-8.0, 8.0, 200)
+u = jax.vmap(lambda theta: jax.vmap(lambda x: model.value(theta, x))(x))(run.ys)
+plt.plot(x, u.T)
+plt.legend([f"t = {t:.1f}" for t in run.ts])
+
+# %% DiracFrenkel
+# A heat equation projected on three Gaussians of fixed width, which can move and fade, not spread.
+model = fm.AllenCahn(-8.0, 8.0, well=lambda u: 0 * u)
+law = fm.DiracFrenkel(model.embedding, model.field, ridge=1e-2)
+theta = jnp.array([1.0, -1.0, 1.0]), jnp.array([-3.0, 0.0, 3.0])
+run = fm.simulate(law, theta, jnp.linspace(0.0, 3.0, 5), dt=0.02)
+x = jnp.linspace(-8.0, 8.0, 200)
+u = jax.vmap(lambda theta: jax.vmap(lambda x: model.value(theta, x))(x))(run.ys)
+plt.plot(x, u.T)
+plt.legend([f"t = {t:.2f}" for t in run.ts])
