@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import jax
+
 from .._custom_types import FloatScalar, Point, Velocity
 from ._base import AbstractSpace
 from ._euclidean import Euclidean
@@ -23,7 +25,9 @@ class PhaseSpace(AbstractSpace):
     base: AbstractSpace = Euclidean()
 
     def project(self, x: Point, v: Velocity) -> Velocity:
-        return Phase(self.base.project(x.q, v.q), v.p)
+        # The derivative of `nearest`: p turns with the plane that it is in. A normal part of ṗ left
+        # to `nearest` would act as a damping of the order of the step.
+        return jax.jvp(self.nearest, (x,), (v,))[1]
 
     def nearest(self, x: Point) -> Point:
         q = self.base.nearest(x.q)

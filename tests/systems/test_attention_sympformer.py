@@ -89,6 +89,7 @@ def test_linear_closure_is_that_of_particles():
     assert np.allclose(np.cov(final.T, bias=True), closure.cov, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_softmax_from_a_gaussian_is_the_projection():
     # Softmax does not close; its Gaussian moves with the moments of the law, here 32² nodes of it.
     system = fm.SympFormer("softmax", beta=0.5, damping=ALPHA)
@@ -133,3 +134,22 @@ def test_wrong_use_is_refused():
             fm.SelfAttention(), fm.Particles(START.q), [0.0, 0.1], dt=0.1,
             solver=fm.ExponentialEuler(1.0),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(SOLVERS))
+def test_momenta_on_the_sphere(name):
+    # Without damping H stays, up to the order of the step; and so does a fine Runge–Kutta run.
+    system = fm.SympFormer("softmax", beta=BETA, damping=0.0)
+    start = fm.Particles(START, space=fm.PhaseSpace(fm.Sphere())).retract()
+    exact = fm.simulate(system, start, [0.0, 1.0], dt=0.01)
+    assert np.isclose(system.energy(exact.final), system.energy(start), rtol=1e-9)
+    solver, order = {
+        "symplectic": (fm.ConformalSymplecticEuler(0.0, 30), 1),
+        "exponential": (fm.ExponentialEuler(0.0), 1),
+        "two-step": (fm.ConformalAdamsBashforth2(0.0), 2),
+    }[name]
+    steps, errors = np.array([40, 80, 160]), []
+    for count in steps.tolist():
+        run = fm.simulate(system, start, [0.0, 1.0], dt=1 / count, solver=solver)
+        errors.append(np.abs(run.final.x.q - exact.final.x.q).max())
+    assert abs(np.polyfit(np.log(steps), np.log(errors), 1)[0] + order) < 0.15
