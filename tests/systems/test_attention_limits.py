@@ -112,6 +112,28 @@ def test_alignment_is_the_limit_of_large_beta():
     assert abs(np.polyfit(np.log(betas), np.log(errors), 1)[0] + 1) < 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["alignment", "heat"])
+def test_phases_of_a_run_are_its_limits(phase):
+    # 400 tokens of density 1/(1 + 0.3 cos u): the first Fourier mode of the run beside that of
+    # alignment at time 1, or of heat at time β s, s = 0.3: off by O(1/β).
+    n, s = 400, 0.3
+    u = 2 * jnp.pi * (jnp.arange(float(n)) + 0.5) / n
+    angle = u + 0.3 * jnp.sin(u)
+    x = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
+    mu = fm.Particles(x, space=fm.Sphere())
+    v = jnp.array([[1.0, 0.3], [-0.2, 0.5]]) if phase == "alignment" else -jnp.eye(2)
+    mean = lambda system, time: fm.simulate(system, mu, [0.0, time], dt=0.1).final.x.mean(0)  # noqa: E731
+    betas, errors = np.array([10.0, 20.0, 40.0, 80.0]), []
+    limit = (
+        mean(fm.alignment_flow(value=v), 1.0) if phase == "alignment" else x.mean(0) * np.exp(-s)
+    )
+    for beta in betas.tolist():
+        time = 1.0 if phase == "alignment" else beta * s
+        errors.append(np.abs(mean(fm.SelfAttention(value=v, beta=beta), time) - limit).max())
+    assert abs(np.polyfit(np.log(betas), np.log(errors), 1)[0] + 1) < 0.15
+
+
 def test_heat_on_the_circle():
     # E cos(k(θ − θ₀)) = e^{−|γ|k²s}.
     start = jnp.tile(jnp.array([[1.0, 0.0]]), (20_000, 1))

@@ -45,28 +45,43 @@ def test_noise_has_the_covariance_of_the_kernel():
     assert np.allclose(covariance, exact, atol=1e-12)
 
 
-def _top_exponent(system, d, n=4096, h=0.05):
-    """The mean of log of how a small distance changes, per unit of time, in one step each."""
+def _top_exponent(activation, d, n=2048, h=0.05):
+    """The mean of log of how a small distance changes, per unit of time, in one step each.
+
+    Runs come in pairs of opposite noise, which leaves the square root of time out of the mean.
+    """
     x = jr.normal(jr.key(1), (n, d))
     x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
     v = jr.normal(jr.key(2), (n, d))
     v = v - jnp.sum(v * x, axis=1, keepdims=True) * x
     v = 1e-4 * v / jnp.linalg.norm(v, axis=1, keepdims=True)
 
-    def pair(x, v, key):
+    def pair(x, v, key, sigma):
         mu = fm.Particles(jnp.stack([x, x + v]), space=fm.Sphere()).retract()
-        run = fm.simulate(system, mu, [0.0, h], dt=h / 4, key=key)
+        noise = fm.RandomMLPNoise(activation, sigma)
+        run = fm.simulate(noise, mu, [0.0, h], dt=h / 4, key=key)
         return jnp.log(jnp.linalg.norm(run.final.x[0] - run.final.x[1]) / 1e-4) / h
 
-    rates = jax.vmap(pair)(x, v, jr.split(jr.key(3), n))
+    both = jax.vmap(pair, (None, None, None, 0))
+    rates = jax.vmap(both, (0, 0, 0, None))(x, v, jr.split(jr.key(3), n), jnp.array([1.0, -1.0]))
+    rates = rates.mean(1)
     return float(rates.mean()), float(rates.std() / np.sqrt(n))
 
 
-def test_top_exponent_of_layer_noise():
-    # ½[(d − 3)k'(1) − (d − 1)k(1)]; for ReLU k(1) = k'(1) = ½, so −½ in every dimension.
-    rate, error = _top_exponent(fm.RandomMLPNoise("relu"), 4)
-    assert abs(rate + 0.5) < 4 * error + 0.02
-    assert error < 0.15
+@pytest.mark.parametrize(("activation", "d"), [("relu", 4), ("erf", 8)])
+def test_top_exponent_of_layer_noise(activation, d):
+    # ½[(d − 3)k'(1) − (d − 1)k(1)] with k(u) = k(⟨x, y⟩): for ReLU −½ in every dimension.
+    one = jnp.zeros(d).at[0].set(1.0)
+    turned = lambda a: jnp.zeros(d).at[0].set(jnp.cos(a)).at[1].set(jnp.sin(a))  # noqa: E731
+    kernel = lambda a: fm.RandomMLPNoise(activation).kernel(one, turned(a))  # noqa: E731
+    # k(cos a) = k(1) − k'(1) a²/2 + O(a⁴), or O(a³) for ReLU.
+    slope = {"relu": 0.5, "erf": 4 / (3 * np.pi * np.sqrt(5 / 9))}[activation]
+    assert np.isclose((kernel(0.0) - kernel(1e-3)) / 5e-7, slope, rtol=2e-3)
+    exact = ((d - 3) * slope - (d - 1) * float(kernel(0.0))) / 2
+    rate, error = _top_exponent(activation, d)
+    # The step of 1/80 is off by a share of about its length.
+    assert abs(rate - exact) < 4 * error + 0.02
+    assert error < 0.04
 
 
 def test_random_quadratic_form_two_point_law():
@@ -123,3 +138,13 @@ def test_common_noise_synchronises_repulsive_attention():
     run = fm.simulate(noisy, mu, [0.0, 10.0], dt=0.02, key=jr.key(8))
     assert fm.dispersion(run.final) < 1e-3
     assert fm.dispersion(fm.simulate(repulsive, mu, [0.0, 10.0], dt=0.02).final) > 0.5
+
+
+@pytest.mark.parametrize("system", [fm.RandomQuadraticForm(), fm.RandomMLPNoise("tanh")])
+def test_tokens_do_not_split_in_common_noise(system):
+    x = jr.normal(jr.key(9), (3, 3))
+    mu = fm.Particles(jnp.concatenate([x, x[:1]]), space=fm.Sphere()).retract()
+    final = fm.simulate(system, mu, [0.0, 0.5], dt=0.05, key=jr.key(1)).final.x
+    # The field of a random layer is drawn up to a ridge of 1e-15, of which this is the root.
+    assert np.allclose(final[0], final[3], atol=1e-6)
+    assert not np.allclose(final[0], final[1], atol=0.1)

@@ -6,6 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.special import ive
 
 import flowjax_measures as fm
 
@@ -62,3 +63,20 @@ def test_derivative_through_the_potentials():
 
     slope = (loss(1.5 + 1e-5) - loss(1.5 - 1e-5)) / 2e-5
     assert np.isclose(jax.grad(loss)(1.5), slope, rtol=1e-6)
+
+
+def test_growth_rates_of_the_uniform_state_are_half_of_those_of_softmax():
+    # The potential answers a mode of amplitude 1 with −κ/(1 + κ), κ = I_k(β)/I_0(β), so that what
+    # is read is 1/(1 + κ) of what softmax reads: heat at half the speed as β grows.
+    beta, angle = 3.0, 2 * jnp.pi * jnp.linspace(0, 1, 32, endpoint=False)
+
+    @jax.jit
+    def angular(angle):
+        x = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
+        v = fm.SinkhornAttention(beta=beta)(0.0, fm.Particles(x, space=fm.Sphere())).drift.x
+        return v[:, 1] * jnp.cos(angle) - v[:, 0] * jnp.sin(angle)
+
+    for mode in (1, 2):
+        wave, kappa = jnp.cos(mode * angle), ive(mode, beta) / ive(0, beta)
+        _, growth = jax.jvp(angular, (angle,), (wave,))
+        assert np.allclose(growth, mode**2 * kappa / (1 + kappa) / beta * wave, atol=1e-10)

@@ -65,22 +65,23 @@ class GraphAttention(AbstractMeanField):
         (token, i), mu = told_apart(x, mu)
         query, key, value = evaluated(self, t, token).values()
         looks = times(query, token)
-        mu, weight = between(self.weights, i, mu, labelled)
-        edge = lambda y: jnp.asarray(weight(y), token.dtype)  # noqa: E731
-
-        def score(y):
-            return self.beta * jnp.vdot(looks, times(key, y[0]))
-
+        score = lambda y: self.beta * jnp.vdot(looks, times(key, y[0]))  # noqa: E731
         if self.normalization == "softmax":
-
-            def logits(y):
-                w = edge(y)
-                return jnp.where(w > 0, score(y) + jnp.log(jnp.where(w > 0, w, 1)), -jnp.inf)
-
-            reads = mu.mean(lambda y: y[0], logits)
+            mu, log_edge = between(_logarithm(self.weights, token.dtype), i, mu, labelled)
+            reads = mu.mean(lambda y: y[0], lambda y: score(y) + log_edge(y))
         else:
             # The weight is carried as a value, for it may be negative.
-            reads, log_normaliser = mu.tilt(lambda y: edge(y) * y[0], score)
+            mu, edge = between(self.weights, i, mu, labelled)
+            weighed = lambda y: jnp.asarray(edge(y), token.dtype) * y[0]  # noqa: E731
+            reads, log_normaliser = mu.tilt(weighed, score)
             reads = jnp.exp(log_normaliser) * reads
         velocity = times(value, reads)
         return Rates((velocity, None) if labelled else velocity)
+
+
+def _logarithm(weights, dtype):
+    """log w, −∞ with derivative 0 where there is no edge; of an array at once, not for each row."""
+    if callable(weights):
+        return lambda i, j: _logarithm(weights(i, j), dtype)
+    w = jnp.asarray(weights, dtype)
+    return jnp.where(w > 0, jnp.log(jnp.where(w > 0, w, 1)), -jnp.inf)
