@@ -1,9 +1,12 @@
 """One velocity of each attention system beside the bare tilted mean and matrix products it needs.
 
-    python benchmarks/attention_systems.py
+    python benchmarks/attention_systems.py [part of a name]
 
-float32, n = 2048 tokens in R^16, medians of interleaved runs, CPU time.
+float32, n = 2048 tokens in R^16 (three bodies and Sinkhorn: 256), medians of interleaved runs, CPU
+time.
 """
+
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,7 @@ import jax.random as jr
 from _timing import interleaved
 
 import flowjax_measures as fm
+from flowjax_measures.energies._schrodinger import potentials
 
 N, D, BETA = 2048, 16, 0.5
 X = jr.normal(jr.key(0), (N, D), jnp.float32) / 4
@@ -69,8 +73,70 @@ def bare_linear(x):
     return BETA * (x @ Q.T) @ ((x @ K.T).T @ (x @ V.T)) / N
 
 
+def bare_positions(x):
+    """The circle model: W' and a mask; sines and cosines of differences."""
+
+    def pull(a, y):
+        away = a[0] - y[0]
+        return -BETA * jnp.sin(away) * jnp.exp(BETA * jnp.cos(away))
+
+    def one(a):
+        mu = fm.Particles((x[:, :1], PLACE))
+        past = lambda y: jnp.where(y[1] <= a[1], 0.0, -jnp.inf)  # noqa: E731
+        return mu.mean(lambda y: pull(a, y), past)
+
+    return jax.vmap(one)((x[:, :1], PLACE))
+
+
+def bare_sinkhorn(x):
+    """The potentials, and one reading with them."""
+    queries, keys, log_w = x @ Q.T, x @ K.T, jnp.full(len(x), -jnp.log(len(x)))
+    epsilon = jnp.asarray(2 / BETA, x.dtype)
+    _, g = potentials(queries, log_w, keys, log_w, epsilon)
+    score = lambda q, y: (y[1] - jnp.sum((q - y[0]) ** 2)) / epsilon  # noqa: E731
+    return reading(queries, score, (keys, g, x), lambda y: y[2]) @ V.T
+
+
+def three_bodies(x, y, z):
+    return jnp.vdot(y, z) * y - x
+
+
+def bare_triples(x):
+    mu = fm.Particles(x)
+    return jax.vmap(lambda a: mu.mean(lambda y: mu.mean(lambda z: three_bodies(a, y, z))))(x)
+
+
+def bare_inertial(x):
+    """Log Z of all tokens, and one reading of d values and d more."""
+    score = lambda a, y: BETA * jnp.vdot(a, y)  # noqa: E731
+    mu = fm.Particles(x)
+    log_z = jax.vmap(lambda a: mu.logmean(lambda y: score(a, y)))(x)
+    inertia = jnp.sum(x**2, 1) * jnp.exp(-2 * log_z)
+    fn = lambda y: (y[0], y[1])  # noqa: E731
+    near, pushed = reading(x, lambda a, y: score(a, y[0]), (x, inertia[:, None] * x), fn)
+    return near + pushed
+
+
+def bare_inertial_linear(x):
+    moment = x.T @ x / len(x)
+    return x @ moment.T + x @ moment
+
+
 def of(system):
     return lambda x: system(0.0, fm.Particles(x)).drift.x
+
+
+def of_angles(system):
+    return lambda x: system(0.0, fm.Particles(x[:, :1])).drift.x
+
+
+def few(velocity):
+    return lambda x: velocity(x[:256])
+
+
+def inertial(attention):
+    system = fm.SympFormer(attention, beta=BETA, damping=0.0)
+    return lambda x: sum(system(0.0, fm.Particles(fm.Phase(x, x))).drift.x)
 
 
 CASES = {
@@ -90,12 +156,21 @@ CASES = {
         of(fm.SelfAttention(beta=BETA) + fm.FeedForward(Q, None, V)),
         lambda x: bare_plain(x) + jax.nn.relu(x @ Q.T) @ V.T,
     ),
+    "CausalCircle": (of_angles(fm.CausalCircle(BETA, 1.0)), bare_positions),
+    "SympFormer, softmax": (inertial("softmax"), bare_inertial),
+    "SympFormer, linear": (inertial("linear"), bare_inertial_linear),
+    "SinkhornAttention": (few(of(fm.SinkhornAttention(Q, K, V, BETA))), few(bare_sinkhorn)),
+    "HypergraphInteraction": (
+        few(of(fm.HypergraphInteraction((lambda x, y: 0 * x, three_bodies)))),
+        few(bare_triples),
+    ),
 }
 
 
 def main():
+    chosen = {k: v for k, v in CASES.items() if not sys.argv[1:] or sys.argv[1] in k}
     print(f"jax {jax.__version__}, {jax.devices()[0]}, n = {N}, d = {D}, ms")
-    for name, (ours, bare) in CASES.items():
+    for name, (ours, bare) in chosen.items():
         compiled = {"ours": jax.jit(ours), "bare": jax.jit(bare)}
         times = interleaved({k: lambda f=f: f(X) for k, f in compiled.items()}, 11)
         ratio = times["ours"] / times["bare"]
