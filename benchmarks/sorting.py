@@ -45,9 +45,12 @@ def main():
         import ot
 
         a, b, t = (np.asarray(v) for v in (x, y, theta.T))
-        paths["POT, value only"] = lambda: ot.sliced_wasserstein_distance(a, b, projections=t)
+        paths["POT, NumPy, value only"] = lambda: ot.sliced_wasserstein_distance(
+            a, b, projections=t
+        )
     except ImportError:
         pass
+    paths["ott, value and gradient"] = lambda: by_ott(x, y, theta)
     report("sliced, 1000 points x 50 directions:", paths, 9)
 
     for d, n in ((1, 20_000), (1, 1_000_000), (3, 20_000)):
@@ -55,6 +58,16 @@ def main():
         distance = jax.jit(jax.value_and_grad(distance_to(fm.Particles(y))))
         title = f"energy distance and gradient, d {d}, n {n}:"
         report(title, {"sorted" if d == 1 else "pairs": partial(distance, x)}, 1)
+
+
+@jax.jit
+def by_ott(x, y, theta):
+    from ott.tools import sliced
+
+    def value(x):
+        return sliced.sliced_wasserstein(x, y, proj_fn=lambda x: x @ theta.T)[0]
+
+    return jax.value_and_grad(value)(x)
 
 
 def distance_to(nu):
