@@ -38,19 +38,20 @@ def _softmin(cost, epsilon, log_weights, potential, axis):
     return -epsilon * jax.nn.logsumexp(tilt, axis=axis)
 
 
-def potentials(x, log_a, y, log_b, epsilon):
+def potentials(x, log_a, y, log_b, epsilon, start=None):
     """The potentials (f, g) at the atoms, with ∫ f dμ = ∫ g dν; the weights sum to one.
 
     **Arguments:** `x` (n, d) and `y` (m, d) atoms, `log_a` (n,) and `log_b` (m,) logarithms of
-    their normalised weights, `epsilon` the regularisation. NaN where Newton's method failed.
+    their normalised weights, `epsilon` the regularisation; `start` a guess of f, without which ε
+    is annealed. NaN where Newton's method failed.
     """
-    f, g = _potentials(x, log_a, y, log_b, epsilon)
+    f, g = _potentials(x, log_a, y, log_b, epsilon, start)
     gap = (jnp.vdot(jnp.exp(log_a), f) - jnp.vdot(jnp.exp(log_b), g)) / 2
     return f - gap, g + gap
 
 
 @jax.custom_jvp
-def _potentials(x, log_a, y, log_b, epsilon):
+def _potentials(x, log_a, y, log_b, epsilon, guess):
     cost = squared_distances(x, y)
     a, b = jnp.exp(log_a), jnp.exp(log_b)
     top = jnp.max(cost)
@@ -77,8 +78,11 @@ def _potentials(x, log_a, y, log_b, epsilon):
         f = _softmin(cost, level, log_b, _softmin(cost, level, log_a, f, 0), 1)
         return count + 1, level, f, jnp.where(down, jnp.inf, error)
 
-    start = jnp.maximum(top, epsilon)
-    f = _softmin(cost, start, log_b, jnp.zeros_like(log_b), 1)
+    if guess is None:
+        start = jnp.maximum(top, epsilon)
+        f = _softmin(cost, start, log_b, jnp.zeros_like(log_b), 1)
+    else:
+        start, f = epsilon, guess
     # The error is that before the step: the last step squares it.
     _, _, f, error = jax.lax.while_loop(
         lambda c: (c[0] < _NEWTON_STEPS) & ~(c[3] <= tolerance),
@@ -110,8 +114,10 @@ def _project_solve(matrix, q, right, tolerance):
 
 @_potentials.defjvp
 def _potentials_jvp(primals, tangents):
-    x, log_a, y, log_b, epsilon = primals
+    x, log_a, y, log_b, epsilon, _ = primals
     f, g = _potentials(*primals)
+    # Where the iteration starts does not matter where it ends.
+    primals, tangents = primals[:-1], tangents[:-1]
 
     def residual(x, log_a, y, log_b, epsilon):
         cost = squared_distances(x, y)
@@ -131,13 +137,13 @@ def _potentials_jvp(primals, tangents):
     return (f, g), (f_dot, move_g - f_dot @ column)
 
 
-def self_potential(x, log_a, epsilon):
-    """The potential f = g of OT_ε(μ, μ) at the atoms."""
-    return _self_potential(x, log_a, epsilon)
+def self_potential(x, log_a, epsilon, start=None):
+    """The potential f = g of OT_ε(μ, μ) at the atoms; `start` is a guess."""
+    return _self_potential(x, log_a, epsilon, start)
 
 
 @jax.custom_jvp
-def _self_potential(x, log_a, epsilon):
+def _self_potential(x, log_a, epsilon, guess):
     cost = squared_distances(x, x)
     a = jnp.exp(log_a)
     top = jnp.max(cost)
@@ -148,8 +154,11 @@ def _self_potential(x, log_a, epsilon):
         level = jnp.maximum(level * _ANNEALING, epsilon)
         return level, (f + _softmin(cost, level, log_a, f, 1)) / 2
 
-    start = (jnp.maximum(top, epsilon), jnp.zeros_like(log_a))
-    _, f = jax.lax.while_loop(lambda c: c[0] > epsilon, anneal, start)
+    if guess is None:
+        start = (jnp.maximum(top, epsilon), jnp.zeros_like(log_a))
+        _, f = jax.lax.while_loop(lambda c: c[0] > epsilon, anneal, start)
+    else:
+        f = guess
 
     def newton(carry):
         count, f, _ = carry
@@ -180,8 +189,9 @@ def _self_solve(matrix, right, tolerance):
 
 @_self_potential.defjvp
 def _self_potential_jvp(primals, tangents):
-    x, log_a, epsilon = primals
+    x, log_a, epsilon, _ = primals
     f = _self_potential(*primals)
+    primals, tangents = primals[:-1], tangents[:-1]
 
     def residual(x, log_a, epsilon):
         return _softmin(squared_distances(x, x), epsilon, log_a, f, 1)

@@ -68,9 +68,22 @@ class SinkhornDivergence(AbstractTransportEnergy):
             nu, z = self.target, x - mu.m
             pull = _slope(mu.cov, nu.cov, self.epsilon) - _self_slope(mu.cov, self.epsilon)
             return 2 * jnp.vdot(z, mu.m - nu.m) - jnp.vdot(z, pull @ z)
+        return self.extended(x, mu, self.potentials(mu))
+
+    def potentials(self, mu: AbstractMeasure, start: Any = None) -> tuple[Array, Array, Array]:
+        """f and g of OT_ε(μ, ν) and the potential of OT_ε(μ, μ), at the atoms.
+
+        `start`: potentials of a measure nearby, from which they are sooner found.
+        """
         epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
-        _, g = potentials(points, log_a, targets, log_b, epsilon)
-        own = self_potential(points, log_a, epsilon)
+        near, _, near_own = (None, None, None) if start is None else start
+        f, g = potentials(points, log_a, targets, log_b, epsilon, near)
+        return f, g, self_potential(points, log_a, epsilon, near_own)
+
+    def extended(self, x: Any, mu: AbstractMeasure, found: tuple[Array, Array, Array]) -> Any:
+        """The first variation at x from the potentials at the atoms."""
+        epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
+        _, g, own = found
         x = _flat(x)
         return _extend(x, targets, log_b, g, epsilon) - _extend(x, points, log_a, own, epsilon)
 

@@ -17,3 +17,4 @@ from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
 from ._random_batch import RandomBatch as RandomBatch
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
+from ._warm_sinkhorn import WarmSinkhorn as WarmSinkhorn

@@ -179,3 +179,27 @@ def test_square_root_has_derivatives_where_eigenvalues_meet():
     second = jax.jvp(lambda b: jax.jvp(square_root, (b,), (move,))[1], (a,), (move,))[1]
     # (2I + hA)^{1/2} = √2 (I + hA/4 − h²A²/32 + …)
     np.testing.assert_allclose(second, -np.sqrt(2) * move @ move / 16, atol=1e-13)
+
+
+@pytest.mark.slow
+def test_handing_on_potentials_changes_neither_the_flow_nor_its_derivative():
+    x, y = jr.normal(jr.key(8), (2, 6, 2))
+
+    def end(epsilon, solver):
+        flow = fm.GradientFlow(fm.SinkhornDivergence(fm.Particles(y), epsilon))
+        return fm.simulate(flow, fm.Particles(x), [0.0, 0.4], dt=0.1, solver=solver).final.x
+
+    def ends(epsilon):
+        return end(epsilon, fm.WarmSinkhorn()) - end(epsilon, diffrax.Euler())
+
+    gap, slope = jax.jacrev(lambda e: (ends(e),) * 2, has_aux=True)(0.5)[::-1]
+    np.testing.assert_allclose(gap, 0, atol=1e-11)
+    np.testing.assert_allclose(slope, 0, atol=1e-9)
+
+
+def test_potentials_are_handed_on_in_sinkhorn_flows_alone():
+    with pytest.raises(ValueError, match="leave out `solver`"):
+        flow = fm.GradientFlow(fm.PotentialEnergy(fm.Quadratic()))
+        fm.simulate(
+            flow, fm.Particles(jnp.ones((2, 1))), [0.0, 0.1], dt=0.1, solver=fm.WarmSinkhorn()
+        )

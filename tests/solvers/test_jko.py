@@ -114,6 +114,32 @@ def test_porous_medium_on_a_grid():
     assert jnp.sum(jnp.abs(path.final.rho - truth)) * mu.cell < 0.01 * mu.mass()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "solver", "error"),
+    [
+        (24, fm.JKO(0.1), 0.02),
+        (32, fm.JKO(0.1, fm.EntropicScaling(0.04)), 0.02),
+    ],
+    ids=["newton", "entropic"],
+)
+def test_porous_medium_in_the_plane(n, solver, error):
+    # ρ = t^{−1/2} (C − |z|²/16)_+ with z = x t^{−1/4}: second moments grow like √t.
+    points = fm.GridDensity(jnp.ones((n, n)), -3.0, 3.0).centres()
+
+    def exact(t):
+        return t**-0.5 * jnp.maximum(0.25 - jnp.sum(points**2, -1) * t**-0.5 / 16, 0)
+
+    energy, mu = fm.PowerEnergy(2.0), fm.GridDensity(exact(1.0), -3.0, 3.0)
+    watch = {"energy": energy, "second": lambda m: m.mean(lambda x: jnp.sum(x**2))}
+    run = fm.simulate(fm.GradientFlow(energy), mu, [1.0, 1.5, 2.0], solver=solver, observe=watch)
+    assert np.all(np.diff(run.ys["energy"]) < 0)
+    np.testing.assert_allclose(run.ys["second"][2] / run.ys["second"][0], np.sqrt(2), rtol=0.01)
+    np.testing.assert_allclose(run.final.mass(), mu.mass(), rtol=1e-9)
+    assert run.final.rho.min() >= 0
+    assert jnp.sum(jnp.abs(run.final.rho - exact(2.0))) * mu.cell < error * mu.mass()
+
+
 def on_grid(gaussian, n, wall=4.0):
     blank = fm.GridDensity(jnp.ones((n,) * gaussian.m.size), -wall, wall)
     points = blank.centres().reshape(-1, gaussian.m.size)

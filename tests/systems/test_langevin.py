@@ -34,6 +34,33 @@ def test_underdamped_gaussian_covariance():
     np.testing.assert_allclose(final.cov, cov, atol=1e-7)
 
 
+def relative_entropy(mu, rest):
+    """KL(N(m, Σ) | N(0, R))."""
+    solved = np.linalg.solve(rest, mu.cov)
+    logarithm = np.linalg.slogdet(solved)[1]
+    return (mu.m @ np.linalg.solve(rest, mu.m) + np.trace(solved) - len(rest) - logarithm) / 2
+
+
+def test_relative_entropy_decays_at_its_rates():
+    # In V = ½ k q² the relative entropy falls as e^{−2kt}; with momenta, whatever k, as e^{−2λt},
+    # λ = γ/2 − √(γ²/4 − k), which is √k at the best friction 2√k where k itself is small.
+    k, friction = 0.04, 0.5
+    start = fm.Gaussian(jnp.array([2.0]), jnp.array([[1 / k]]))
+    final = fm.simulate(fm.Langevin(fm.Quadratic(k)), start, [0.0, 10.0]).final
+    rest = np.array([[1 / k]])
+    fall = relative_entropy(final, rest) / relative_entropy(start, rest)
+    np.testing.assert_allclose(fall, np.exp(-2 * k * 10), rtol=1e-6)
+
+    system = fm.UnderdampedLangevin(fm.Quadratic(k), friction)
+    start = fm.Gaussian(jnp.array([2.0, 0.0]), jnp.diag(jnp.array([1.0, 0.2])))
+    run = fm.simulate(system, start, [0.0, 40.0, 60.0])
+    laws = [jax.tree.map(lambda a, i=i: a[i], run.ys) for i in (1, 2)]
+    late = [relative_entropy(law, np.diag([1 / k, 1.0])) for law in laws]
+    rate = friction / 2 - np.sqrt(friction**2 / 4 - k)
+    np.testing.assert_allclose(np.log(late[0] / late[1]) / 20, 2 * rate, rtol=0.01)
+    assert rate > 2 * k
+
+
 def test_phase_and_vector_points_have_one_law():
     system = fm.UnderdampedLangevin(lambda q: jnp.sum(q**4), 0.5, 2.0)
     q, p = jr.normal(jr.key(0), (2, 3))
