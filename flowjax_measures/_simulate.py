@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from . import _adaptive, _constant_step, _memory
 from ._arguments import check, check_noise, check_times
 from ._custom_types import PRNGKey
+from ._recompiled import warn_of_new_functions
 from ._system import AbstractMeanField, AbstractSystem, Averaged
 from ._terms import Problem, StepKeyed, pose
 from ._xarray import dataset
@@ -147,6 +148,7 @@ def _run(
     system, state, ts, dt, key, observe, solver, controller, adjoint, remat,
     max_steps, event, meter, dtype,
 ):  # fmt: skip
+    warn_of_new_functions(system, state, observe)
     t0 = jnp.asarray(ts[0], dtype)
     if key is None and isinstance(state, Gaussian) and isinstance(system, AbstractMeanField):
         system = Averaged(system)
