@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 
 import flowjax_measures as fm
 
+jax.config.update("jax_enable_x64", True)  # Stiff at first.
 fast = "--fast" in sys.argv
 n, end = (20, 1.0) if fast else (200, 100.0)
 
@@ -21,12 +22,13 @@ def counts(log_rates):
     birth, eaten, food, death = jnp.exp(log_rates)
 
     def slope(z):
-        prey, predators = jnp.exp(jnp.minimum(z, 4.0))  # Some guesses explode.
+        prey, predators = jnp.exp(z)
         return jnp.stack([birth - eaten * predators, food * prey - death])
 
     def step(z, _):
         middle = z + 0.1 * slope(z)
-        new = z + 0.05 * (slope(z) + slope(middle))
+        # Some guesses explode.
+        new = jnp.clip(z + 0.05 * (slope(z) + slope(middle)), -3.0, 3.0)
         return new, new
 
     return jax.lax.scan(step, jnp.array([0.5, 0.0]), length=100)[1][4::5].ravel()

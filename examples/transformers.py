@@ -1,4 +1,4 @@
-"""Transformers: tokens cluster with depth, the sooner the hotter attention is.
+"""Transformers: tokens cluster with depth; with a larger β more clusters last.
 
 `python examples/transformers.py [--fast]` writes `transformers.png`.
 """

@@ -10,7 +10,7 @@ from test_architecture import systems
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
-import _gallery
+import _gallery  # pyright: ignore[reportMissingImports]
 
 ENTRIES = _gallery.entries()
 

@@ -132,3 +132,27 @@ law = fm.InferredGradient(himmelblau, rate=0.02, kernel_width=0.7)
 run = fm.simulate(law, start, jnp.linspace(0.0, 10.0, 101), dt=0.05)
 ax = plot.trajectory(run, ax=plot.contours(himmelblau, -5.5, 5.5))
 plot.measure(run.final, ax=ax, color="C3")
+
+# %% AdaptivePareto
+# Points whose preferences repel each other's images cover a front evenly (black), from preferences
+# that were all in its middle.
+distances = lambda x: jnp.stack([jnp.sum(x**2), jnp.sum((x - jnp.array([1.0, 0.0])) ** 2)])
+law = fm.AdaptivePareto(distances, sigma=0.7, alpha=1000.0, adaptation=0.5, reach=0.3)
+start = fm.Particles((jr.normal(jr.key(0), (100, 2)), 0.3 * jr.normal(jr.key(1), (100, 2))))
+run = fm.simulate(law, start, jnp.linspace(0.0, 12.0, 13), dt=0.05, key=jr.key(2))
+for state, color in ((start, "0.7"), (run.final, "C3")):
+    plt.plot(*jax.vmap(distances)(state.x[0]).T, ".", color=color)
+s = jnp.linspace(0.0, 1.0, 100)
+plt.plot(s**2, (1 - s) ** 2, "k", linewidth=0.8)
+plt.axis([-0.1, 1.5, -0.1, 1.5])
+
+# %% EqualityConstraint
+# Consensus on the unit circle: a lowest point on it of Rastrigin's function, shifted to (1, 1).
+bowl = lambda x: rastrigin(x - jnp.array([1.0, 1.0]))
+law = fm.ConsensusBased(bowl, sigma=0.5, alpha=50.0, noise="anisotropic")
+law = law + fm.EqualityConstraint(lambda x: jnp.vdot(x, x) - 1, 0.1)
+start = fm.initial.uniform(jr.key(0), 100, jnp.full(2, -2.0), jnp.full(2, 2.0))
+run = fm.simulate(law, start, jnp.linspace(0.0, 6.0, 121), dt=0.01, key=jr.key(1))
+ax = plot.trajectory(run, ax=plot.contours(bowl, -2.0, 2.0, levels=6), alpha=0.3)
+plot.measure(run.final, ax=ax, color="C3")
+ax.add_patch(plt.Circle((0, 0), 1, fill=False))
