@@ -13,6 +13,8 @@ import pytest
 import flowjax_measures as fm
 from flowjax_measures.objectives import ackley
 
+KEY = jr.key(7)
+
 
 def bowl(x):
     return jnp.sum((x - 0.3) ** 2)
@@ -28,20 +30,6 @@ def cloud(n=8, d=3, seed=0):
 
 def variance(mu):
     return jnp.mean(jnp.sum((mu.x - mu.x.mean(0)) ** 2, axis=1))
-
-
-@pytest.mark.parametrize("sigma", [0, 0.0])
-def test_no_noise_needs_no_key(sigma):
-    """V = V₀(1 − λh)^{2k} without a key."""
-    system = fm.ConsensusBased(bowl, 1.5, sigma, 7.0)
-    run = fm.simulate(system, cloud(), [0.0, 0.4], dt=0.1, solver=fm.EpochBatches(8, jr.key(0)))
-    np.testing.assert_allclose(variance(run.final) / variance(cloud()), 0.85**8, rtol=1e-12)
-    for quiet in (
-        fm.PolarizedConsensus(bowl, sigma=sigma), fm.MirrorConsensus(bowl, jnp.sinh, sigma=sigma),
-    ):  # fmt: skip
-        assert eqx.filter_eval_shape(quiet, 0.0, cloud()).noise is None
-    pairs = fm.Particles(fm.Phase(cloud().x, cloud().x))
-    assert eqx.filter_eval_shape(fm.SwarmConsensus(bowl, sigma=sigma), 0.0, pairs).noise is None
 
 
 def test_inferred_gradient_of_a_plane():
@@ -78,11 +66,11 @@ def test_constraint_is_a_gradient_flow():
 def test_long_steps_beside_a_stiff_constraint():
     """h/ε = 10¹⁰ keeps g + J(X₁ − X₀) = 0; with h/ε → 0 the step is Euler's."""
     mu = fm.Particles(1.3 * cloud(d=2).x)
-    free = fm.ConsensusBased(bowl, 1.3, 0, 2.0)
+    free = fm.ConsensusBased(bowl, 1.3, 0.0, 2.0)
 
     def step(epsilon, h):
         system = free + fm.EqualityConstraint(circle, epsilon)
-        end = fm.simulate(system, mu, [0.0, h], dt=h, solver=fm.ConstrainedEuler()).final.x
+        end = fm.simulate(system, mu, [0.0, h], dt=h, key=KEY, solver=fm.ConstrainedEuler()).final.x
         return end, eqx.filter_jit(system)(0.0, mu).drift.x
 
     one, _ = step(1e-11, 0.1)
@@ -91,7 +79,7 @@ def test_long_steps_beside_a_stiff_constraint():
     implicit, drift = step(10.0, 1e-4)
     np.testing.assert_allclose((implicit - mu.x) / 1e-4, drift, rtol=2e-3, atol=1e-4)
     with pytest.raises(ValueError, match="EqualityConstraint"):
-        fm.simulate(free, mu, [0.0, 0.1], dt=0.1, solver=fm.ConstrainedEuler())
+        fm.simulate(free, mu, [0.0, 0.1], dt=0.1, key=KEY, solver=fm.ConstrainedEuler())
 
 
 @pytest.mark.slow
@@ -126,10 +114,10 @@ def test_full_batch_is_the_default_step():
 def test_batches_partition_an_epoch(moves):
     """α = 0, no noise: a batch's mean attracts; over an epoch every particle is in one batch."""
     mu = cloud(12, 1)
-    system = fm.ConsensusBased(bowl, 2.0, 0, 0.0)
+    system = fm.ConsensusBased(bowl, 2.0, 0.0, 0.0)
     solver = fm.EpochBatches(4, jr.key(3), moves)
     ts = [0.0, 0.1, 0.2, 0.3]
-    path = np.asarray(fm.simulate(system, mu, ts, dt=0.1, solver=solver).ys.x)[..., 0]
+    path = np.asarray(fm.simulate(system, mu, ts, dt=0.1, key=KEY, solver=solver).ys.x)[..., 0]
     moved = []
     for before, after in itertools.pairwise(path):
         change = (after - before) / 0.2

@@ -19,7 +19,6 @@ from ..._noise import Diagonal
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...spaces import Euclidean
-from ._exploration import known_zero
 from ._weights import energy_logits, weighted_mean
 
 
@@ -40,7 +39,7 @@ class AdaptivePareto(AbstractMeanField):
 
     objectives: Callable[[Point], Float[Array, " m"]]
     drift_rate: Scalar = 1.0
-    sigma: Scalar = eqx.field(converter=known_zero, default=0.7)
+    sigma: Scalar = 0.7
     alpha: Scalar = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
     adaptation: Scalar = 1.0
@@ -66,8 +65,6 @@ class AdaptivePareto(AbstractMeanField):
             return -gap / self.reach**2 * jnp.exp(-jnp.sum(gap**2) / (2 * self.reach**2))
 
         velocity = (-self.drift_rate * away, self.adaptation * mu.mean(repulsion))
-        if type(self.sigma) is int and self.sigma == 0:
-            return Rates(velocity)
         if self.noise == "isotropic":
             away = jnp.broadcast_to(Euclidean().distance(away, jnp.zeros_like(away)), away.shape)
         return Rates(velocity, Diagonal((self.sigma * away, jnp.zeros_like(theta))))

@@ -22,7 +22,7 @@ from ..._custom_types import FloatScalar, Point, Scalar
 from ..._noise import floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Rates
-from ._exploration import check_exploration, exploration, known_zero
+from ._exploration import check_exploration, exploration
 from ._weights import EffectiveSampleSize, Schedule, at, energy_logits, strength, weighted_mean
 
 
@@ -58,7 +58,7 @@ class ConsensusBased(AbstractMeanField):
 
     objective: Callable[[Point], FloatScalar]
     drift_rate: Schedule = 1.0
-    sigma: Schedule = eqx.field(converter=known_zero, default=0.7)
+    sigma: Schedule = 0.7
     alpha: Schedule | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
     truncation: Scalar | None = None

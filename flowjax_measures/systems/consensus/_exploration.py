@@ -1,7 +1,6 @@
 """Noise that grows with the distance to a consensus."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,24 +22,14 @@ def check_exploration(noise: str, truncation: Scalar | None) -> None:
         raise ValueError(f"`truncation` has no meaning for {noise} noise; leave it out.")
 
 
-def known_zero(sigma: Any) -> Any:
-    """σ = 0 given as a number becomes the integer 0, which a compiled run still sees as one.
-
-    There is then no noise at all, and no key is needed.
-    """
-    return 0 if isinstance(sigma, int | float) and sigma == 0 else sigma
-
-
 def exploration(
     noise: str,
     sigma: Scalar,
     away: PyTree[Array],
     spread: Callable[[], Float[Array, "d d"]] | None = None,
     truncation: Scalar | None = None,
-) -> AbstractNoise | None:
+) -> AbstractNoise:
     """The noise of a point at `away` = X − c; `spread()` is C, asked for where it is used."""
-    if type(sigma) is int and sigma == 0:
-        return None
     if noise == "additive":
         return Isotropic(sigma)
     if noise == "covariance" and spread is not None:

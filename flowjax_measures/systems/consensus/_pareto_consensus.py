@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
-from ._exploration import check_exploration, exploration, known_zero
+from ._exploration import check_exploration, exploration
 from ._weights import energy_logits, weighted_mean
 
 
@@ -36,7 +36,7 @@ class ParetoConsensus(AbstractMeanField):
     objectives: Callable[[Point], Float[Array, " m"]]
     preferences: ArrayLike = eqx.field(converter=jnp.asarray)
     drift_rate: Scalar = 1.0
-    sigma: Scalar = eqx.field(converter=known_zero, default=0.7)
+    sigma: Scalar = 0.7
     alpha: Scalar = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
 

@@ -16,7 +16,7 @@ from ..._custom_types import FloatScalar, Point, Scalar
 from ..._noise import floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
-from ._exploration import check_exploration, exploration, known_zero
+from ._exploration import check_exploration, exploration
 from ._weights import EffectiveSampleSize, Schedule, at, energy_logits, strength, weighted_mean
 
 
@@ -35,7 +35,7 @@ class PolarizedConsensus(AbstractMeanField):
 
     objective: Callable[[Point], FloatScalar]
     drift_rate: Schedule = 1.0
-    sigma: Schedule = eqx.field(converter=known_zero, default=0.7)
+    sigma: Schedule = 0.7
     alpha: Schedule | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
     kernel_width: Scalar = 1.0

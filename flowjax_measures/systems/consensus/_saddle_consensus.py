@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField, AbstractSystem, Custom, Species
 from ...measures import Increment, Rates
-from ._exploration import check_exploration, exploration, known_zero
+from ._exploration import check_exploration, exploration
 from ._weights import energy_logits, weighted_mean
 
 
@@ -32,7 +32,7 @@ class SaddleConsensus(AbstractSystem):
 
     objective: Callable[[Point, Point], FloatScalar]
     drift_rate: Scalar = 1.0
-    sigma: Scalar = eqx.field(converter=known_zero, default=0.7)
+    sigma: Scalar = 0.7
     alpha: Scalar = 30.0
     beta: Scalar = 30.0
     noise: str = eqx.field(static=True, default="isotropic")

@@ -16,7 +16,6 @@ from ..._noise import Diagonal
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...spaces import Euclidean, Phase
-from ._exploration import known_zero
 from ._weights import energy_logits, weighted_mean
 
 
@@ -34,7 +33,7 @@ class SwarmConsensus(AbstractMeanField):
 
     objective: Callable[[Point], FloatScalar]
     drift_rate: Scalar = 1.0
-    sigma: Scalar = eqx.field(converter=known_zero, default=0.7)
+    sigma: Scalar = 0.7
     alpha: Scalar = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
     inertia: Scalar = 0.1
@@ -53,8 +52,6 @@ class SwarmConsensus(AbstractMeanField):
         push = jax.tree.map(
             lambda z, v: -(self.drift_rate * z + (1 - self.inertia) * v) / self.inertia, away, x.p
         )
-        if type(self.sigma) is int and self.sigma == 0:
-            return Rates(Phase(x.p, push))
         still = jax.tree.map(jnp.zeros_like, away)
         if self.noise == "isotropic":
             distance = Euclidean().distance(away, still)
