@@ -38,9 +38,10 @@ def success(objective, d, low, high, dt, scale, rule, n, runs):
 
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    rules = {"ESS 0.05": 0.05, "ESS 0.2": 0.2, "α = 1e5": None}
+    rules = {"ESS 0.05": 0.05, "ESS 0.1": 0.1, "α = 1e5": None}
     print("| σ√dt | dt | α | N | " + " | ".join(PROBLEMS) + " |")
-    for scale, dt, name, n in itertools.product((0.7, 0.85, 1.0), (0.1,), rules, (50, 200)):
+    grid = itertools.product((0.7, 0.8, 0.85, 0.9), (0.1,), rules, (200, 300, 400))
+    for scale, dt, name, n in grid:
         rule = 1e5 if rules[name] is None else fm.EffectiveSampleSize(rules[name])
         rates = [success(*case, dt, scale, rule, n, runs) for case in PROBLEMS.values()]
         print(

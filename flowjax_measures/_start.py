@@ -44,6 +44,14 @@ def walls_of(bounds: Any, initial: Any) -> tuple[PyTree, PyTree]:
     return fill(bounds[0]), fill(bounds[1])
 
 
+def dimension_of(initial: Any, walls: Any) -> int:
+    """The number of coordinates of a point; 0 where nothing says it."""
+    if _is_measure(initial):
+        initial = jax.tree.map(lambda a: a[0], initial.atoms()[0])
+    point = as_point(initial) if initial is not None or walls is None else walls[0]
+    return sum(int(np.size(a)) for a in jax.tree.leaves(point))
+
+
 def as_point(point: Any) -> Any:
     """A list of numbers is a vector, as it is for scipy; every other pytree is itself."""
     return np.asarray(point, float) if _is_numbers(point) else point

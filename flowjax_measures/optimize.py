@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ._custom_types import Point, PRNGKey, Scalar
 from ._kalman_filter import FilterResult as FilterResult, kalman_filter as kalman_filter
 from ._noise import standard_normal
-from ._start import inside, points, walls_of
+from ._start import dimension_of, inside, points, walls_of
 from .measures import AbstractMeasure, Particles
 from .systems.consensus import ConsensusBased, ConsensusBasedSampling, EffectiveSampleSize
 
@@ -65,7 +65,7 @@ def minimize(
     bounds: Any = None,
     key: PRNGKey,
     method: ConsensusBased | None = None,
-    particles: int = 200,
+    particles: int | None = None,
     spread: Scalar = 1.0,
     dt: float = 0.1,
     budget: int | None = None,
@@ -79,8 +79,8 @@ def minimize(
     r"""Minimises a function of one point, without its derivative, by consensus of many points.
 
     The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.05),
-    "anisotropic")` with 200 points and steps of 0.1, found by the study in `benchmarks/`: it has
-    no scale of energies or lengths. On smooth functions with one basin, or ill-conditioned ones,
+    "anisotropic")` with 200 points, from ten dimensions on 20 d, and steps of 0.1, found by the
+    study in `benchmarks/`: it has no scale of energies or lengths. On smooth functions with one basin, or ill-conditioned ones,
     try CMA-ES too, which learns the shape of the basin.
 
     The whole loop is one compiled program; `jax.vmap` over `key` makes independent runs, each of
@@ -96,7 +96,8 @@ def minimize(
       wall.
     - `key`: a JAX key.
     - `method`: a `ConsensusBased` of its own choice of parameters.
-    - `particles`: number of points; a `Particles` given as `initial` has its own.
+    - `particles`: number of points, by default the larger of 200 and 20 d; a `Particles` given as
+      `initial` has its own.
     - `spread`: standard deviation around a single `initial` point.
     - `dt`: the step, part of the algorithm.
     - `budget`: evaluations at most; default the larger of 100,000 and 10,000 d.
@@ -117,9 +118,9 @@ def minimize(
     """
     start, run = jax.random.split(key)
     walls = None if bounds is None else walls_of(bounds, initial)
-    mu = points(initial, walls, start, particles, spread)
+    dimension = dimension_of(initial, walls)
+    mu = points(initial, walls, start, particles or max(200, 20 * dimension), spread)
     size = mu.size()
-    dimension = sum(a.size for a in jax.tree.leaves(mu.x)) // size
     if method is None:
         method = ConsensusBased(
             objective, 1.0, 2.7, EffectiveSampleSize(0.05), "anisotropic",
