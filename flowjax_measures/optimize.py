@@ -80,8 +80,8 @@ def minimize(
 
     The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.05),
     "anisotropic")` with 200 points, from ten dimensions on 20 d, and steps of 0.1, found by the
-    study in `benchmarks/`: it has no scale of energies or lengths. On smooth functions with one basin, or ill-conditioned ones,
-    try CMA-ES too, which learns the shape of the basin.
+    study in `benchmarks/`: it has no scale of energies or lengths. On smooth functions with one
+    basin, or ill-conditioned ones, try CMA-ES too, which learns the shape of the basin.
 
     The whole loop is one compiled program; `jax.vmap` over `key` makes independent runs, each of
     which keeps its state once it has stopped.
