@@ -30,7 +30,8 @@ from ._system import (
 )
 from .compare import Comparison as Comparison, Slope as Slope, compare as compare
 from .energies import *  # noqa: F403
-from .fit import FitResult as FitResult, fit as fit
+from .fit import FitResult as FitResult, fit as fit, profile as profile
+from .inference import *  # noqa: F403
 from .kernels import *  # noqa: F403
 from .measures import *  # noqa: F403
 from .metrics import *  # noqa: F403

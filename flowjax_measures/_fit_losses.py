@@ -6,6 +6,7 @@ r"""Losses of a fit: how far a simulated measure μ is from an observed one ν.
     sliced            SW₂²(μ, ν)
     moments           ‖m_μ − m_ν‖² + ‖Σ_μ − Σ_ν‖²
     trajectory        Σ_i w_i ‖x_i − y_i‖² over points with identities
+    summaries         the likelihood of summaries, in `_fit_summaries`
 
 Entropic couplings alone shrink what is learned from them; the divergence is debiased, and zero
 where the measures agree.
@@ -23,15 +24,24 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from ._custom_types import FloatScalar
+from ._fit_summaries import Summaries, summary_likelihood
 from ._noise import floating
 from .energies import MMD, SinkhornDivergence, SlicedWasserstein
+from .inference._each import each
 from .kernels import AbstractKernel, EnergyDistance, GaussianKernel
 from .kernels._base import correlate
 from .measures import AbstractMeasure, Particles
-from .measures._base import is_measure
+from .measures._base import is_measure, replace
 from .transport import energy_distance
 
-NAMES = ("energy_distance", "sinkhorn", "mmd", "sliced", "moments", "trajectory", "increments")
+WITHOUT_RUN = ("increments", "jko", "self_test")
+NAMES = (
+    "energy_distance", "sinkhorn", "mmd", "sliced", "moments", "summaries", "trajectory",
+    *WITHOUT_RUN,
+)  # fmt: skip
+
+
+UNBIASED = ("energy_distance", "mmd")
 
 
 class _Multiquadric(AbstractKernel):
@@ -51,7 +61,9 @@ class Distance(eqx.Module):
     kernel: Any
     epsilon: Any
     directions: Any
+    summaries: Any = None
     independent: bool = eqx.field(static=True, default=False)
+    populations: int = eqx.field(static=True, default=1)
 
     def __call__(self, simulated: Any, observed: Any) -> FloatScalar:
         here, there = (jax.tree.leaves(s, is_leaf=is_measure) for s in (simulated, observed))
@@ -69,12 +81,14 @@ class Distance(eqx.Module):
         if self.name != "energy_distance":
             return self
         square = jnp.asarray(_square_width(snapshots), jnp.result_type(float))
-        return Distance("mmd", _Multiquadric(0.05 * jnp.sqrt(square)), None, None, self.independent)
+        return replace(self, name="mmd", kernel=_Multiquadric(0.05 * jnp.sqrt(square)))
 
     def _one(self, mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
-        if self.independent:
+        if self.name == "summaries":
+            return summary_likelihood(self.summaries, _split(mu, self.populations), nu)
+        if self.name in UNBIASED and (self.independent or self.populations > 1):
             kernel = self.kernel if self.name == "mmd" else EnergyDistance()
-            inner = _without_self(kernel, mu) + _without_self(kernel, nu)
+            inner = _without_self(kernel, mu, self.populations) + _without_self(kernel, nu, 1)
             value = inner / 2 - correlate(kernel, mu, nu)
             return value if self.name == "mmd" else 2 * value
         if self.name == "energy_distance":
@@ -90,21 +104,27 @@ class Distance(eqx.Module):
 
 
 def named(
-    loss: str, snapshots: list, kernel, epsilon, directions, independent: bool, dtype
-) -> Distance:
+    loss: str, snapshots: list, kernel, epsilon, directions, summaries, independent: bool,
+    populations: int, dtype,
+) -> Distance:  # fmt: skip
     """The loss of this name; what is not given is set by the width of the data."""
     if loss not in NAMES:
         raise ValueError(
             f"`loss` is {loss!r}; it is one of {NAMES} or a function "
             "`loss(simulated, observed) -> scalar`."
         )
-    if independent and loss not in ("energy_distance", "mmd"):
+    if independent and loss not in UNBIASED:
         raise ValueError(
             f"`independent`: the loss {loss!r} has no unbiased form; take "
             '"energy_distance" or "mmd".'
         )
     measures = jax.tree.leaves(snapshots, is_leaf=is_measure)
-    if loss not in ("trajectory", "increments"):
+    if loss == "trajectory" and populations > 1:
+        raise ValueError(
+            '`initial`: the loss "trajectory" follows the particles of one population; give one '
+            "measure, or take a loss of unlabelled particles."
+        )
+    if loss not in ("trajectory", *WITHOUT_RUN):
         if not all(is_measure(m) for m in measures):
             raise ValueError(
                 f"`snapshots` hold {type(measures[0])}, but the loss {loss!r} compares measures; "
@@ -117,13 +137,27 @@ def named(
             kernel = (
                 GaussianKernel(jnp.asarray(square**0.5 / 2, dtype)) if kernel is None else kernel
             )
-    return Distance(loss, kernel, epsilon, directions, independent)
+        if loss == "summaries" and summaries is None:
+            summaries = Summaries(jnp.asarray(_square_width(snapshots) ** 0.5, dtype))
+    return Distance(loss, kernel, epsilon, directions, summaries, independent, populations)
 
 
-def _without_self(kernel: Any, mu: Any) -> Array:
-    """∬ k dμ dμ over pairs of different particles: its mean over samples is that of their law."""
+def _split(mu: Any, populations: int) -> Any:
+    """A mixture of populations as populations, stacked."""
+    return jax.tree.map(lambda a: a.reshape(populations, -1, *a.shape[1:]), mu)
+
+
+def _without_self(kernel: Any, mu: Any, populations: int) -> Array:
+    """∬ k dμ dμ over pairs of different particles: its mean over samples is that of their law.
+
+    Particles that interact are not independent; of several populations different ones make pairs.
+    """
     if not isinstance(mu, Particles):
         return jnp.asarray(correlate(kernel, mu, mu))
+    if populations > 1:
+        within = jax.vmap(lambda nu: correlate(kernel, nu, nu))(_split(mu, populations))
+        all_pairs = correlate(kernel, mu, mu)
+        return (populations * all_pairs - jnp.mean(within)) / (populations - 1)
     squares = jax.nn.softmax(mu.log_weights()) ** 2
     diagonal = jnp.vdot(squares, jax.vmap(lambda x: kernel(x, x))(mu.x))
     return (correlate(kernel, mu, mu) - diagonal) / (1 - jnp.sum(squares))
@@ -137,24 +171,13 @@ def _square_width(snapshots: list) -> float:
 
 
 def average(loss: Callable, simulated: list, observed: list) -> Array:
-    """The mean loss over times; equal shapes are compiled once."""
-    kinds: dict[Any, list[int]] = {}
-    for i, state in enumerate(observed):
-        leaves, structure = jax.tree.flatten(eqx.filter(state, eqx.is_array))
-        kinds.setdefault((structure, tuple(a.shape for a in leaves)), []).append(i)
-    total = jnp.zeros(())
-    for places in kinds.values():
-        pairs = [(simulated[i], observed[i]) for i in places]
-        arrays, rest = zip(*[eqx.partition(pair, eqx.is_array) for pair in pairs], strict=True)
-        stacked = jax.tree.map(lambda *a: jnp.stack(a), *arrays)
-        one = lambda pair, rest=rest[0]: loss(*eqx.combine(pair, rest))  # noqa: E731
-        values = jax.lax.map(one, stacked)
-        if values.ndim != 1:
-            raise ValueError(
-                f"`loss` must return a scalar; it returned an array of shape {values.shape[1:]}."
-            )
-        total = jnp.sum(values) + total.astype(values.dtype)
-    return total / len(observed)
+    """The mean loss over times."""
+    values = each(lambda mu, nu: jnp.asarray(loss(mu, nu)), simulated, observed)
+    if values[0].ndim:
+        raise ValueError(
+            f"`loss` must return a scalar; it returned an array of shape {values[0].shape}."
+        )
+    return sum(values[1:], values[0]) / len(values)
 
 
 def _cloud(mu: Any) -> Any:

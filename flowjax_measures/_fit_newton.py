@@ -1,20 +1,23 @@
 """Newton's method for losses of few parameters that are cheap to differentiate twice."""
 
-from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 
 @eqx.filter_jit
-def _move(objective: Callable, free: list[Array]):
+def _move(objective: Any, free: list[Array]):
     """The Newton step on the absolute values of the curvatures, and the fall that it predicts."""
     flat, unravel = ravel_pytree(free)
     value = lambda u: objective(unravel(u))  # noqa: E731
-    slope, hessian = jax.grad(value)(flat), jax.hessian(value)(flat)
+    # Few numbers: tangents of tangents; a reverse pass is dearer.
+    first = jax.jacfwd if objective.forward else jax.jacrev
+    slope, hessian = first(value)(flat), jax.jacfwd(first(value))(flat)
     curvatures, axes = jnp.linalg.eigh((hessian + hessian.T) / 2)
     size = jnp.abs(curvatures)
     along = axes.T @ slope
@@ -27,19 +30,21 @@ def _move(objective: Callable, free: list[Array]):
 class Newton:
     """Newton's steps, halved until the loss falls; exact in one on a quadratic."""
 
-    def __init__(self, objective: Callable):
+    def __init__(self, objective: Any):
         self.objective = objective
         self.base: list[Array] | None = None
         self.value = float("inf")
         self.fall = float("inf")
 
-    def step(self, free: list[Array], value: float, gradient: list[Array]) -> list[Array]:
+    def step(self, free: list[Array], values: np.ndarray, gradient: list[Array]) -> list[Array]:
+        """The next variables; they come and go with a leading axis of one."""
+        value = float(values[0])
         if self.base is not None and value > self.value:
             return jax.tree.map(lambda a, b: (a + b) / 2, free, self.base)
         self.base, self.value = free, value
-        free, fall = _move(self.objective, free)
+        moved, fall = _move(self.objective, [u[0] for u in free])
         self.fall = float(fall)
-        return free
+        return [u[None] for u in moved]
 
     def solved(self) -> bool:
         """Whether the next step would lower the loss by no more than round-off."""

@@ -1,6 +1,7 @@
 """Which leaves of a system are fitted, and in which unconstrained variables.
 
-A leaf is optimised as it is, or as u = log θ (positive), or as u = log((θ − l)/(h − θ)) (bounded).
+A leaf is optimised as it is, or as u = log θ (positive), or as u = log((θ − l)/(h − θ)) (bounded);
+of a symmetric matrix the entries on and above the diagonal are.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,22 +21,23 @@ class Parameters(eqx.Module):
     places: tuple[int, ...] = eqx.field(static=True)
     positive: tuple[bool, ...] = eqx.field(static=True)
     bounded: tuple[bool, ...] = eqx.field(static=True)
+    symmetric: tuple[bool, ...] = eqx.field(static=True)
     lower: list[Array]
     upper: list[Array]
 
     def values(self) -> list[Array]:
-        """θ: the fitted leaves of `system`."""
+        """θ: the fitted leaves of `system`, of symmetric ones the upper triangles."""
         leaves = jax.tree.leaves(self.system)
         return [
-            jnp.asarray(leaves[i], low.dtype)
-            for i, low in zip(self.places, self.lower, strict=True)
+            _triangle(jnp.asarray(leaves[i], low.dtype), symmetric)
+            for i, low, symmetric in zip(self.places, self.lower, self.symmetric, strict=True)
         ]
 
     def with_values(self, values: list[Array]) -> Any:
         """The system with the leaves θ in their places."""
         leaves, structure = jax.tree.flatten(self.system)
-        for i, value in zip(self.places, values, strict=True):
-            leaves[i] = value
+        for i, value, symmetric in zip(self.places, values, self.symmetric, strict=True):
+            leaves[i] = _matrix(value, np.shape(leaves[i])) if symmetric else value
         return jax.tree.unflatten(structure, leaves)
 
     def free(self, values: list[Array]) -> list[Array]:
@@ -60,11 +62,12 @@ class Parameters(eqx.Module):
 
     def names(self) -> list[str]:
         """One name for each number that is fitted."""
-        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(self.system)[0]]
+        leaves = jax.tree_util.tree_flatten_with_path(self.system)[0]
         found = []
-        for i, low in zip(self.places, self.lower, strict=True):
-            name = jax.tree_util.keystr(paths[i]).lstrip(".")
-            entries = np.ndindex(low.shape)
+        for i, symmetric in zip(self.places, self.symmetric, strict=True):
+            path, leaf = leaves[i]
+            name = jax.tree_util.keystr(path).lstrip(".")
+            entries = [e for e in np.ndindex(np.shape(leaf)) if not symmetric or e[0] <= e[1]]
             found += [name + (str(list(entry)) if entry else "") for entry in entries]
         return found
 
@@ -73,7 +76,9 @@ class Parameters(eqx.Module):
         return [one(*row) for row in rows]
 
 
-def select(system: Any, where: Callable | None, positive: Any, bounds: Any, dtype) -> Parameters:
+def select(
+    system: Any, where: Callable | None, positive: Any, bounds: Any, symmetric: Any, dtype
+) -> Parameters:
     """The leaves that `where` names, of a system whose Python floats take `dtype`."""
     leaves, structure = jax.tree.flatten(system)
     floats = [_is_float(leaf) for leaf in leaves]
@@ -87,18 +92,22 @@ def select(system: Any, where: Callable | None, positive: Any, bounds: Any, dtyp
             f"`where` selects no float of {type(system).__name__}; integers, functions and None "
             "are not fitted. Give floats (write 4.0 for 4), or name other fields."
         )
-    if callable(positive):
-        chosen = set(_places(positive(numbered), "positive"))
-        signs = [i in chosen for i in places]
-    else:
-        signs = [bool(positive)] * len(places)
+    signs = _chosen(positive, "positive", numbered, places)
+    mirrored = _chosen(symmetric, "symmetric", numbered, places)
     types = [_dtype(leaves[i], dtype) for i in places]
     shapes = [np.shape(leaves[i]) for i in places]
+    for shape, mirror in zip(shapes, mirrored, strict=True):
+        if mirror and (len(shape) != 2 or shape[0] != shape[1]):
+            raise ValueError(f"`symmetric`: a field has shape {shape}; name square matrices.")
     lower, upper = (None, None) if bounds is None else _pair(bounds)
     bounded = [bounds is not None] * len(places)
-    low = _walls(lower, shapes, types, -np.inf)
-    high = _walls(upper, shapes, types, np.inf)
-    parameters = Parameters(system, tuple(places), tuple(signs), tuple(bounded), low, high)
+    low, high = (
+        list(map(_triangle, _walls(wall, shapes, types, absent), mirrored))
+        for wall, absent in ((lower, -np.inf), (upper, np.inf))
+    )
+    parameters = Parameters(
+        system, tuple(places), tuple(signs), tuple(bounded), tuple(mirrored), low, high
+    )
     for theta, sign, inside, below, above in zip(
         parameters.values(), signs, bounded, low, high, strict=True
     ):
@@ -140,6 +149,25 @@ def scaled(parameters: Parameters, best: list[Array], start: list[Array]):
         return parameters.free(moved)
 
     return free
+
+
+def _triangle(matrix: Array, symmetric: bool) -> Array:
+    """The entries on and above the diagonal; all, where it is not `symmetric`."""
+    return matrix[np.triu_indices(len(matrix))] if symmetric else matrix
+
+
+def _matrix(entries: Array, shape: tuple[int, int]) -> Array:
+    """The symmetric matrix of its upper triangle."""
+    upper = jnp.zeros(shape, entries.dtype).at[np.triu_indices(shape[0])].set(entries)
+    return upper + jnp.triu(upper, 1).T
+
+
+def _chosen(fields: Any, name: str, numbered: Any, places: list[int]) -> list[bool]:
+    """Which of the fitted leaves `fields` names: all, none, or what a function returns."""
+    if not callable(fields):
+        return [bool(fields)] * len(places)
+    chosen = set(_places(fields(numbered), name))
+    return [i in chosen for i in places]
 
 
 def _is_float(leaf: Any) -> bool:

@@ -56,6 +56,18 @@ def spectrum(
     return Spectrum(values, vectors, max(1e-6, step**2))
 
 
+def standard_errors(found: Spectrum, count: float | None) -> Array | None:
+    """Errors of relative change from the curvature of −log L, which is `count` times the loss."""
+    if count is None:
+        return None
+    seen = found.values > found.threshold * np.max(np.abs(found.values), initial=0)
+    variances = np.where(seen, 1 / np.where(seen, count * found.values, 1), np.inf)
+    squares = np.where(found.vectors**2 > 1e-12, found.vectors**2, 0)
+    with np.errstate(invalid="ignore"):  # 0 · ∞: a direction without this number.
+        parts = np.where(squares > 0, squares * variances, 0)
+    return jnp.asarray(np.sqrt(parts.sum(axis=1)))
+
+
 def describe(found: Spectrum, names: list[str], first: float, last: float) -> tuple[str, str]:
     """What is flat, and what is below the loss that remains; and where it is no
     minimum; empty where nothing is."""

@@ -366,4 +366,8 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Swarming(),
         fm.Particles(fm.Phase(jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (5, 2)))),
     ),
+    "radial-interaction": lambda: Case(
+        fm.RadialInteraction(fm.PiecewiseLinear(jnp.linspace(0.0, 4.0, 5), jnp.arange(5.0) - 1)),
+        cloud(n=6, d=2),
+    ),
 }

@@ -14,7 +14,7 @@ PACKAGE = Path(fm.__file__).parent
 ROOMS = [
     "_custom_types", "_memory", "_matrix", "spaces", "_reduce", "_ring", "_noise", "_cubature",
     "measures", "_system", "_terms", "kernels", "energies", "metrics", "transport", "systems",
-    "observables", "initial", "solvers",
+    "_fit_parameters", "inference", "observables", "initial", "solvers",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

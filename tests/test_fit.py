@@ -160,7 +160,7 @@ def test_increments_are_solved_as_least_squares():
 
 def test_independent_populations_are_compared_without_bias():
     # Two clouds of one law: the mean of the unbiased loss is 0, of the other 2 E|X−X′|/n.
-    loss = named("energy_distance", [cloud(5)] * 2, None, None, None, True, jnp.float64)
+    loss = named("energy_distance", [cloud(5)] * 2, None, None, None, None, True, 1, jnp.float64)
     draws = jr.normal(jr.key(0), (4000, 2, 5, 2))
     values = jax.vmap(lambda x: loss(fm.Particles(x[0]), fm.Particles(x[1])))(draws)
     assert abs(jnp.mean(values)) < 4 * jnp.std(values) / np.sqrt(4000)

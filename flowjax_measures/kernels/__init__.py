@@ -10,6 +10,7 @@ from ._cosine import (
     random_fourier_kernel as random_fourier_kernel,
 )
 from ._median import MedianKernel as MedianKernel
+from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel
 from ._radial import (
     EnergyDistance as EnergyDistance,

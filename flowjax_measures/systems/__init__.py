@@ -50,6 +50,7 @@ from .flows import (
     GradientFlow as GradientFlow,
     LocalizedAttraction as LocalizedAttraction,
     McKeanVlasov as McKeanVlasov,
+    RadialInteraction as RadialInteraction,
     SliceMatching as SliceMatching,
     Swarming as Swarming,
     orthonormal_bases as orthonormal_bases,

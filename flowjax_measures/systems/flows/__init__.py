@@ -1,6 +1,7 @@
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._localized_attraction import LocalizedAttraction as LocalizedAttraction
 from ._mckean_vlasov import McKeanVlasov as McKeanVlasov
+from ._radial_interaction import RadialInteraction as RadialInteraction
 from ._slice_matching import (
     SliceMatching as SliceMatching,
     orthonormal_bases as orthonormal_bases,
