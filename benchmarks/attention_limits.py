@@ -1,6 +1,6 @@
-"""Attention: acceleration, random depth and width, gradients of long runs.
+"""Attention: acceleration, random depth and width, gradients of long runs, long times.
 
-python benchmarks/attention_limits.py [acceleration | depth | gradients]
+python benchmarks/attention_limits.py [acceleration | depth | gradients | long]
 """
 
 import sys
@@ -205,10 +205,61 @@ def gradients(n=16, d=8):
               f"{np.linalg.norm(rounded - exact) / size:.1e} of it", flush=True)  # fmt: skip
 
 
+class WithoutRetraction(fm.AbstractMeanField):
+    """Repulsive attention, V = −I, tangent to the sphere but in flat space."""
+
+    beta: float = 2.0
+
+    def rates(self, t, x, mu):
+        v = -mu.mean(logits=lambda y: self.beta * jnp.vdot(x, y))
+        return fm.Rates(v - jnp.vdot(x, v) * x)
+
+
+def long():
+    """Stiff steps to t = 1e13, adjoints that run backwards, and runs without retraction."""
+    jax.config.update("jax_enable_x64", True)
+    angle = np.array([0.0, 1.2, 2.9, 4.4])
+    x = jnp.stack([jnp.cos(angle), jnp.sin(angle)], 1)
+    run = fm.simulate(
+        fm.MeanShift(beta=40.0), fm.Particles(x, space=fm.Sphere()), [0.0, 1e13], max_steps=200_000,
+        solver=diffrax.Kvaerno5(), stepsize_controller=diffrax.PIDController(1e-6, 1e-9),
+    )  # fmt: skip
+    print(f"four clusters, β = 40, to t = 1e13: {run.stats['num_steps']} steps of Kvaerno5")
+
+    keys = jr.split(jr.key(0), 4)
+    q, k, v = (jr.normal(key, (8, 8)) / np.sqrt(8) for key in keys[:3])
+    system, start = fm.SelfAttention(q, k, v, 4.0), jr.normal(keys[3], (16, 8))
+
+    def gradient(adjoint, time):
+        def final(x):
+            field = lambda t, x, args: system(t, fm.Particles(x, space=fm.Sphere())).drift.x  # noqa: E731
+            return diffrax.diffeqsolve(
+                diffrax.ODETerm(field), diffrax.Tsit5(), 0.0, time, 0.01, x, adjoint=adjoint,
+                stepsize_controller=diffrax.PIDController(1e-6, 1e-8),
+            ).ys[-1, :, 0].sum()  # fmt: skip
+
+        return jax.grad(final)(start / jnp.linalg.norm(start, axis=1, keepdims=True))
+
+    for time in (1.0, 3.0, 10.0):
+        true, back = (
+            gradient(a, time)
+            for a in (diffrax.RecursiveCheckpointAdjoint(), diffrax.BacksolveAdjoint())
+        )
+        off = jnp.linalg.norm(true - back) / jnp.linalg.norm(true)
+        print(f"BacksolveAdjoint, T = {time:.0f}: off by {off:.1e}", flush=True)
+
+    tokens = fm.initial.uniform_on_sphere(jr.key(0), 6, 3).x
+    for dtype in (jnp.float64, jnp.float32):
+        mu = fm.Particles(tokens.astype(dtype))
+        run = fm.simulate(WithoutRetraction(), mu, [0.0, 50.0], dt=0.1, throw=False)
+        print(f"without retraction, {dtype.__name__}: NaN at t = {run.stats['bad_time']:.1f}")
+
+
 STUDIES = {
     "acceleration": (acceleration, acceleration_of_linear),
     "depth": (depth,),
     "gradients": (gradients,),
+    "long": (long,),
 }
 
 if __name__ == "__main__":

@@ -41,6 +41,14 @@ def test_linear_attention_closes_on_second_moments():
     assert np.allclose(final.cov, moment, atol=1e-9)
 
 
+def test_linear_attention_on_several_devices():
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("tokens",))
+    ring = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("tokens"))
+    system = fm.LinearAttention(Q, K, V, 0.7)
+    drift = jax.jit(lambda x: system(0.0, fm.Particles(x, sharding=ring)).drift.x)(X)
+    assert np.allclose(drift, velocity(system), atol=1e-14)
+
+
 def test_l2_attention_and_its_closure():
     system = fm.L2Attention(Q, K, V, 0.7)
     squares = ((X @ Q.T)[:, None] - X @ K.T) ** 2
