@@ -13,7 +13,7 @@ device and one sum over devices.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -38,7 +38,7 @@ def ring_mean(
     log_weights: Float[Array, " m"] | None,
     *,
     sharding: NamedSharding,
-    block: int | None = None,
+    block: int | Literal["pallas"] | None = None,
 ) -> tuple[PyTree, FloatScalar]:
     """`tilted_mean` for points whose leading axis is sharded.
 

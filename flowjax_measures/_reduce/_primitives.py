@@ -23,7 +23,7 @@ summed_p = Primitive("pair_sum")
 
 def tilted_sums(
     pair: Pair, arrays: Sequence[Array], specs: list[Spec], outs: list[Spec], sources: int,
-    block: int | None,
+    block: int | str | None,
 ) -> list[Array]:  # fmt: skip
     """The tilted means of one target, and its log-normaliser last."""
     size = {"sizes": (), "sources": sources, "block": block}

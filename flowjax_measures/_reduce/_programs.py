@@ -62,12 +62,15 @@ class Pair:
         constants, centres = arrays[:count], arrays[count : self.constants]
         points = arrays[self.constants : self.constants + self.points]
 
-        def one(*point):
-            return walk(self.trace, constants, point, Distances(self.trace, list(centres)))
-
-        *values, tilt = jax.vmap(one)(*points)
+        values, tilt = jax.vmap(lambda *point: self.at(constants, centres, point))(*points)
         if self.weighted:
             tilt = arrays[-1] + tilt if self.tilted else arrays[-1]
+        return values, tilt
+
+    def at(self, constants: Sequence, centres: Sequence, point: Sequence) -> tuple[list, Any]:
+        """Values and tilt of one source, without its weight."""
+        rule = Distances(self.trace, list(centres))
+        *values, tilt = walk(self.trace, constants, point, rule)
         return values, tilt
 
 

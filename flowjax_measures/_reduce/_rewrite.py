@@ -155,6 +155,11 @@ class Distances:
         return _Difference(u, v, False, distance)
 
 
+def depends(jaxpr: Any, inputs: Sequence[bool]) -> list[bool]:
+    """Which outputs of a jaxpr depend on some of its inputs."""
+    return _depend(jaxpr, inputs, set())
+
+
 def _depend(jaxpr: Any, inputs: Sequence[bool], into: set) -> list[bool]:
     """Collects the variables that depend on some inputs; tells which outputs do."""
     into.update(v for v, yes in zip(jaxpr.invars, inputs, strict=True) if yes)

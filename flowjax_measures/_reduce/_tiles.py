@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from . import _kernel
 from ._programs import Pair, Program, Spec, weighted_sum
 from ._rewrite import FEW, on_cpu
 
@@ -23,13 +24,13 @@ _SIDE = 1024
 
 
 def tile_sizes(
-    sizes: Sequence[int], specs: Sequence[Spec], sources: int, block: int | None, cpu: bool
+    sizes: Sequence[int], specs: Sequence[Spec], sources: int, block: int | str | None, cpu: bool
 ) -> tuple[tuple[int, ...], int]:
     """How much of each level and how many sources a tile takes."""
     width = max((jnp.dtype(s.dtype).itemsize for s in specs), default=4)
     budget = (_CPU_TILE if cpu else _TILE) // width
-    given = block is not None
-    limit = min(block or budget, sources)
+    given = isinstance(block, int)
+    limit = min(block if isinstance(block, int) else budget, sources)
     if math.prod(sizes) * limit <= budget:
         return tuple(sizes), limit if given else _even(sources, limit)
     # Targets that share their sources make the tile; what has sources of its own goes one by one.
@@ -58,6 +59,8 @@ def _even(size: int, target: int) -> int:
 
 def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, block, cpu: bool):
     """The tilted means and the log-normaliser of every target."""
+    if block == "pallas" and _kernel.fits(pair, specs, sizes):
+        return _kernel.tilted(arrays, pair, specs, interpret=cpu)
     *means, normaliser = outs
 
     def one(arrays, carry):

@@ -1,6 +1,6 @@
 """Weighted particles: a system run from them is the interacting SDE."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -25,7 +25,8 @@ class Particles(AbstractMeasure):
       flow, integer leaves are labels and stay.
     - `log_w`: logarithms of the masses, shape (n,); `None` is 1/n each.
     - `space`: where the points live.
-    - `block`: number of sources in a tile of the sums; `None` chooses.
+    - `block`: number of sources in a tile of the sums; `None` chooses. "pallas" takes a kernel for
+      accelerators where it can: attention in float32 and at most 8 dimensions.
     - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the particles over the devices
       of one axis of a mesh; their number must be a multiple of the number of devices. Sums then
       go round the ring of devices and none ever holds all particles.
@@ -36,7 +37,7 @@ class Particles(AbstractMeasure):
     x: PyTree
     log_w: Float[Array, " n"] | None
     space: AbstractSpace
-    block: int | None = eqx.field(static=True)
+    block: int | Literal["pallas"] | None = eqx.field(static=True)
     sharding: NamedSharding | None = eqx.field(static=True)
 
     flows: ClassVar[tuple[str, ...]] = ("x", "log_w")
@@ -46,7 +47,7 @@ class Particles(AbstractMeasure):
         x,
         log_w=None,
         space: AbstractSpace = Euclidean(),
-        block: int | None = None,
+        block: int | Literal["pallas"] | None = None,
         sharding: NamedSharding | None = None,
     ):
         self.x = jax.tree.map(jnp.asarray, x)
@@ -71,8 +72,10 @@ class Particles(AbstractMeasure):
                 f"`log_w` has shape {self.log_w.shape} for particles of leading axis "
                 f"{leaves[0].shape[:1]}; give one logarithm of a mass for each particle."
             )
-        if block is not None and block < 1:
-            raise ValueError(f"`block` is {block}; give a positive number of sources, or None.")
+        if not (block in (None, "pallas") or (isinstance(block, int) and block >= 1)):
+            raise ValueError(
+                f'`block` is {block!r}; give a positive number of sources, "pallas" or None.'
+            )
         if sharding is not None:
             check_sharding(sharding, self.size())
             self.x, self.log_w = jax.lax.with_sharding_constraint((self.x, self.log_w), sharding)

@@ -31,26 +31,28 @@ class WarmSinkhorn(AbstractScheme):
     orders: ClassVar = (1, None)
 
     def init(self, terms, t0, t1, y0, args):
-        flow, mu = _posed(terms, y0)
-        return flow.energy.potentials(mu)
+        energy, mu = _posed(terms, y0)
+        return energy.potentials(mu)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        flow, mu = _posed(terms, y0)
-        found = flow.energy.potentials(mu, solver_state)
-        slopes = jax.vmap(jax.grad(lambda x: flow.energy.extended(x, mu, found)))(mu.x)
+        energy, mu = _posed(terms, y0)
+        found = energy.potentials(mu, solver_state)
+        slopes = jax.vmap(jax.grad(lambda x: energy.extended(x, mu, found)))(mu.x)
         moves = jax.vmap(mu.space.project)(mu.x, slopes)
         y1 = replace(y0, x=mu.x - (t1 - t0) * moves)
         return y1, None, dict(y0=y0, y1=y1), found, diffrax.RESULTS.successful
 
 
-def _posed(terms, y0):
+def _posed(terms, y0) -> tuple[SinkhornDivergence, Particles]:
+    """The energy whose flow it is, and the particles."""
     problem = getattr(getattr(terms, "vector_field", None), "problem", None)
-    flow, mu = getattr(problem, "system", None), None if problem is None else problem.merge(y0)
-    fits = isinstance(flow, GradientFlow) and isinstance(flow.metric, Wasserstein)
-    if not (fits and isinstance(flow.energy, SinkhornDivergence) and isinstance(mu, Particles)):
-        raise ValueError(
-            "WarmSinkhorn steps a GradientFlow of a SinkhornDivergence alone, in the metric "
-            f"Wasserstein(), from Particles; it was given {type(flow).__name__} from "
-            f"{type(mu).__name__}. For anything else leave out `solver`."
-        )
-    return flow, mu
+    if problem is not None:
+        flow, mu = problem.system, problem.merge(y0)
+        fits = isinstance(flow, GradientFlow) and isinstance(flow.metric, Wasserstein)
+        energy = flow.energy if fits else None
+        if isinstance(energy, SinkhornDivergence) and isinstance(mu, Particles):
+            return energy, mu
+    raise ValueError(
+        "WarmSinkhorn was given another problem than a GradientFlow of a SinkhornDivergence alone, "
+        "in the metric Wasserstein(), from Particles. For anything else leave out `solver`."
+    )
