@@ -91,7 +91,7 @@ ax.set(yscale="log", ylabel="variance")
 # On the sphere the flow of self-attention, to all digits: clusters merge over many scales of time.
 tokens = fm.initial.uniform_on_sphere(jr.key(0), 64, 3)
 ts = jnp.concatenate([jnp.zeros(1), jnp.logspace(-1, 4, 60)])
-clusters = lambda mu: fm.number_of_clusters(mu, 0.2)
+clusters = lambda mu: 1.0 * fm.number_of_clusters(mu, 0.2)
 run = fm.simulate(fm.MeanShift(beta=16.0), tokens, ts, observe=clusters)
 ax = plot.curve(run.ts[1:], run.ys[1:], "clusters")
 ax.set(xscale="log", yscale="log")
