@@ -47,6 +47,10 @@ def run(
                 t0, t1, tol=(1e-3 * dt if dt is not None else 1e-5), shape=shapes, key=key
             )
             path = lambda a, b: tree.evaluate(a, b)  # noqa: E731
+    # diffrax fills what an event leaves out with inf, which whole numbers do not have.
+    seen = jax.eval_shape(watch, y0)
+    inexact = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)  # noqa: E731
+    floating = lambda a: a if inexact(jnp.asarray(a)) else jnp.asarray(a, dtype)  # noqa: E731
     solution = diffrax.diffeqsolve(
         terms(problem, solver, path),
         Retracted(solver, problem),
@@ -56,7 +60,7 @@ def run(
         y0=y0,
         saveat=diffrax.SaveAt(
             subs=[
-                diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: watch(y)),
+                diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: jax.tree.map(floating, watch(y))),
                 diffrax.SubSaveAt(t1=True),
             ]
         ),
@@ -69,9 +73,17 @@ def run(
     )
     saved: Any = solution
     (times, t_final), (ys, final) = saved.ts, saved.ys
+    ys = jax.tree.map(lambda a, s: _typed(a, s.dtype), ys, seen)
     final = problem.retract(jax.tree.map(lambda a: a[-1], final))
     stats = {"num_steps": solution.stats["num_steps"], "t_final": t_final[-1]}
     return times, ys, final, solution.result, stats
+
+
+def _typed(a: Array, dtype: Any) -> Array:
+    """Values in the type that was observed; 0 where there are none and no inf to say so."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return a
+    return jnp.where(jnp.isfinite(a), a, 0).astype(dtype)
 
 
 def _event(problem: Problem, event):

@@ -355,3 +355,14 @@ def test_sharded_is_unsharded():
     sharded = jax.jit(jax.value_and_grad(loss))(jax.device_put(x, sharding))
     for a, b in zip(plain, sharded, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_whole_numbers_are_observed_by_adaptive_steps():
+    grow = fm.Custom(lambda t, x, mu: x)
+    run = fm.simulate(
+        grow, fm.Particles(jnp.ones((1, 1))), [0.0, 1.0, 2.0],
+        observe=lambda mu: jnp.sum(mu.x > 2, dtype=jnp.int32), event=lambda t, mu: mu.x[0, 0] - 3,
+    )  # fmt: skip
+    assert run.ys.dtype == jnp.int32
+    # The run ends at log 3, before the last time.
+    np.testing.assert_array_equal(run.ys, [0, 1, 0])
