@@ -1,13 +1,8 @@
-"""Parameters from measures: recovery, sampling noise, what is not identified, and likelihoods.
+"""Parameters from measures: recovery, sampling noise, what is not identified, routes, likelihoods.
 
-Measured on 2 shared cores. One population, unlabelled, 150 Adam steps: worst error 0.09% by
-Sinkhorn, 0.04% by the energy distance, 0.09% by MMD, 0.10% sliced; first step 6 to 13 s. Fresh
-populations of 100: errors of 27 to 64% by the sliced distance and 78 to 117% by Sinkhorn over
-five seeds, with a loss below that at the truth (sampling noise). Attention: beta 4.0008 for 4,
-with V 4.0000 and V to 2e-5. The rotation: eigenvalue 0 from a Gaussian, reported. Likelihood, 400
-repeats, N = 2, 5, 20: T Var over theory 1.02, 1.01, 1.02 (alpha), 1.04, 0.99, 0.92 (sum), ± 0.07.
+Figures in README.md. float64.
 
-Run: `python benchmarks/fit.py [kernel] [fresh] [attention] [rotation] [likelihood]`. float64.
+Run: `python benchmarks/fit.py [kernel] [fresh] [attention] [rotation] [routes] [likelihood]`.
 """
 
 import sys
@@ -24,6 +19,8 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 import flowjax_measures as fm  # noqa: E402
+from flowjax_measures._fit_objective import value_and_gradient  # noqa: E402
+from flowjax_measures._fit_pose import pose  # noqa: E402
 
 TS = np.linspace(0.0, 2.0, 6)
 TRUTH = np.array([1.0, 2.0, 0.6])
@@ -82,29 +79,84 @@ def snapshots(system, ts, fresh, n=100, dt=0.05):
     return found
 
 
-def kernel(fresh=False):
-    data = TS, snapshots(swarm(*TRUTH), TS, fresh)
+def kernel():
+    data = TS, snapshots(swarm(*TRUTH), TS, False)
     for loss in ("sinkhorn", "energy_distance", "mmd", "sliced"):
-        call = partial(
-            fm.fit, data=data, loss=loss, dt=0.05, positive=True, tolerance=0.0,
-            independent=fresh and loss in ("energy_distance", "mmd"),
-        )  # fmt: skip
+        call = partial(fm.fit, data=data, loss=loss, dt=0.05, positive=True, tolerance=0.0)
         begin = time.perf_counter()
         call(swarm(0.4, 1.0, 1.0), steps=1, identifiability=False)
         first = time.perf_counter() - begin
         begin = time.perf_counter()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result = call(swarm(0.4, 1.0, 1.0))
-        k = result.system.kernel
-        theta = np.array([k.a, k.b, k.length])
-        at_truth = call(swarm(*TRUTH), steps=1, identifiability=False).losses[0]
+        result = call(swarm(0.4, 1.0, 1.0))
         print(
-            f"{loss:16s} worst error {100 * np.max(abs(theta / TRUTH - 1)):.4f} %  at "
-            f"{np.round(theta, 5)}  loss {result.losses.min():.3e}, at the truth {at_truth:.3e}  "
-            f"first step {first:.1f} s, all {time.perf_counter() - begin:.1f} s  converged "
-            f"{result.converged}  spectrum {result.spectrum}  warnings {len(caught)}\n"
-            f"    {result.message}", flush=True,
+            f"{loss:16s} worst error {100 * np.max(abs(errors(result))):.4f} %  loss "
+            f"{result.losses.min():.3e}  first step {first:.1f} s, all "
+            f"{time.perf_counter() - begin:.1f} s  {result.message}", flush=True,
+        )  # fmt: skip
+
+
+def errors(result):
+    k = result.system.kernel
+    return np.array([k.a, k.b, k.length]) / TRUTH - 1
+
+
+def fresh(seeds=5):
+    """Each snapshot of a population of its own: an unbiased distance, then a likelihood."""
+    warnings.simplefilter("ignore")
+    populations = [fm.Particles(jr.normal(key, (100, 2))) for key in jr.split(jr.key(7), 24)]
+    for seed in range(seeds):
+        starts = [fm.Particles(jr.normal(k, (100, 2))) for k in jr.split(jr.key(1000 + seed), 6)]
+        data = [starts[0]] + [
+            fm.simulate(swarm(*TRUTH), starts[k], TS[[0, k]], dt=0.1).final for k in range(1, 6)
+        ]
+        system = swarm(0.4, 1.0, 1.0)
+        for loss, count, steps in (("energy_distance", 8, 150), ("summaries", 24, 25)):
+            begin = time.perf_counter()
+            call = partial(
+                fm.fit, data=(TS, data), loss=loss, dt=0.1, positive=True,
+                initial=populations[:count],
+            )  # fmt: skip
+            result = call(system, steps=steps)
+            truth = call(swarm(*TRUTH), steps=1, identifiability=False).losses[0]
+            system = result.system
+            said = "" if result.errors is None else f", said ± {np.round(100 * result.errors, 1)}"
+            print(
+                f"{seed} {loss}: errors {np.round(100 * errors(result), 1)} %{said}; loss "
+                f"{jnp.nanmin(result.losses):.5g}, at the truth {truth:.5g}; "
+                f"{time.perf_counter() - begin:.0f} s", flush=True,
+            )  # fmt: skip
+
+
+def routes():
+    """One gradient of the kernel problem by every route: error, time, memory."""
+    data = TS, snapshots(swarm(*TRUTH), TS, False)
+    names = {"forward": {}, "reverse": {}} | {
+        f"reverse, remat {kind}": {"remat": kind} for kind in ("none", "sqrt", "recursive")
+    } | {"adaptive, forward": dict(dt=None), "adaptive, reverse": dict(dt=None)}  # fmt: skip
+    exact = None
+    for name, options in names.items():
+        call = dict(dt=0.05) | options
+        dt, adjoint = call.pop("dt"), "forward" if "forward" in name else "reverse"
+        objective = pose(
+            swarm(0.9, 2.2, 0.7), data, None, None, True, None, False, "energy_distance", None,
+            None, None, None, False, None, None, None, adjoint, dt, None, call,
+        )  # fmt: skip
+        free = objective.parameters.free(objective.parameters.values())
+        begin = time.perf_counter()
+        compiled = eqx.filter_jit(value_and_gradient).lower(objective, free).compile()
+        compile_time = time.perf_counter() - begin
+        memory = compiled.compiled.memory_analysis().temp_size_in_bytes / 2**20
+        seconds = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            gradient = np.array(jax.block_until_ready(compiled(objective, free)[1]))
+            seconds.append(time.perf_counter() - begin)
+        if exact is None:
+            exact = gradient
+        error = np.max(abs(gradient - exact)) / np.max(abs(exact))
+        print(
+            f"{name:24s} {1e3 * np.median(seconds):7.1f} ms  {memory:7.2f} MiB  compile "
+            f"{compile_time:.1f} s  difference to the first {error:.1e}", flush=True,
         )  # fmt: skip
 
 
@@ -195,8 +247,8 @@ def likelihood(alpha=1.0, beta=0.5, sigma=0.5, horizon=200.0, h=0.02, repeats=40
 
 if __name__ == "__main__":
     studies = {
-        "kernel": kernel, "fresh": partial(kernel, fresh=True), "attention": attention,
-        "rotation": rotation, "likelihood": likelihood,
+        "kernel": kernel, "fresh": fresh, "attention": attention, "rotation": rotation,
+        "routes": routes, "likelihood": likelihood,
     }  # fmt: skip
     for name in sys.argv[1:] or studies:
         print(f"-- {name}")

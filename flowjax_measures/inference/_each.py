@@ -6,12 +6,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 
 def each(function: Callable[..., Array], *sequences: Iterable[Any]) -> list[Array]:
     """`[function(*items) for items in zip(*sequences)]`."""
-    rows = list(zip(*sequences, strict=True))
+    # What NumPy holds is data too, and not the same for all.
+    as_array = lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a  # noqa: E731
+    rows = [jax.tree.map(as_array, row) for row in zip(*sequences, strict=True)]
     kinds: dict[Any, list[int]] = {}
     for i, row in enumerate(rows):
         leaves, structure = jax.tree.flatten(eqx.filter(row, eqx.is_array))

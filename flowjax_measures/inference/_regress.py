@@ -50,7 +50,7 @@ def velocity_error(
 ) -> Array:
     """The mean over times of ∫ ‖v_θ − v̂‖² dμ."""
     square = lambda t, mu, v: jnp.sum(_residual(system, t, mu, v) ** 2)  # noqa: E731
-    parts = each(square, jnp.asarray(ts, _dtype(snapshots)), snapshots, velocities)
+    parts = each(square, _times(ts, _dtype(snapshots)), snapshots, velocities)
     return sum(parts[1:], parts[0]) / len(parts)
 
 
@@ -98,7 +98,7 @@ def regress(
     dtype = jnp.result_type(*[a for a in jax.tree.leaves(snapshots) if eqx.is_inexact_array(a)])
     parameters = select(system, where, False, None, False, dtype)
     start, unravel = ravel_pytree(parameters.values())
-    times = jnp.asarray(ts, dtype)
+    times = _times(ts, dtype)
 
     @jax.jit
     def residual(theta):
@@ -156,6 +156,11 @@ def _weighted(state: Any, velocity: Any) -> Array:
         roots = jnp.sqrt(jax.nn.softmax(mu.log_weights()))
         parts.append((roots[:, None] * flat).ravel())
     return jnp.concatenate(parts)
+
+
+def _times(ts: Any, dtype: Any) -> list[Array]:
+    # One by one: a traced array of more than a hundred cannot be iterated over.
+    return [jnp.asarray(t, dtype) for t in ts]
 
 
 def _points(state: Any) -> Any:
