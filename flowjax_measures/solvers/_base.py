@@ -1,8 +1,11 @@
 """What solvers of our own share: steps joined by lines, without an estimate of their error."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
+
+from .._terms import Term
+from ..measures import Increment
 
 
 class AbstractScheme(diffrax.AbstractSolver):
@@ -25,3 +28,15 @@ class AbstractScheme(diffrax.AbstractSolver):
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
+
+
+def posed(terms: Any, y0: Any) -> tuple[Any, Any]:
+    """The system that a run is of and its whole state; Nones for terms that are not a run's."""
+    problem = getattr(getattr(terms, "vector_field", terms), "problem", None)
+    return (None, None) if problem is None else (problem.system, problem.merge(y0))
+
+
+def move(terms: Any, law: Increment, t0: Any, t1: Any) -> Any:
+    """Where a step of Euler or of Euler and Maruyama goes under a law."""
+    field = (law.drift, law.noise) if isinstance(terms, Term) else law.drift
+    return terms.prod(field, terms.contr(t0, t1))

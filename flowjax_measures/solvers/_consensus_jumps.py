@@ -6,7 +6,7 @@ distance from the consensus.
 Jumps leave basins that diffusion doesn't, and vanish as consensus is reached.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import diffrax
 import jax
@@ -16,7 +16,7 @@ from .._custom_types import PRNGKey, Scalar
 from .._noise import standard_normal
 from ..measures import Particles
 from ..measures._base import replace
-from ._base import AbstractScheme
+from ._base import AbstractScheme, posed
 
 
 class ConsensusJumps(AbstractScheme):
@@ -42,11 +42,10 @@ class ConsensusJumps(AbstractScheme):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        field: Any = getattr(terms, "vector_field", terms)
-        system: Any = getattr(getattr(field, "problem", None), "system", None)
+        system, mu = posed(terms, y0)
         if not hasattr(system, "consensus") or not isinstance(y0, Particles):
             raise ValueError("ConsensusJumps steps a system with a consensus from `Particles`.")
-        h, mu = t1 - t0, field.problem.merge(y0)
+        h = t1 - t0
         move = terms.vf_prod(t0, y0, args, terms.contr(t0, t1)).x
         step = jnp.round(t0 / h).astype(jnp.int32)
         when, where = jax.random.split(jax.random.fold_in(self.key, step))

@@ -6,7 +6,7 @@ The force −Jᵀg/ε of the constraint is taken at the end of the step, lineari
 way: J alone, no second derivative. As κ → ∞ a step keeps g + J(X₁ − X₀) = 0.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import diffrax
 import jax
@@ -17,7 +17,7 @@ from .._system import Sum
 from ..measures import Particles
 from ..measures._base import replace
 from ..systems import EqualityConstraint
-from ._base import AbstractScheme
+from ._base import AbstractScheme, move, posed
 
 
 class ConstrainedEuler(AbstractScheme):
@@ -35,8 +35,7 @@ class ConstrainedEuler(AbstractScheme):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        field: Any = getattr(terms, "vector_field", terms)
-        system: Any = getattr(getattr(field, "problem", None), "system", None)
+        system, mu = posed(terms, y0)
         constraint = getattr(system, "second", None)
         if not (
             isinstance(system, Sum)
@@ -46,12 +45,10 @@ class ConstrainedEuler(AbstractScheme):
             raise ValueError(
                 "ConstrainedEuler steps `system + EqualityConstraint(...)` from `Particles`."
             )
-        mu = field.problem.merge(y0)
         # Without the constraint's force, which would drown the rest in its round-off.
         time = jnp.asarray(t0)
         law = mu.lift(lambda x: system.first.rates(time, x, mu))
-        free: Any = law.drift if field is not terms else (law.drift, law.noise)
-        move = terms.prod(free, terms.contr(t0, t1))
+        free = move(terms, law, t0, t1)
         stiffness = (t1 - t0) / constraint.epsilon
 
         def one(x, v):
@@ -61,5 +58,5 @@ class ConstrainedEuler(AbstractScheme):
             push = stiffness * jnp.linalg.solve(small, values + slopes @ flat)
             return jax.tree.map(jnp.add, x, unravel(flat - slopes.T @ push))
 
-        y1 = replace(y0, x=jax.vmap(one)(y0.x, move.x))
+        y1 = replace(y0, x=jax.vmap(one)(y0.x, free.x))
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

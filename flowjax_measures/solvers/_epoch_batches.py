@@ -6,7 +6,7 @@ The particles are permuted once an epoch and the batches of the epoch are its co
 that each particle is in one of them: a step costs n·size pairs, or `size` energies, in place of n.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import diffrax
 import jax
@@ -16,7 +16,7 @@ from .._custom_types import PRNGKey
 from .._system import AbstractMeanField
 from ..measures import Particles
 from ..measures._base import replace
-from ._base import AbstractScheme
+from ._base import AbstractScheme, move, posed
 
 
 class EpochBatches(AbstractScheme):
@@ -47,10 +47,7 @@ class EpochBatches(AbstractScheme):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        field: Any = getattr(terms, "vector_field", terms)
-        problem = getattr(field, "problem", None)
-        system = getattr(problem, "system", None)
-        mu = None if problem is None else problem.merge(y0)
+        system, mu = posed(terms, y0)
         if not isinstance(system, AbstractMeanField) or not isinstance(mu, Particles):
             raise ValueError("EpochBatches steps a mean-field system from `Particles`.")
         n = mu.size()
@@ -64,11 +61,10 @@ class EpochBatches(AbstractScheme):
         batch = Particles(jax.tree.map(lambda a: a[chosen], mu.x), log_w, mu.space)
         time = jnp.asarray(t0)
         law = mu.lift(lambda x: system.rates(time, x, batch))
-        vf: Any = law.drift if field is not terms else (law.drift, law.noise)
-        move = terms.prod(vf, terms.contr(t0, t1)).x
+        moves = move(terms, law, t0, t1).x
         if self.moves == "batch":
             moved = jnp.zeros(n, bool).at[chosen].set(True)
             stay = lambda v: jnp.where(moved.reshape(-1, *(1,) * (v.ndim - 1)), v, 0)  # noqa: E731
-            move = jax.tree.map(stay, move)
-        y1 = replace(y0, x=jax.tree.map(jnp.add, y0.x, move))
+            moves = jax.tree.map(stay, moves)
+        y1 = replace(y0, x=jax.tree.map(jnp.add, y0.x, moves))
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

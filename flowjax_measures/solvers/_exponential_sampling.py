@@ -6,14 +6,15 @@ With the moments c and C frozen it is the exact solution, stable for any h; from
 the map of the moments.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import diffrax
 import jax.numpy as jnp
 
+from .._terms import Term
 from ..measures._base import replace
 from ..systems import ConsensusBasedSampling
-from ._base import AbstractScheme
+from ._base import AbstractScheme, posed
 
 
 class ExponentialSampling(AbstractScheme):
@@ -30,16 +31,15 @@ class ExponentialSampling(AbstractScheme):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        field: Any = getattr(terms, "vector_field", terms)
-        system = getattr(getattr(field, "problem", None), "system", None)
+        system, mu = posed(terms, y0)
         # Without a key a Gaussian's system is wrapped, to average over shared noise; it has none.
         system = getattr(system, "system", system)
         if not isinstance(system, ConsensusBasedSampling):
             raise ValueError("ExponentialSampling steps a ConsensusBasedSampling with `dt`.")
         normals = None
-        if field is terms:
+        if isinstance(terms, Term):
             _, (increment,) = terms.contr(t0, t1)
             normals = increment / abs(t1 - t0) ** 0.5
-        moved = system.advance(field.problem.merge(y0), jnp.asarray(t1 - t0), normals)
+        moved = system.advance(mu, jnp.asarray(t1 - t0), normals)
         y1 = replace(y0, **{name: getattr(moved, name) for name in y0.flows})
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

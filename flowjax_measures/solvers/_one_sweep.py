@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ..measures import Particles
 from ..measures._base import replace
 from ..systems.sgd import StochasticModifiedFlow
-from ._base import AbstractScheme
+from ._base import AbstractScheme, posed
 
 
 class OneSweep(AbstractScheme):
@@ -35,7 +35,7 @@ class OneSweep(AbstractScheme):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        flow = getattr(getattr(terms, "problem", None), "system", None)
+        flow, _ = posed(terms, y0)
         if not isinstance(flow, StochasticModifiedFlow) or not isinstance(y0, Particles):
             raise ValueError(
                 "OneSweep steps a StochasticModifiedFlow from Particles with a constant `dt`; for "

@@ -15,7 +15,7 @@ from ..measures import Particles
 from ..measures._base import replace
 from ..metrics import Wasserstein
 from ..systems import GradientFlow
-from ._base import AbstractScheme
+from ._base import AbstractScheme, posed
 
 
 class WarmSinkhorn(AbstractScheme):
@@ -45,11 +45,9 @@ class WarmSinkhorn(AbstractScheme):
 
 def _posed(terms, y0) -> tuple[SinkhornDivergence, Particles]:
     """The energy whose flow it is, and the particles."""
-    problem = getattr(getattr(terms, "vector_field", None), "problem", None)
-    if problem is not None:
-        flow, mu = problem.system, problem.merge(y0)
-        fits = isinstance(flow, GradientFlow) and isinstance(flow.metric, Wasserstein)
-        energy = flow.energy if fits else None
+    flow, mu = posed(terms, y0)
+    if isinstance(flow, GradientFlow) and isinstance(flow.metric, Wasserstein):
+        energy = flow.energy
         if isinstance(energy, SinkhornDivergence) and isinstance(mu, Particles):
             return energy, mu
     raise ValueError(
