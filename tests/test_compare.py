@@ -33,6 +33,7 @@ def test_slopes_of_exact_moments(initial, batch, replacement):
     assert np.all(np.diff(found.errors["SME-2"].max(1)) < 0)
 
 
+@pytest.mark.slow
 def test_slope_plot_and_interval():
     limits = {"SME-2": lambda eta: fm.StochasticModifiedEquation(_square, regression(), eta, 1, 2)}
     found = fm.compare(_square, regression(), START, [1 / 20, 1 / 40, 1 / 80], limits=limits)

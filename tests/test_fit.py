@@ -73,7 +73,10 @@ def snapshots():
     return unlabelled(swarm(), cloud(30), TIMES)
 
 
-@pytest.mark.parametrize("loss", ["energy_distance", "sinkhorn", "mmd"])
+@pytest.mark.parametrize(
+    "loss",
+    ["energy_distance", *(pytest.param(k, marks=pytest.mark.slow) for k in ("sinkhorn", "mmd"))],
+)
 def test_a_kernel_comes_back_from_unlabelled_snapshots(loss, snapshots):
     start = swarm(0.4, 1.0, 1.0)
     result = fm.fit(start, (TIMES, snapshots), loss=loss, dt=0.2, positive=True)

@@ -107,6 +107,7 @@ def test_a_symmetric_matrix_stays_so():
     np.testing.assert_allclose(found.system.matrix, truth, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_shooting_sees_the_clock_and_draws_pieces_and_particles():
     truth = Linear(-0.5 * jnp.eye(2), 0.7)
     data = TS, snapshots(truth, cloud(8))
@@ -243,6 +244,7 @@ def test_refused_with_the_argument(name, data):
         fm.fit(Pull(1.0, 1.0), data, dt=0.5, **changes)
 
 
+@pytest.mark.slow
 def test_divergences_of_sinkhorn_are_those_of_ott_and_have_hessians():
     from ott.geometry import pointcloud
     from ott.tools import sinkhorn_divergence

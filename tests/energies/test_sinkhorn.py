@@ -91,7 +91,11 @@ def flow_loss(epsilon, target, x, *, solver):
     return energy(run.final) + jnp.sum(run.final.x[:3] ** 3)
 
 
-@pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.Tsit5()], ids=["euler", "tsit5"])
+@pytest.mark.parametrize(
+    "solver",
+    [pytest.param(diffrax.Euler(), marks=pytest.mark.slow), diffrax.Tsit5()],
+    ids=["euler", "tsit5"],
+)
 def test_flow_has_the_derivative_of_its_differences(solver):
     plain = lambda *args: flow_loss(*args, solver=solver)  # noqa: E731
     args = (jnp.asarray(0.5), cloud(1, 6, 1.0, 0.6), cloud(0, 8))

@@ -118,6 +118,7 @@ def slope(couplings, at):
     return -sum(a for a, _ in dots) / sum(b for _, b in dots)
 
 
+@pytest.mark.slow
 def test_entropic_plans_bias_the_drift_and_debiasing_takes_it_away():
     ts, data = scaled_gaussians(1.0)
     exact = fm.couple(ts, data)
@@ -143,6 +144,7 @@ def test_the_loss_of_plans_in_a_fit_is_the_regression_on_their_velocities():
     assert two.losses[-1] < 1e-25 and one.residual < 1e-12
 
 
+@pytest.mark.slow
 def test_growth_and_descendants_of_unbalanced_plans():
     x = jnp.array([[0.0], [0.1], [5.0], [5.1]])
     two = jnp.array([[0.0], [0.05], [0.1], [5.0]])

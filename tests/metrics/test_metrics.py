@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 
@@ -149,6 +150,7 @@ def test_fokker_planck_on_a_grid_decreases_the_relative_entropy():
     assert np.all(np.diff(run.ys["energy"]) < 0)
 
 
+@pytest.mark.slow
 def test_matrix_kernel_is_the_flow_in_other_coordinates():
     mu = fm.Particles(jr.normal(jr.key(0), (6, 2)))
     c = jnp.array([[0.5, 0.2], [0.2, 0.3]])

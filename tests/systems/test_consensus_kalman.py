@@ -133,7 +133,7 @@ def test_flow_closure_at_a_temperature():
     np.testing.assert_allclose(run.final.cov, cov, atol=1e-8)
 
 
-@pytest.mark.parametrize("finite_size", [True, False])
+@pytest.mark.parametrize("finite_size", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_four_particles_keep_the_target_with_the_finite_size_drift(finite_size):
     """E x² = 1 under N(0, 1) for N = 4 > d + 1; without the drift it is lost."""
     system = fm.KalmanWassersteinFlow(lambda x: x[0] ** 2 / 2, finite_size=finite_size)

@@ -96,6 +96,7 @@ def test_two_points_under_the_same_minibatches():
     assert np.abs(joint[1] - truth).max() > 0.1 * np.abs(truth).max()
 
 
+@pytest.mark.slow
 def test_flow_from_a_gaussian_without_a_key_has_the_moments_of_one_point():
     equation = fm.StochasticModifiedEquation(_square, regression(), 0.05, 1, 2)
     flow = fm.StochasticModifiedFlow(_square, regression(), 0.05, 1)

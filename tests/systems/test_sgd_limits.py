@@ -89,6 +89,7 @@ def test_the_map_of_momentum_is_that_of_optax():
         np.testing.assert_allclose(run.final.x.params[0], x, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_schedule_is_followed_to_second_order():
     etas, errors = [1 / 20, 1 / 40, 1 / 80], []
     schedule = lambda t: 1.5 - t  # noqa: E731
