@@ -42,6 +42,11 @@ def pose(system, data, initial, where, positive, bounds, symmetric, loss, kernel
     velocities = None
     if isinstance(loss, str):
         if loss == "jko":
+            if _noisy(system, jnp.asarray(times[0], dtype), snapshots[0]):
+                raise ValueError(
+                    '`loss` is "jko", whose velocities are those of a flow without noise, and '
+                    '`system` has noise. Fit through the run, by a distance or by "summaries".'
+                )
             velocities = couple(times, snapshots, epsilon=epsilon).velocities(at="end")
         loss = named(loss, snapshots, kernel, epsilon, directions, summaries, independent,
                      populations, dtype)  # fmt: skip
@@ -55,6 +60,12 @@ def pose(system, data, initial, where, positive, bounds, symmetric, loss, kernel
         options = options | {"adjoint": adjoint}
     return Objective(parameters, loss, tuple(times.tolist()), initial, snapshots, velocities, key,
                      dt, options, populations, shooting, batch, pieces, forward)  # fmt: skip
+
+
+def _noisy(system: AbstractSystem, t: Any, state: Any) -> bool:
+    seen = []
+    jax.eval_shape(lambda: seen.append(system(t, state).noise is not None))
+    return seen[0]
 
 
 def _data(data) -> tuple[np.ndarray, list]:

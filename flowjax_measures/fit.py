@@ -113,7 +113,8 @@ def fit(
       `"trajectory"` (mean squared displacement, particle by particle), or a function
       `loss(simulated, observed) -> scalar`. Averaged over times. Without a run: `"increments"`
       (likelihood of increments, with identities), `"jko"` (velocities of optimal plans at the ends
-      of intervals), `"self_test"` (weak form, for flows of an energy), which make good starts.
+      of intervals, for systems without noise), `"self_test"` (weak form, for flows of an energy),
+      which make good starts.
     - `optimizer`: an optax transformation, for example
       `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))`. Default: Adam, b2 = 0.9,
       whose rate decays from `learning_rate` to 0 by a cosine over `steps`; Newton's method for

@@ -197,6 +197,7 @@ REFUSED = {
     "not positive": (dict(system=Pull(-1.0, 1.0), positive=True), "`positive`"),
     "outside": (dict(bounds=(2.0, 3.0)), "`bounds`"),
     "no key": (dict(system=Pull(1.0, 1.0, 0.5)), "`key`"),
+    "plans with noise": (dict(system=Pull(1.0, 1.0, 0.5), loss="jko"), '"jko".*noise'),
     "no step": (dict(system=Pull(1.0, 1.0, 0.5), key=jr.key(0), dt=None), "`dt`"),
     "other sizes": (
         dict(data=([0.0, 1.0], [cloud(3), cloud(4)]), loss="trajectory"), "`snapshots`",
