@@ -87,6 +87,7 @@ def test_a_kernel_comes_back_from_unlabelled_snapshots(loss, snapshots):
     assert result.converged and "identified" not in result.message
 
 
+@pytest.mark.slow
 def test_the_spectrum_is_the_hessian_in_logarithms():
     start, ts = cloud(7), np.array([0.0, 1.0])
     data = [start, fm.Particles(0.5 * cloud(7, 1).x)]

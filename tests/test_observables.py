@@ -79,6 +79,7 @@ def test_clusters_of_a_line_of_labels_and_of_weights():
         fm.number_of_clusters(fm.Gaussian(jnp.zeros(1), jnp.eye(1)), 0.1)
 
 
+@pytest.mark.slow
 def test_soft_number_of_clusters_counts_and_is_differentiable():
     centres = jnp.repeat(jnp.array([[0.0], [10.0], [20.0]]), jnp.array([1, 2, 4]), axis=0)
     mu = fm.Particles(centres)

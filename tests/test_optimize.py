@@ -18,6 +18,7 @@ def box(d, low=-5.12, high=4.8):
     return jnp.full(d, low), jnp.full(d, high)
 
 
+@pytest.mark.slow
 def test_rastrigin_in_independent_runs():
     """Ten runs at once: each finds the minimum, and each is the run that its key makes alone."""
     keys = jr.split(jr.key(0), 10)

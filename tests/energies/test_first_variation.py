@@ -57,6 +57,7 @@ def test_first_variation_and_velocity_are_derivatives_of_the_value(name):
     np.testing.assert_allclose(velocity, -by_points / w[:, None], atol=1e-11)
 
 
+@pytest.mark.slow
 def test_sliced_line_is_the_quantile_distance():
     from scipy.optimize import linprog
 

@@ -64,6 +64,7 @@ def test_fisher_rao_flow_of_a_linear_energy_is_a_tilt():
     np.testing.assert_allclose(final.rho, rho / rho.sum() / grid.cell, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_stein_with_the_linear_kernel():
     # k = ⟨x, y⟩ + 1: v(x) = x − A (Σ + (m − b) mᵀ) x − A (m − b), affine.
     a, b = TARGET.stiffness, TARGET.centre
@@ -101,6 +102,7 @@ def test_regularised_stein_is_stein_at_one():
     np.testing.assert_allclose(residual, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_kalman_wasserstein_gaussian():
     a, b = TARGET.stiffness, TARGET.centre
     field = lambda m, cov: (-cov @ a @ (m - b), 2 * cov - 2 * cov @ a @ cov)  # noqa: E731
@@ -185,6 +187,7 @@ def test_gaussian_stein_velocity_is_the_sum_over_pairs():
     np.testing.assert_allclose(found, mass * pull, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_median_kernel_has_the_median_distance():
     for n in (5, 12):
         x = jr.normal(jr.key(n), (n, 3))

@@ -70,6 +70,7 @@ def clusters(points, masses):
     return fm.Particles(jnp.asarray(points), jnp.log(jnp.asarray(masses)), space=fm.Sphere())
 
 
+@pytest.mark.slow
 def test_logarithmic_time_reaches_what_double_precision_cannot_add():
     # Two clusters at an angle 2.4 under β = 30 meet at log t = 48.4: their attraction is 1e-23.
     beta, angle = 30.0, 2.4

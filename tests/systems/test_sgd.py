@@ -136,6 +136,7 @@ def test_data_of_different_lengths_is_refused():
         fm.ShallowNetwork(jnp.tanh, (jnp.ones((3, 2)), jnp.ones(4)))
 
 
+@pytest.mark.slow
 def test_network_flow_is_gradient_descent_on_all_neurons():
     u, v = jr.normal(jr.key(0), (6, 2)), jr.normal(jr.key(1), (6,))
     network = fm.ShallowNetwork(jnp.tanh, regression(), regularization=0.2)

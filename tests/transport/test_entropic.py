@@ -12,6 +12,7 @@ MU = fm.Particles(jr.normal(jr.key(0), (6, 2)))
 NU = fm.Particles(jr.normal(jr.key(1), (5, 2)), jnp.log(jnp.array([0.1, 0.3, 0.2, 0.15, 0.25])))
 
 
+@pytest.mark.slow
 def test_plan_is_that_of_our_potentials():
     plan = fm.entropic_coupling(MU, NU, 0.5)
     (x, log_a), (y, log_b) = MU.atoms(), NU.atoms()
