@@ -6,6 +6,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from test_fit import Pull
 
 import flowjax_measures as fm
 from flowjax_measures._fit_losses import named
@@ -13,18 +14,6 @@ from flowjax_measures._fit_objective import _mixture
 from flowjax_measures._fit_summaries import Summaries, summary_likelihood
 
 TS = np.linspace(0.0, 1.5, 4)
-
-
-class Pull(fm.AbstractMeanField):
-    """dx = −(α x + β (x − mean)) dt + σ dW."""
-
-    alpha: float
-    beta: float
-    sigma: float | None = None
-
-    def rates(self, t, x, mu):
-        velocity = -self.alpha * x - self.beta * (x - mu.mean())
-        return fm.Rates(velocity, None if self.sigma is None else fm.Isotropic(self.sigma))
 
 
 class Linear(fm.AbstractMeanField):

@@ -35,7 +35,10 @@ def test_code_is_short_and_uses_the_system(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
-def test_code_draws_something(name):
+def test_code_draws_something(name, tmp_path):
     pytest.importorskip("matplotlib")
+    figure = tmp_path / f"{name}.webp"
+    # It raises where nothing is drawn.
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
-        _gallery.run(ENTRIES[name])
+        _gallery.run(ENTRIES[name], figure)
+    assert figure.stat().st_size > 1000

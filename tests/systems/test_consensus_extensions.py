@@ -9,27 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from systems.test_consensus_based import bowl, cloud, rugged, variance
 
 import flowjax_measures as fm
 from flowjax_measures.objectives import ackley
 
 KEY = jr.key(7)
-
-
-def bowl(x):
-    return jnp.sum((x - 0.3) ** 2)
-
-
-def rugged(x):
-    return jnp.sum(x**2 + 2.5 * (1 - jnp.cos(2 * jnp.pi * x)))
-
-
-def cloud(n=8, d=3, seed=0):
-    return fm.Particles(jr.normal(jr.key(seed), (n, d)))
-
-
-def variance(mu):
-    return jnp.mean(jnp.sum((mu.x - mu.x.mean(0)) ** 2, axis=1))
 
 
 def test_inferred_gradient_of_a_plane():
