@@ -72,6 +72,7 @@ def minimize(
     tol: Scalar | None = None,
     target: Scalar | None = None,
     patience: int | None = None,
+    resampling: Scalar | None = None,
     observe: PyTree[Callable[[AbstractMeasure], Any]] = None,
     callback: Callable[[Any, Any], None] | None = None,
     progress: bool = False,
@@ -105,6 +106,8 @@ def minimize(
       in float32 3.5e-4, the width over which a smooth function is flat to round-off.
     - `target`: stops at a value at or below it.
     - `patience`: stops when the best value hasn't improved in so many steps.
+    - `resampling`: in place of an end by consensus or patience, all points are moved by normals of
+      this standard deviation, and the run goes on to its target or budget.
     - `observe`: pytree of functions of the measure, whose values at every step become `history`.
     - `callback`: host function `(nit, fun)`, called every step.
     - `progress`: whether to show a progress bar.
@@ -134,15 +137,16 @@ def minimize(
         tol = max(1e-6, float(jnp.finfo(jnp.result_type(*jax.tree.leaves(mu.x))).eps) ** 0.5)
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
     return _minimize(
-        objective, method, mu, walls, run, dt, steps, tol, target, patience, observe, callback,
-        meter,
+        objective, method, mu, walls, run, dt, steps, tol, target, patience, resampling, observe,
+        callback, meter,
     )  # fmt: skip
 
 
 @eqx.filter_jit
 def _minimize(
-    objective, method, mu, walls, key, dt, steps, tol, target, patience, observe, callback, meter
-):
+    objective, method, mu, walls, key, dt, steps, tol, target, patience, resampling, observe,
+    callback, meter,
+):  # fmt: skip
     size = mu.size()
     dtype = jnp.result_type(*jax.tree.leaves(mu.x))
     method = jax.tree.map(lambda a: jnp.asarray(a, dtype) if type(a) is float else a, method)
@@ -169,6 +173,15 @@ def _minimize(
             draws = standard_normal(jax.random.fold_in(key, k), increment.noise.brownian())
             draws = jax.tree.map(lambda z: z * dt**0.5, draws)
             moved = jax.tree.map(jnp.add, moved, increment.noise.apply(draws).x)
+        agreed = width <= tol * first
+        lost = jnp.asarray(False) if patience is None else stale >= patience
+        if resampling is not None:
+            shaken = jax.random.fold_in(jax.random.fold_in(key, k), 1)
+            kicks = standard_normal(shaken, jax.eval_shape(lambda: x))
+            push = jnp.where(agreed | lost, jnp.asarray(resampling, dtype), 0)
+            moved = jax.tree.map(lambda a, z: a + push * z, moved, kicks)
+            stale = jnp.where(agreed | lost, 0, stale)
+            agreed = lost = jnp.asarray(False)
         if walls is not None:
             moved = inside(moved, walls)
         moved = _at(mu, moved).retract().x
@@ -177,11 +190,10 @@ def _minimize(
             jax.debug.callback(callback, k, best)
         meter_state = meter.step(meter_state, (k + 1) / steps)
         status = jnp.where(k + 1 >= steps, 4, 0)
-        if patience is not None:
-            status = jnp.where(stale >= patience, 3, status)
+        status = jnp.where(lost, 3, status)
         if target is not None:
             status = jnp.where(best <= target, 2, status)
-        status = jnp.where(width <= tol * first, 1, status)
+        status = jnp.where(agreed, 1, status)
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(moved)]))
         status = jnp.where(finite, status, 5)
         status, stale = jnp.int32(status), jnp.int32(stale)

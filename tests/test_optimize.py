@@ -128,6 +128,25 @@ def test_step_is_the_one_of_simulate():
     np.testing.assert_allclose(result.history["mean"], run.ys["mean"], rtol=1e-12)
 
 
+def test_resampling_goes_on_after_consensus():
+    """Two wells, 0 at 0 and −1 at 8: from around 0 only what is shaken finds the other."""
+    wells = lambda x: jnp.minimum(x[0] ** 2, (x[0] - 8) ** 2 - 1)  # noqa: E731
+    method = fm.ConsensusBased(wells, 1.0, 0.2, 100.0)
+
+    def solve(resampling, key):
+        return minimize(
+            wells, jnp.zeros(1), key=key, method=method, particles=20, spread=0.1, tol=0.01,
+            budget=20_000, target=-0.9, resampling=resampling,
+        )  # fmt: skip
+
+    keys = jr.split(jr.key(0), 10)
+    still = jax.jit(jax.vmap(lambda key: solve(None, key)))(keys)
+    shaken = jax.jit(jax.vmap(lambda key: solve(4.0, key)))(keys)
+    assert np.all(still.status == 1) and np.all(abs(still.fun) < 1e-3)
+    assert np.all(shaken.status == 2) and np.all(shaken.nit > still.nit)
+    assert np.all(shaken.fun <= -0.9)
+
+
 def test_wrong_use_is_refused():
     with pytest.raises(ValueError, match="start from"):
         minimize(sphere, key=jr.key(0))

@@ -16,5 +16,6 @@ from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
 from ._random_batch import RandomBatch as RandomBatch
+from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
 from ._warm_sinkhorn import WarmSinkhorn as WarmSinkhorn

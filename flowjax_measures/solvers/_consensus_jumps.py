@@ -12,28 +12,30 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import PRNGKey, Scalar
+from .._custom_types import PRNGKey
 from .._noise import standard_normal
 from ..measures import Particles
 from ..measures._base import replace
+from ..systems.consensus._weights import Schedule, at
 from ._base import AbstractScheme, posed
 
 
 class ConsensusJumps(AbstractScheme):
     """Euler–Maruyama steps with jumps, of a system with a `consensus` such as `ConsensusBased`.
 
-    With α = 0 jumps add ργ² to the growth rate of the spread: −2λ + Dσ² + ργ². A step holds at
-    most one jump of a particle, with probability 1 − e^{−ρh}.
+    With α = 0 jumps add ργ² to the growth rate of the spread: −2λ + Dσ² + ργ². The jumps of a step
+    are all from where it begins: K ~ Poisson(ρh) of them are one of N(0, K I).
 
-    **Arguments:** `rate`: ρ. `strength`: γ. `key`: for the jumps.
+    **Arguments:** `rate`: ρ. `strength`: γ. Both numbers or functions of time. `key`: for the
+    jumps, of the default (threefry) kind.
 
     !!! example
 
         `simulate(ConsensusBased(f), mu, ts, dt=dt, key=key, solver=ConsensusJumps(1, 0.5, other))`
     """
 
-    rate: Scalar
-    strength: Scalar
+    rate: Schedule
+    strength: Schedule
     key: PRNGKey
 
     orders: ClassVar = (1, 0.5)
@@ -49,14 +51,15 @@ class ConsensusJumps(AbstractScheme):
         move = terms.vf_prod(t0, y0, args, terms.contr(t0, t1)).x
         step = jnp.round(t0 / h).astype(jnp.int32)
         when, where = jax.random.split(jax.random.fold_in(self.key, step))
-        jumps = jax.random.bernoulli(when, -jnp.expm1(-self.rate * h), (mu.size(),))
+        time = jnp.asarray(t0)
+        counts = jax.random.poisson(when, at(self.rate, time) * h, (mu.size(),))
+        widths = at(self.strength, time) * jnp.sqrt(counts.astype(time.dtype))
         shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), y0.x)
 
         def thrown(x, v, c, z):
-            mask = jumps.reshape(-1, *(1,) * (x.ndim - 1))
-            return x + v + jnp.where(mask, self.strength * (x - c) * z, 0)
+            return x + v + widths.reshape(-1, *(1,) * (x.ndim - 1)).astype(x.dtype) * (x - c) * z
 
-        centre = system.consensus(mu, jnp.asarray(t0))
+        centre = system.consensus(mu, time)
         x1 = jax.tree.map(thrown, y0.x, move, centre, standard_normal(where, shapes))
         y1 = replace(y0, x=x1)
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

@@ -64,6 +64,26 @@ def test_posterior_is_steady_for_every_alpha():
         np.testing.assert_allclose(drift.cov, 0, atol=1e-12)
 
 
+def test_strength_by_the_effective_sample_size():
+    """Half of the sample effective at every step: α of its own, and the posterior at the end."""
+    rule = fm.EffectiveSampleSize(0.5)
+    system = fm.ConsensusBasedSampling(quadratic, rule)
+    mu = fm.Particles(start().sample(jr.key(0), 500))
+    alpha = float(rule.alpha(mu, quadratic))
+    w = np.exp(-alpha * np.asarray(jax.vmap(quadratic)(mu.x)))
+    assert w.sum() ** 2 / (w**2).sum() == pytest.approx(250, rel=1e-6)
+    one, two = system.moments(mu), fm.ConsensusBasedSampling(quadratic, alpha).moments(mu)
+    np.testing.assert_allclose(one[1], two[1], rtol=1e-6)
+    march = jax.jit(lambda mu, key: system.step(mu, 0.5, key))
+    for k in range(40):
+        mu = march(mu, jr.key(k))
+    cov = np.linalg.inv(HESSIAN)
+    # As without the rule: the points' own moments drive them, and errors grow threefold.
+    error = 3 * np.sqrt(np.diag(cov) / 500)
+    assert np.all(abs(mu.mean() - CENTRE) < 4.5 * error)
+    np.testing.assert_allclose(mu.covariance(), cov, atol=4.5 * 3 * cov.max() * np.sqrt(2 / 500))
+
+
 def test_continuous_limit():
     """ṁ = c − m and Ċ = −2C + 2κ⁻¹C_α, and the exponential step to first order."""
     mu, alpha = start(), 0.8

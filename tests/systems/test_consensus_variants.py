@@ -75,6 +75,33 @@ def test_light_swarm_is_consensus_based():
     np.testing.assert_allclose(run.ys[1] / run.ys[0], np.exp(-2 + 0.25), rtol=0.06)
 
 
+def test_semi_implicit_step():
+    """p₁(1 + αh) is the explicit p₁ + αh p₀ with the same noise, and q₁ = q₀ + hp₁."""
+    m, h = 0.3, 0.1
+    loss = (1 - m) / m * h
+    q, p = jr.normal(jr.key(0), (2, 6, 2))
+    mu = fm.Particles(fm.Phase(q, p))
+    system = fm.SwarmConsensus(bowl, 1.5, 0.8, 2.0, "anisotropic", m)
+    solver = fm.SemiImplicitEuler((1 - m) / m)
+    plain = fm.simulate(system, mu, [0.0, h], dt=h, key=jr.key(1)).final.x
+    final = fm.simulate(system, mu, [0.0, h], dt=h, key=jr.key(1), solver=solver).final.x
+    np.testing.assert_allclose(final.p, (plain.p + loss * p) / (1 + loss), rtol=1e-12)
+    np.testing.assert_allclose(final.q, q + h * final.p, rtol=1e-12)
+
+
+def test_semi_implicit_swarm_without_inertia_is_consensus_based():
+    """Five steps 10⁸ times longer than m are those of CBO without noise, to O(m/h)."""
+    m, h = 1e-9, 0.1
+    q, p = jr.normal(jr.key(0), (2, 6, 2))
+    swarm = fm.SwarmConsensus(bowl, 1.5, 0.0, 2.0, inertia=m)
+    solver = fm.SemiImplicitEuler((1 - m) / m)
+    mu = fm.Particles(fm.Phase(q, p))
+    light = fm.simulate(swarm, mu, [0.0, 5 * h], dt=h, key=jr.key(1), solver=solver).final.x.q
+    none = fm.ConsensusBased(bowl, 1.5, 0.0, 2.0)
+    exact = fm.simulate(none, fm.Particles(q), [0.0, 5 * h], dt=h, key=jr.key(1)).final.x
+    np.testing.assert_allclose(light, exact, atol=1e-7)
+
+
 def test_identity_mirror_is_consensus_based():
     mu = fm.Particles(jr.normal(jr.key(0), (6, 2)))
     one = eqx.filter_jit(fm.MirrorConsensus(bowl, lambda y: y, 1.2, 0.6, 4.0))(0.0, mu)

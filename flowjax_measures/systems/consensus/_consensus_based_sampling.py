@@ -20,6 +20,7 @@ from ..._noise import Dense, floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
 from ._consensus_based import ConsensusBased
+from ._weights import EffectiveSampleSize, strength
 
 
 class ConsensusBasedSampling(AbstractMeanField):
@@ -35,12 +36,12 @@ class ConsensusBasedSampling(AbstractMeanField):
     **Arguments:**
 
     - `objective`: function f of one point.
-    - `alpha`: α > 0.
+    - `alpha`: α > 0, or `EffectiveSampleSize(fraction)`.
     - `mode`: "sampling" or "optimization".
     """
 
     objective: Callable[[Point], FloatScalar]
-    alpha: Scalar = 1.0
+    alpha: Scalar | EffectiveSampleSize = 1.0
     mode: str = eqx.field(static=True, default="sampling")
 
     def __check_init__(self):
@@ -49,8 +50,9 @@ class ConsensusBasedSampling(AbstractMeanField):
 
     def moments(self, mu: AbstractMeasure) -> tuple[Point, Float[Array, "d d"]]:
         """The weighted mean c(μ) and κ⁻¹ C(μ), the covariance of what is sampled."""
-        weighted = ConsensusBased(self.objective, alpha=self.alpha)
-        inflation = 1 + self.alpha if self.mode == "sampling" else 1.0
+        alpha = strength(self.alpha, 0.0, mu, self.objective)
+        weighted = ConsensusBased(self.objective, alpha=alpha)
+        inflation = 1 + alpha if self.mode == "sampling" else 1.0
         return weighted.consensus(mu), inflation * weighted.spread(mu)
 
     def rates(self, t, x, mu):
