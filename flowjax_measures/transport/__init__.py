@@ -12,8 +12,19 @@ from ._entropic import entropic_coupling as entropic_coupling
 from ._exact import coupling as coupling, mccann as mccann, wasserstein as wasserstein
 from ._gaussian import bures as bures, bures_map as bures_map
 from ._hellinger_kantorovich import hellinger_kantorovich as hellinger_kantorovich
+from ._kinetic import (
+    kinetic_cost as kinetic_cost,
+    kinetic_interpolation as kinetic_interpolation,
+)
 from ._maps import (
     barycentric_map as barycentric_map,
     linearized_wasserstein as linearized_wasserstein,
     quantize as quantize,
+)
+from ._nested import nested_mccann as nested_mccann, nested_wasserstein as nested_wasserstein
+from ._unbalanced import (
+    KullbackLeibler as KullbackLeibler,
+    SquaredError as SquaredError,
+    Unbalanced as Unbalanced,
+    unbalanced_transport as unbalanced_transport,
 )

@@ -1,0 +1,124 @@
+"""Unbalanced transport against closed forms, duality and the heat equation."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import flowjax_measures as fm
+
+
+def atoms(x, masses):
+    return fm.Particles(jnp.asarray(x, float), jnp.log(jnp.asarray(masses, float)))
+
+
+def clouds():
+    x, y = jr.normal(jr.key(0), (6, 2)), jr.normal(jr.key(1), (4, 2)) + 0.3
+    return atoms(x, [0.4, 0.1, 0.9, 0.3, 0.7, 0.2]), atoms(y, [0.8, 0.2, 0.5, 2.0])
+
+
+def test_two_atoms():
+    a, b, cost = 1.3, 0.7, 0.64
+    mu, nu = atoms([[0.0]], [a]), atoms([[0.8]], [b])
+    strength = 0.5
+    square = fm.unbalanced_transport(mu, nu, fm.SquaredError(), fm.SquaredError())
+    np.testing.assert_allclose(square.plan, [[(a + b - cost) / 2]], rtol=1e-12)
+    law = fm.KullbackLeibler(strength)
+    entropic = fm.unbalanced_transport(mu, nu, law, law)
+    mass = np.sqrt(a * b) * np.exp(-cost / (2 * strength))
+    np.testing.assert_allclose(entropic.plan, [[mass]], rtol=1e-12)
+    np.testing.assert_allclose(entropic.value, strength * (a + b - 2 * mass), rtol=1e-12)
+    far = fm.unbalanced_transport(mu, atoms([[9.0]], [b]), fm.SquaredError(), fm.SquaredError())
+    np.testing.assert_allclose(far.value, (a**2 + b**2) / 2, rtol=1e-12)
+
+
+LAWS = {
+    "kl": (fm.KullbackLeibler(0.6), fm.KullbackLeibler(1.7)),
+    "square": (fm.SquaredError(0.6), fm.SquaredError(1.7)),
+    "semi-kl": (None, fm.KullbackLeibler(0.6)),
+    "semi-square": (fm.SquaredError(0.6), None),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_optimality_conditions(name):
+    one, two = LAWS[name]
+    mu, nu = clouds()
+    a, b = np.exp(mu.log_w), np.exp(nu.log_w)
+    cost = np.sum((np.asarray(mu.x)[:, None] - np.asarray(nu.x)) ** 2, -1)
+    value, plan, f, g = map(np.asarray, fm.unbalanced_transport(mu, nu, one, two))
+    slack = cost - f[:, None] - g
+    assert plan.min() >= 0 and slack.min() > -1e-12
+    assert np.max(plan * slack) < 1e-11
+    # An acyclic support: no more edges than atoms.
+    assert np.sum(plan > 1e-8) <= len(a) + len(b) - 1
+    primal = np.vdot(cost, plan)
+    for law, potential, s, start in ((one, f, plan.sum(1), a), (two, g, plan.sum(0), b)):
+        if law is None:
+            np.testing.assert_allclose(s, start, atol=1e-11)
+        elif isinstance(law, fm.SquaredError):
+            np.testing.assert_allclose(s, start - potential / law.strength, atol=1e-11)
+            primal += law.strength / 2 * np.sum((s - start) ** 2)
+        else:
+            np.testing.assert_allclose(s, start * np.exp(-potential / law.strength), atol=1e-11)
+            primal += law.strength * divergence(s, start)
+    np.testing.assert_allclose(value, primal, rtol=1e-11)
+
+
+def test_strong_marginals_are_transport_and_derivatives_are_differences():
+    mu, nu = clouds()
+    nu = atoms(nu.x, np.exp(nu.log_w) / np.exp(nu.log_w).sum() * np.exp(mu.log_w).sum())
+
+    def value(strength, x=mu.x):
+        law = fm.KullbackLeibler(strength)
+        return fm.unbalanced_transport(fm.Particles(x, mu.log_w), nu, law, law).value
+
+    exact = fm.wasserstein(mu, nu) ** 2 * np.exp(mu.log_w).sum()
+    # The first correction is −(‖f‖²_a + ‖g‖²_b)/2λ.
+    gaps = [float(exact - value(s)) for s in (1e3, 2e3)]
+    np.testing.assert_allclose(gaps[0] / gaps[1], 2, rtol=1e-2)
+    h = 1e-5
+    slopes = jax.grad(value, (0, 1))(0.7, mu.x)
+    np.testing.assert_allclose(slopes[0], (value(0.7 + h) - value(0.7 - h)) / (2 * h), rtol=1e-7)
+    step = jr.normal(jr.key(2), mu.x.shape)
+    central = (value(0.7, mu.x + h * step) - value(0.7, mu.x - h * step)) / (2 * h)
+    np.testing.assert_allclose(jnp.vdot(slopes[1], step), central, rtol=1e-7)
+
+
+def divergence(s, a):
+    return np.sum(np.where(s > 0, s * np.log(np.where(s > 0, s, 1) / a), 0) - s + a)
+
+
+def test_sinkhorn_scaling_is_as_near_as_its_entropy_allows():
+    mu, nu = clouds()
+    law, epsilon, tau = fm.KullbackLeibler(0.8), 0.1, 0.8 / 0.9
+    a, b = np.exp(mu.log_w), np.exp(nu.log_w)
+    cost = np.sum((np.asarray(mu.x)[:, None] - np.asarray(nu.x)) ** 2, -1)
+
+    def primal(plan):
+        return np.vdot(cost, plan) + 0.8 * (divergence(plan.sum(1), a) + divergence(plan.sum(0), b))
+
+    exact = np.asarray(fm.unbalanced_transport(mu, nu, law, law).plan)
+    plan = np.asarray(fm.entropic_coupling(mu, nu, epsilon, tau_mu=tau, tau_nu=tau))
+    # Each plan is the best of its own problem.
+    room = epsilon * (divergence(exact, np.outer(a, b)) - divergence(plan, np.outer(a, b)))
+    assert 0 < primal(plan) - primal(exact) < room
+
+
+def test_a_semi_unbalanced_step_is_a_jko_step_of_the_entropy():
+    grid, tau = fm.GridDensity(jnp.ones(50), -4.0, 4.0), 0.2
+    x = grid.centres()[:, 0]
+    start = jnp.exp(-(x**2) / (2 * 0.6))
+    mu = fm.GridDensity(start / (start.sum() * grid.cell), -4.0, 4.0)
+    step = fm.unbalanced_transport(mu, grid, None, fm.KullbackLeibler(2 * tau))
+    mass = step.plan.sum(0)
+    np.testing.assert_allclose(mass.sum(), 1, rtol=1e-12)
+    # N(0, s²) goes to N(0, r²) with r = s + τ/r; mass moves by whole cells.
+    exact = ((0.6**0.5 + (0.6 + 4 * tau) ** 0.5) / 2) ** 2
+    np.testing.assert_allclose(mass @ x**2, exact, atol=float(grid.cell) ** 2)
+
+
+def test_two_hard_marginals_are_refused():
+    with pytest.raises(ValueError, match="`coupling`"):
+        fm.unbalanced_transport(*clouds(), None, None)
