@@ -16,7 +16,7 @@ from pathlib import Path
 import _docstrings
 
 FOLDER = Path(__file__).parent / "gallery"
-ORDER = ["attention", "consensus", "flows", "sampling", "sgd", "networks"]
+ORDER = ["attention", "consensus", "flows", "sampling", "sgd", "networks", "generative"]
 
 
 @dataclass(frozen=True)

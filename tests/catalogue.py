@@ -60,6 +60,10 @@ def _ou(t: float) -> tuple[Any, Any]:
     return decay * mu.m, decay**2 * mu.cov + (1 - decay**2) / (2.0 * 1.3) * jnp.eye(2)
 
 
+def _path(t) -> fm.Gaussian:
+    return fm.Gaussian(jnp.stack([t, 1 + t]), (1 + t) * jnp.eye(2, dtype=t.dtype))
+
+
 def _bowl(x):
     return jnp.sum((x - 0.3) ** 2)
 
@@ -353,6 +357,34 @@ CASES: dict[str, Callable[[], Case]] = {
     "controlled-flow": lambda: Case(
         fm.ControlledFlow(lambda x, w: jnp.tanh(w @ x), 0.5 * jnp.stack([ROTATION, -ROTATION])),
         cloud(),
+    ),
+    "interpolant-atoms": lambda: Case(
+        fm.StochasticInterpolant(normal(), cloud(3, 2, 1), fm.LinearSchedule(0.6), diffusion=0.3),
+        cloud(4, 2),
+        dt=0.02,
+    ),
+    "log-likelihood": lambda: Case(
+        fm.LogLikelihood(fm.ProbabilityFlow(lambda t, x: jnp.sin(x + t)), 0.7),
+        fm.Particles((cloud(4, 2).x, jnp.zeros(4))),
+    ),
+    "mckean-pontryagin": lambda: Case(
+        fm.McKeanPontryagin(jnp.array([[0.3, 0.1], [0.1, 0.2]]), jnp.eye(2)),
+        fm.Particles(fm.Phase(cloud(5, 2).x, cloud(5, 2, 1).x)),
+    ),
+    "equilibrium-matching": lambda: Case(
+        fm.EquilibriumMatching(
+            fm.StochasticInterpolant(normal(), fm.Gaussian(jnp.ones(2), 0.3 * jnp.eye(2)))
+        ),
+        cloud(2, 2),
+    ),
+    "poisson-flow": lambda: Case(fm.PoissonFlow(normal(), cloud(3, 2, 1)), cloud(4, 2)),
+    "drifting": lambda: Case(fm.DriftingFlow(cloud(3, 2, 1), fm.GaussianKernel(0.8)), cloud(4, 2)),
+    "blind-denoising": lambda: Case(
+        fm.BlindDenoising(cloud(3, 2, 1), jnp.array([0.5, 1.0]), 0.2), cloud(4, 2), dt=0.02
+    ),
+    "kac-flow": lambda: Case(fm.KacFlow(cloud(3, 1, 1), 2.0, 4.0), cloud(4, 1)),
+    "least-squares-flow": lambda: Case(
+        fm.LeastSquaresFlow(_path, lambda x: jnp.concatenate([x, x**2])), cloud(4, 2)
     ),
     "langevin": lambda: Case(fm.Langevin(fm.Quadratic(1.3), beta=2.0), cloud(n=5, d=2)),
     "underdamped-langevin": lambda: Case(

@@ -1,6 +1,11 @@
 """Distances, couplings and geodesics between measures."""
 
 from ._conditional import conditional_wasserstein as conditional_wasserstein
+from ._continuity import (
+    GridVelocity as GridVelocity,
+    dacorogna_moser as dacorogna_moser,
+    least_squares_velocity as least_squares_velocity,
+)
 from ._distances import (
     energy_distance as energy_distance,
     ksd as ksd,
@@ -21,10 +26,4 @@ from ._maps import (
     linearized_wasserstein as linearized_wasserstein,
     quantize as quantize,
 )
-from ._nested import nested_mccann as nested_mccann, nested_wasserstein as nested_wasserstein
-from ._unbalanced import (
-    KullbackLeibler as KullbackLeibler,
-    SquaredError as SquaredError,
-    Unbalanced as Unbalanced,
-    unbalanced_transport as unbalanced_transport,
-)
+from ._minibatch import minibatch_coupling as minibatch_coupling

@@ -1,0 +1,125 @@
+"""Interpolants and generative flows"""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import matplotlib.pyplot as plt
+
+import flowjax_measures as fm
+from flowjax_measures import plot
+
+# %% StochasticInterpolant
+# Flow matching from a normal law to eight atoms, with its exact velocity.
+angle = 2 * jnp.pi * jnp.arange(8) / 8
+atoms = fm.Particles(3 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], 1))
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+flow = fm.StochasticInterpolant(source, atoms)
+start = fm.Particles(source.sample(jr.key(0), 150))
+run = fm.simulate(flow, start, jnp.linspace(0.0, 1.0, 51), dt=0.02, solver=diffrax.Euler())
+ax = plot.trajectory(run)
+plot.measure(start, ax=ax, color="0.6", s=8)
+plot.measure(atoms, ax=ax, color="C3")
+
+# %% ProbabilityFlow
+# With an exact score the flow and the diffusion have one law; a wrong score parts them.
+one, two = fm.Gaussian(jnp.zeros(1), jnp.eye(1)), fm.Gaussian(jnp.ones(1), 0.1 * jnp.eye(1))
+exact = fm.StochasticInterpolant(one, two)
+wrong = lambda t, x: exact.score(t, x) + 0.4 * x
+cases = (exact.score, None, "k"), (exact.score, 1.0, "C1--"), (wrong, 1.0, "C3")
+for score, noise, style in cases:
+    law = fm.ProbabilityFlow(exact.velocity, score, noise)
+    run = fm.simulate(law, one, jnp.linspace(0.0, 1.0, 41), observe=lambda mu: mu.cov[0, 0])
+    plt.plot(run.ts, run.ys, style)
+plt.legend(["flow", "diffusion", "diffusion, wrong score"])
+plt.gca().set(xlabel="t", ylabel="variance")
+
+# %% LogLikelihood
+# The density of three points of data under a flow at t = 0.7, by the divergence along its paths.
+centres = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.0], [0.0, -2.0]]))
+flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), centres)
+line = jnp.linspace(-3.0, 3.0, 40)
+points = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
+state = fm.Particles((points, jnp.zeros(len(points))))
+latent, change = fm.simulate(fm.LogLikelihood(flow, 0.7), state, [0.0, 0.7], dt=0.02).final.x
+log_density = jax.vmap(flow.source.log_density)(latent) + change
+plt.contourf(line, line, jnp.exp(log_density).reshape(40, 40), 20)
+plt.gca().set_aspect("equal")
+
+# %% McKeanPontryagin
+# States and costates of a Schrödinger bridge between Gaussians on the line, without noise.
+one, two = fm.Gaussian(-jnp.ones(1), 0.1 * jnp.eye(1)), fm.Gaussian(jnp.ones(1), 0.4 * jnp.eye(1))
+bridge = fm.schroedinger_bridge(one, two, sigma=1.0)
+q = one.sample(jr.key(0), 60)
+p = jax.vmap(lambda x: bridge.rates(0.0, x, None).velocity)(q)
+law = fm.McKeanPontryagin(0.5 * jnp.eye(1), jnp.eye(1))
+run = fm.simulate(law, fm.Particles(fm.Phase(q, p)), jnp.linspace(0.0, 1.0, 41))
+plt.plot(run.ts, run.ys.x.q[..., 0], "C0", linewidth=0.6)
+plt.gca().set(xlabel="t", ylabel="state")
+
+# %% EquilibriumMatching
+# One velocity for all times: paths slow down nowhere before they reach the atoms.
+atoms = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]]))
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+flow = fm.EquilibriumMatching(fm.StochasticInterpolant(source, atoms))
+start = fm.Particles(source.sample(jr.key(0), 60))
+run = fm.simulate(flow, start, jnp.linspace(0.0, 5.0, 101), dt=0.05, solver=diffrax.Euler())
+ax = plot.trajectory(run)
+plot.measure(atoms, ax=ax, color="C3")
+
+# %% PoissonFlow
+# Points follow the electric field from the charges of a Gaussian to those of three atoms.
+atoms = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]]))
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+flow = fm.PoissonFlow(source, atoms, unit_speed=True)
+start = fm.Particles(source.sample(jr.key(0), 60))
+run = fm.simulate(flow, start, jnp.linspace(0.0, 6.0, 301), dt=0.02, solver=diffrax.Euler())
+ax = plot.trajectory(run)
+plot.measure(atoms, ax=ax, color="C3")
+
+# %% DriftingFlow
+# Points drift to a crescent (grey) by the difference of two kernel means.
+angle = jnp.pi * jr.uniform(jr.key(0), (300,))
+bow = jnp.stack([jnp.cos(angle), jnp.sin(angle)], 1) + 0.1 * jr.normal(jr.key(1), (300, 2))
+flow = fm.DriftingFlow(fm.Particles(bow), fm.GaussianKernel(0.3))
+start = fm.initial.normal(jr.key(2), 300, 2, scale=0.3)
+run = fm.simulate(flow, start, jnp.linspace(0.0, 20.0, 41), dt=0.1)
+ax = plot.measure(fm.Particles(bow), color="0.8")
+plot.measure(run.final, ax=ax, s=8)
+
+# %% BlindDenoising
+# Data on a line in 64 dimensions: the noise of the points follows the level that theory gives.
+line = jnp.zeros((41, 64)).at[:, 0].set(jnp.linspace(-1.0, 1.0, 41))
+levels = jnp.geomspace(0.02, 4.0, 60)
+law = fm.BlindDenoising(fm.Particles(line), levels, lambda t: 2 * jnp.exp(-t))
+start = fm.initial.normal(jr.key(0), 50, 64, scale=2.0)
+off = lambda mu: jnp.sqrt(jnp.mean(mu.x[:, 1:] ** 2))
+run = fm.simulate(law, start, jnp.linspace(0.0, 4.0, 41), dt=0.02, key=jr.key(1), observe=off)
+plt.semilogy(run.ts, run.ys, label="noise of the points")
+plt.semilogy(run.ts, 2 * jnp.exp(-run.ts / 2), "k--", label=r"$\sigma_t$")
+plt.legend()
+plt.gca().set_xlabel("t")
+
+# %% KacFlow
+# From noise of finite speed to two atoms: the cones (grey) are never left.
+data = fm.Particles(jnp.array([[-1.0], [1.0]]))
+flow = fm.KacFlow(data, damping=9.0, speed=3.0)
+start = fm.Particles(data.sample(jr.key(0), 60) + flow.noise(jr.key(1), 60, 1))
+run = fm.simulate(flow, start, jnp.linspace(0.0, 1.0, 101), dt=0.01)
+ts = run.ts[:, None]
+for side in (-1, 1):
+    plt.plot(ts, data.x.T + side * 3 * (1 - ts), "0.7")
+plt.plot(run.ts, run.ys.x[..., 0], "C0", linewidth=0.6)
+plt.gca().set(xlabel="t", ylabel="x", ylim=(-3, 3))
+
+# %% LeastSquaresFlow
+# The W₂ geodesic between Gaussians, its velocity solved for in the quadratic potentials.
+one = fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.array([1.0, 0.1])))
+two = fm.Gaussian(jnp.array([4.0, 1.0]), jnp.diag(jnp.array([0.1, 1.0])))
+quadratic = lambda x: jnp.concatenate([x, jnp.outer(x, x)[jnp.triu_indices(2)]])
+flow = fm.LeastSquaresFlow(lambda t: fm.mccann(one, two, t), quadratic)
+start = fm.Particles(one.sample(jr.key(0), 80))
+run = fm.simulate(flow, start, jnp.linspace(0.0, 1.0, 31), dt=1 / 30)
+ax = plot.trajectory(run)
+plot.measure(start, ax=ax, color="0.6", s=8)
+plot.measure(run.final, ax=ax, color="C3", s=8)

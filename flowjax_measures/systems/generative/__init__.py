@@ -1,0 +1,29 @@
+"""Interpolants, bridges and generative flows."""
+
+from ._blind_denoising import BlindDenoising as BlindDenoising
+from ._control_linear import ControlLinear as ControlLinear
+from ._drifting_flow import DriftingFlow as DriftingFlow
+from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
+from ._gaussian_process import gaussian_process as gaussian_process
+from ._kac_flow import KacFlow as KacFlow
+from ._least_squares_flow import LeastSquaresFlow as LeastSquaresFlow
+from ._log_likelihood import LogLikelihood as LogLikelihood
+from ._losses import (
+    drifting_loss as drifting_loss,
+    flow_matching_loss as flow_matching_loss,
+    score_matching_loss as score_matching_loss,
+)
+from ._mckean_pontryagin import McKeanPontryagin as McKeanPontryagin
+from ._poisson_flow import PoissonFlow as PoissonFlow
+from ._probability_flow import (
+    ProbabilityFlow as ProbabilityFlow,
+    fokker_planck_residual as fokker_planck_residual,
+)
+from ._schedules import (
+    DiffusionSchedule as DiffusionSchedule,
+    LinearSchedule as LinearSchedule,
+    TrigonometricSchedule as TrigonometricSchedule,
+    velocity_from_score as velocity_from_score,
+)
+from ._schroedinger_bridge import schroedinger_bridge as schroedinger_bridge
+from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant

@@ -1,0 +1,73 @@
+r"""Blind denoising diffusion: the denoiser is not told the level of the noise ([kadkhodaie2026]).
+
+    dY = (f(Y) − Y) dt + √(2a_t) dB,   f(y) = E[x | x + σz = y],   σ ~ Π,   x ~ data
+
+f(y) = y + ∫ σ²∇ log p_σ(y) Π(dσ | y), a tilted mean over the data and over the levels. Where the
+data have few dimensions k in many, d, the posterior of σ is narrow, and Y_t has the law p_{σ_t},
+
+    (σ²)˙ = −2σ² + 2a,   σ_t² = σ_0² e^{−2t} + 2∫_0^t a_s e^{−2(t−s)} ds.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar, Scalar
+from ..._noise import Isotropic
+from ..._system import AbstractMeanField
+from ...measures import AbstractMeasure, Rates
+
+
+class BlindDenoising(AbstractMeanField):
+    r"""Points under the best denoiser that is blind to σ.
+
+    **Arguments:**
+
+    - `data`: the law of x, by its atoms or a `Gaussian`.
+    - `levels`: the values of σ in the prior, shape (k,), positive.
+    - `diffusion`: a, a number or a function of t; a_t = ½σ_0²e^{−t} gives σ_t² = σ_0²e^{−t}.
+    - `log_prior`: logarithms of their masses, up to a constant; `None` is equal masses.
+    """
+
+    data: AbstractMeasure
+    levels: Float[Array, " k"]
+    diffusion: Scalar | Callable[[FloatScalar], FloatScalar]
+    log_prior: Float[Array, " k"] | None = None
+
+    def _by_level(self, y):
+        """E[x | y, σ] for each level, and the log posterior of the levels."""
+
+        def at(sigma):
+            logits = lambda x: -jnp.sum((y - x) ** 2) / (2 * sigma**2)  # noqa: E731
+            mean, log = self.data.tilt(lambda x: x, logits)
+            return mean, log - y.size * jnp.log(sigma)
+
+        means, logs = jax.vmap(at)(self.levels)
+        return means, jax.nn.log_softmax(logs if self.log_prior is None else logs + self.log_prior)
+
+    def denoiser(self, y: Float[Array, " d"]) -> Float[Array, " d"]:
+        """f(y)."""
+        means, logs = self._by_level(y)
+        return jnp.exp(logs) @ means
+
+    def posterior(self, y: Float[Array, " d"]) -> Float[Array, " k"]:
+        """The masses Π(σ | y) of the levels."""
+        return jnp.exp(self._by_level(y)[1])
+
+    def _strength(self, t):
+        return self.diffusion(t) if callable(self.diffusion) else self.diffusion
+
+    def noise_level(self, t: FloatScalar, start: FloatScalar) -> FloatScalar:
+        """σ_t, from σ_0 = `start`."""
+        t = jnp.asarray(t)
+        nodes, weights = (jnp.asarray(a, t.dtype) for a in np.polynomial.legendre.leggauss(40))
+        s = t * (nodes + 1) / 2
+        fed = jax.vmap(lambda s: self._strength(s) * jnp.exp(2 * (s - t)))(s)
+        return jnp.sqrt(start**2 * jnp.exp(-2 * t) + t * jnp.vdot(weights, fed))
+
+    def rates(self, t, x, mu):
+        strength = jnp.asarray(self._strength(t), x.dtype)
+        return Rates(self.denoiser(x) - x, Isotropic(jnp.sqrt(2 * strength)))

@@ -1,0 +1,119 @@
+"""Couplings of two measures, as mixtures of pairs of Gaussians or points."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..._cubature import factor
+from ..._custom_types import FloatScalar, PRNGKey
+from ...kernels._base import log_mass
+from ...measures import AbstractMeasure, Gaussian, Particles
+from ...measures._base import concrete
+from ._posterior import Parts
+
+
+class Coupling(eqx.Module):
+    """The law of (X_0, X_1) beyond its marginals: a plan's masses of pairs that are not zero, the
+    covariance of two Gaussians, or nothing (independent)."""
+
+    i: Int[Array, " k"] | None = None
+    j: Int[Array, " k"] | None = None
+    log_w: Float[Array, " k"] | None = None
+    cross: Float[Array, "d d"] | None = None
+
+    def __init__(self, source, target, given):
+        if given is None:
+            return
+        given = jnp.asarray(given)
+        sides = [isinstance(m, Gaussian) for m in (source, target)]
+        if sides[0] != sides[1]:
+            raise ValueError(
+                "`coupling` is between atoms and a Gaussian; give two measures with atoms, such as "
+                "Particles(mu.sample(key, n)), or two Gaussians."
+            )
+        sizes = tuple(m.m.size if all(sides) else m.atoms()[1].size for m in (source, target))
+        if given.shape != sizes:
+            raise ValueError(
+                f"`coupling` has shape {given.shape} and not {sizes}; give the masses of pairs of "
+                "atoms, between two Gaussians the covariance of X_0 and X_1."
+            )
+        if all(sides):
+            self.cross = given
+            return
+        nonzero = np.asarray(given) if concrete(given) else np.ones(given.shape)
+        i, j = np.nonzero(nonzero)
+        self.i, self.j = jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32)
+        self.log_w = jnp.log(given[i, j])
+
+    @property
+    def independent(self) -> bool:
+        """Whether X_0 and X_1 are."""
+        return self.log_w is None and self.cross is None
+
+    def tilt(
+        self,
+        source: AbstractMeasure,
+        target: AbstractMeasure,
+        fn: Callable[[Parts], Any],
+        logits: Callable[[Parts], FloatScalar],
+    ) -> tuple[Any, FloatScalar]:
+        """The tilted mean over the parts, and its log-normaliser; the masses count as one."""
+        if self.log_w is not None:
+            pairs = self._pairs(source, target)
+            mean, log = pairs.tilt(lambda p: fn(_parts(*p)), lambda p: logits(_parts(*p)))
+            return mean, log - log_mass(pairs)
+
+        def inner(p):
+            join = lambda q: _parts(p, q, self.cross)  # noqa: E731
+            return _over(target, lambda q: fn(join(q)), lambda q: logits(join(q)))
+
+        if isinstance(source, Gaussian):
+            return inner((source.m, source.cov))
+        return _over(source, lambda p: inner(p)[0], lambda p: inner(p)[1])
+
+    def _pairs(self, source, target) -> Particles:
+        x = jax.tree.map(lambda a: a[self.i], source.atoms()[0])
+        return Particles((x, jax.tree.map(lambda a: a[self.j], target.atoms()[0])), self.log_w)
+
+    def sample(self, source, target, key: PRNGKey, n: int) -> tuple[Array, Array]:
+        """`n` pairs."""
+        pick, one, two, other = jax.random.split(key, 4)
+        if self.log_w is not None:
+            x, y = self._pairs(source, target).sample(pick, n)
+            return _within(x, one), _within(y, two)
+        if self.cross is not None:
+            both = jnp.block([[source.cov, self.cross], [self.cross.T, target.cov]])
+            pair = Gaussian(jnp.concatenate([source.m, target.m]), both).sample(pick, n)
+            return pair[:, : source.m.size], pair[:, source.m.size :]
+        return _within(source.sample(pick, n), one), _within(target.sample(other, n), two)
+
+
+def _within(y: Any, key: PRNGKey) -> Array:
+    """Points of the atoms y, or of the parts y of a mixture."""
+    if not isinstance(y, tuple):
+        return y
+    m, cov = y
+    z = jax.random.normal(key, m.shape, m.dtype)
+    return m + jnp.einsum("nij,nj->ni", jax.vmap(factor)(cov), z)
+
+
+def _parts(p: Any, q: Any, cross: Any = None) -> Parts:
+    """An atom is a point or, in a mixture of Gaussians, the mean and the covariance of a part."""
+    (a, A), (b, B) = (y if isinstance(y, tuple) else (y, None) for y in (p, q))
+    return Parts(a, A, b, B, cross)
+
+
+def _over(measure, fn, logits):
+    """The tilted mean over the parts of a measure, and its log-normaliser; the mass is one."""
+    if isinstance(measure, Gaussian):
+        whole = (measure.m, measure.cov)
+        return fn(whole), logits(whole)
+    mean, log = measure.tilt(fn, logits)
+    if isinstance(measure, Particles) and measure.log_w is None:
+        return mean, log
+    return mean, log - log_mass(measure)

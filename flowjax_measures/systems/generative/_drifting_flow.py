@@ -1,0 +1,32 @@
+r"""Drifting by the means that a kernel sees ([deng2026]).
+
+    v[μ](x) = ⟨y⟩_{ν, log k(x,·)} − ⟨y⟩_{μ, log k(x,·)}
+
+the mean shift towards the target less that towards the points themselves (Nadaraya–Watson), zero
+at μ = ν. With a Gaussian kernel of bandwidth h it is h²∇ log((k∗ν)/(k∗μ)). Two other drifts are
+gradient flows: `GradientFlow(MMD(target, kernel))`, and of entropic transport half of
+`GradientFlow(SinkhornDivergence(target, epsilon))`.
+"""
+
+import jax.numpy as jnp
+
+from ..._system import AbstractMeanField
+from ...kernels import AbstractExponentialKernel, GaussianKernel
+from ...kernels._base import Kernel
+from ...measures import AbstractMeasure, Rates
+
+
+class DriftingFlow(AbstractMeanField):
+    """Points that drift to a target by kernel means; `drifting_loss` teaches it to a generator.
+
+    **Arguments:** `target`: ν, a fresh batch. `kernel`: k > 0, of two points.
+    """
+
+    target: AbstractMeasure
+    kernel: Kernel = GaussianKernel()
+
+    def rates(self, t, x, mu):
+        k = self.kernel
+        log = k.log if isinstance(k, AbstractExponentialKernel) else lambda x, y: jnp.log(k(x, y))
+        near = lambda y: log(x, y)  # noqa: E731
+        return Rates(self.target.mean(logits=near) - mu.mean(logits=near))

@@ -1,0 +1,51 @@
+r"""Equilibrium matching: one velocity for all times ([wang2025]).
+
+    b(x) = ∫_0^1 b_t ρ_t dt / ν(x),   ν(x) = ∫_0^1 ρ_t(x) dt,   ∇·(νb) = ρ_0 − ρ_1,
+
+a tilted mean over the time of an interpolant's velocity b_t. Points that reach atoms of ρ_1 have
+its law there. On the line, or where the support has codimension one, b may stay bounded across the
+support, and points pass through: a hitting time is then no transport.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar
+from ..._system import AbstractMeanField
+from ...measures import Rates
+from ._stochastic_interpolant import StochasticInterpolant
+
+# The trapezoidal rule in log(t/(1 − t)): near an atom ρ_t has a peak at 1 − t of any scale.
+_LOGITS = np.arange(-26.0, 34.0, 0.2)
+
+
+class EquilibriumMatching(AbstractMeanField):
+    """The flow of the time-averaged velocity of an interpolant.
+
+    It slows down near a target with a density, where points go on; towards atoms it ends.
+
+    **Arguments:** `interpolant`: a `StochasticInterpolant`, whose `diffusion` is left out.
+    """
+
+    interpolant: StochasticInterpolant
+
+    def _at_times(self, x):
+        """The velocities at the nodes in time, and the logarithms of their weights ρ_t dt."""
+        ts = jax.nn.sigmoid(jnp.asarray(_LOGITS, x.dtype))
+        steps = jnp.asarray(-2 * np.logaddexp(_LOGITS / 2, -_LOGITS / 2) + np.log(0.2), x.dtype)
+        velocities = jax.vmap(lambda t: self.interpolant.velocity(t, x))(ts)
+        return velocities, steps + jax.vmap(lambda t: self.interpolant.log_density(t, x))(ts)
+
+    def log_weight(self, x: Float[Array, " d"]) -> FloatScalar:
+        """log ν(x)."""
+        return jax.nn.logsumexp(self._at_times(x)[1])
+
+    def velocity(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """b(x)."""
+        velocities, log_weights = self._at_times(x)
+        return jax.nn.softmax(log_weights) @ velocities
+
+    def rates(self, t, x, mu):
+        return Rates(self.velocity(x))

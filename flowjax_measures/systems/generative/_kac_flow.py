@@ -1,0 +1,97 @@
+r"""Kac flows: noise of finite speed, by the telegrapher's equation ([duong2025], [kac1974]).
+
+A point moves at the speed ±c and turns at the rate a in each coordinate; from 0, at |x| < cs,
+
+    u(s, x) = (a/2c) e^{−as} (I_0(ζ) + as I_1(ζ)/ζ),   ζ = a√(s² − x²/c²),
+
+solves ∂_ss u + 2a ∂_s u = c² ∂_xx u; the rest of the mass, e^{−as}, is on the fronts x = ±cs. The
+velocity that moves it,
+
+    v(s, x) = a x (I_1(ζ)/ζ) / (I_0(ζ) + as I_1(ζ)/ζ),   |v| ≤ c,   v = ±c on the fronts,
+
+stays bounded as s → 0, where that of a diffusion blows up. As a, c → ∞ with c²/a = σ² it is the
+heat equation of σW. Noised data are f_s X_1 + K_{g_s}: their velocity is a tilted mean of v.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import i0e, i1e
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._system import AbstractMeanField
+from ...measures import AbstractMeasure, Rates
+
+
+class KacFlow(AbstractMeanField):
+    r"""The flow from Kac's noise at t = 0 to the data at t = T.
+
+    Exact inside the fronts of the data's atoms, which hold the share e^{−a g} of the mass of a
+    coordinate; a point that its front has caught goes with it to the atom.
+
+    **Arguments:**
+
+    - `data`: the law of X_1, by its atoms.
+    - `damping`: a. `speed`: c. `horizon`: T.
+    - `schedule`: s ↦ (f, g) of the noised data at s = T − t; `None` is (1, s).
+    """
+
+    data: AbstractMeasure
+    damping: Scalar = 1.0
+    speed: Scalar = 1.0
+    horizon: Scalar = 1.0
+    schedule: Callable[[FloatScalar], tuple[Any, Any]] | None = None
+
+    def _coefficients(self, s):
+        return (jnp.ones_like(s), s) if self.schedule is None else self.schedule(s)
+
+    def velocity(self, s: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The velocity of the noising flow, forward in s; in a coordinate at most c for f = 1."""
+        s = jnp.asarray(s, x.dtype)
+        (f, g), (f_dot, g_dot) = jax.jvp(self._coefficients, (s,), (jnp.ones_like(s),))
+
+        def pushed(y):
+            law = jax.vmap(lambda z: self._kac(g, z)[1])
+            return f_dot * y + g_dot * law(x - f * y)
+
+        return self.data.mean(pushed, self._logits(f, g, x))
+
+    def log_density(self, s: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
+        """log of the density of the noised data, without the mass of the fronts."""
+        f, g = self._coefficients(jnp.asarray(s, x.dtype))
+        return self.data.logmean(self._logits(f, g, x))
+
+    def _logits(self, f, g, x):
+        return lambda y: jnp.sum(jax.vmap(lambda z: self._kac(g, z)[0])(x - f * y))
+
+    def _kac(self, s, z):
+        """log u(s, z) and v(s, z); beyond the front, where round-off takes points, v = ±c."""
+        late, reach = self.damping * s, self.speed * s
+        inside = jnp.abs(z) < reach
+        square = late**2 * (1 - (z / jnp.where(reach > 0, reach, 1)) ** 2)
+        positive = inside & (square > 0)
+        zeta = jnp.sqrt(jnp.where(positive, square, 1))
+        one, ratio = jnp.where(positive, i0e(zeta), 1), jnp.where(positive, i1e(zeta) / zeta, 0.5)
+        total = one + late * ratio
+        log = jnp.log(self.damping / (2 * self.speed) * total) - late + jnp.where(positive, zeta, 0)
+        # Far less than any density inside, and most for the nearest atom.
+        beyond = (jnp.abs(z) - reach) / (self.speed * jnp.finfo(z.dtype).eps ** 0.5)
+        log = jnp.where(inside, log, log - self.damping * beyond)
+        return log, jnp.where(inside, self.damping * z * ratio / total, jnp.sign(z) * self.speed)
+
+    def noise(self, key: PRNGKey, n: int, d: int) -> Float[Array, "n d"]:
+        """`n` exact draws of Kac's process at the time g of T, where the flow starts if f is 0."""
+        count, place, side = jax.random.split(key, 3)
+        _, s = self._coefficients(jnp.asarray(self.horizon, float))
+        turns = jax.random.poisson(count, self.damping * s, (n, d))
+        # The shares of time between turns are exchangeable: those of one direction sum to a Beta.
+        along, back = turns // 2 + 1, (turns + 1) // 2
+        share = jax.random.beta(place, along.astype(s.dtype), jnp.maximum(back, 1).astype(s.dtype))
+        share = jnp.where(back > 0, share, 1)
+        return self.speed * s * jax.random.rademacher(side, (n, d), s.dtype) * (2 * share - 1)
+
+    def rates(self, t, x, mu):
+        return Rates(-self.velocity(self.horizon - t, x))

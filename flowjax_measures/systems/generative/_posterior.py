@@ -1,0 +1,85 @@
+"""What is known of the ends of an interpolant, part by part of its coupling."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar
+
+
+class Posterior(NamedTuple):
+    """E[X_0 | x], E[X_1 | x] (the denoiser), the score ∇ log ρ_t(x) and log ρ_t(x)."""
+
+    source: Array
+    target: Array
+    score: Array
+    log_density: FloatScalar
+
+
+class Parts(NamedTuple):
+    """A part of a coupling: X_0 with mean a and covariance A, X_1 with b and B, and Cov(X_0, X_1).
+
+    `None` is a covariance of zero.
+    """
+
+    a: Array
+    A: Any
+    b: Array
+    B: Any
+    cross: Any = None
+
+    def mean(self, alpha, beta) -> Array:
+        """Of α X_0 + β X_1."""
+        return alpha * self.a + beta * self.b
+
+    def covariance(self, alpha, beta) -> Any:
+        """Of α X_0 + β X_1."""
+        total = 0 if self.A is None else alpha**2 * self.A
+        total = total if self.B is None else total + beta**2 * self.B
+        if self.cross is None:
+            return total
+        return total + alpha * beta * (self.cross + self.cross.T)
+
+    def regress(self, alpha, beta, pull) -> tuple[Array, Array]:
+        """E X_0 and E X_1 given α X_0 + β X_1 + noise, of which `pull` is K⁻¹ (· − mean)."""
+        start, end = self.a, self.b
+        if self.A is not None:
+            start = start + alpha * (self.A @ pull)
+        if self.B is not None:
+            end = end + beta * (self.B @ pull)
+        if self.cross is not None:
+            start = start + beta * (self.cross @ pull)
+            end = end + alpha * (self.cross.T @ pull)
+        return start, end
+
+
+def posterior(tilt: Callable, coefficients: tuple, x: Float[Array, " d"]) -> Posterior:
+    """The posterior of I = α X_0 + β X_1 + γ Z at I = x.
+
+    **Arguments:** `tilt`: tilted means over the parts of the coupling. `coefficients`: α, β, γ².
+    """
+    alpha, beta, square = coefficients
+    # At the ends of paths between atoms the covariance is 0: there it is what round-off leaves.
+    identity = jnp.eye(x.size, dtype=x.dtype)
+    noise = (square + jnp.finfo(x.dtype).eps ** 2) * identity
+
+    def whiten(parts: Parts):
+        cov = noise + parts.covariance(alpha, beta)
+        root = solve_triangular(jnp.linalg.cholesky(cov), identity, lower=True)
+        return root, root @ x, root @ parts.mean(alpha, beta)
+
+    def logits(parts):
+        root, point, mean = whiten(parts)
+        return jnp.sum(jnp.log(jnp.diagonal(root))) - jnp.sum((point - mean) ** 2) / 2
+
+    def ends(parts):
+        root, point, mean = whiten(parts)
+        pull = root.T @ (point - mean)
+        return *parts.regress(alpha, beta, pull), -pull
+
+    (source, target, score), log_density = tilt(ends, logits)
+    return Posterior(source, target, score, log_density - x.size * math.log(2 * math.pi) / 2)

@@ -1,0 +1,102 @@
+r"""Stochastic interpolants: flow matching, diffusion and bridges in one ([albergo2023]).
+
+    I_t = α_t X_0 + β_t X_1 + γ_t Z,   Z ~ N(0, I),   (X_0, X_1) of a coupling of source and target
+
+has a law ρ_t that the ODE dX = b dt and the SDE dX = (b + εs) dt + √(2ε) dW both keep, with
+
+    b(t, x) = E[İ_t | I_t = x],   s(t, x) = ∇ log ρ_t(x).
+
+Where the parts of the coupling are points or Gaussians both are tilted means over the parts: with
+r = x − E I_t and K = Cov I_t in a part, which weighs N(r; 0, K),
+
+    s = −⟨K⁻¹ r⟩,   b = α̇⟨E[X_0 | x]⟩ + β̇⟨E[X_1 | x]⟩ − ½(γ²)˙ s.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._noise import Covariance, Isotropic
+from ..._system import AbstractMeanField
+from ...measures import AbstractMeasure, Rates
+from ._coupling import Coupling
+from ._posterior import Posterior, posterior
+from ._schedules import LinearSchedule, Schedule, moving
+
+
+class StochasticInterpolant(AbstractMeanField):
+    r"""The exact flow or diffusion from a source to a target; points don't interact.
+
+    **Arguments:**
+
+    - `source`, `target`: the laws of X_0 and X_1. A `Gaussian` is taken in closed form; others by
+      their atoms, which in a mixture of Gaussians `Particles((means, covariances), log_w)` are its
+      parts.
+    - `schedule`: t in [0, 1] ↦ (α, β, γ²), such as `LinearSchedule()`.
+    - `coupling`: `None`, independent; the masses (n, m) of a plan between the atoms, as `coupling`,
+      `minibatch_coupling` and `entropic_coupling` give them, `jnp.eye(n) / n` for given pairs;
+      between two Gaussians the matrix Cov(X_0, X_1).
+    - `diffusion`: ε, a number or a function of t; `None` is the ODE.
+    - `preconditioner`: C of dX = (b + εCs) dt + √(2εC) dW, for noise that is a function.
+
+    The field towards atoms is singular at t = 1, that away from atoms at t = 0: adaptive steps end
+    there, and so do steps of Euler, on the atoms.
+    """
+
+    source: AbstractMeasure
+    target: AbstractMeasure
+    schedule: Schedule
+    coupling: Coupling
+    diffusion: Scalar | Callable[[FloatScalar], FloatScalar] | None
+    preconditioner: Float[Array, "d d"] | None
+
+    def __init__(
+        self, source, target, schedule=LinearSchedule(), coupling=None, diffusion=None,
+        preconditioner=None,
+    ):  # fmt: skip
+        self.source, self.target, self.schedule = source, target, schedule
+        self.coupling = Coupling(source, target, coupling)
+        self.diffusion, self.preconditioner = diffusion, preconditioner
+
+    def posterior(self, t: FloatScalar, x: Float[Array, " d"]) -> Posterior:
+        """What is known of the ends of an interpolant that is at x at time t."""
+        tilt = partial(self.coupling.tilt, self.source, self.target)
+        return posterior(tilt, self.schedule(jnp.asarray(t, x.dtype)), x)
+
+    def velocity(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """b(t, x)."""
+        return self._drift(t, x, 0.0)[0]
+
+    def score(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """s(t, x)."""
+        return self.posterior(t, x).score
+
+    def log_density(self, t: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
+        """log ρ_t(x)."""
+        return self.posterior(t, x).log_density
+
+    def _drift(self, t, x, epsilon):
+        """b + εs; the ε is added before the score, whose size at the ends it takes away."""
+        t = jnp.asarray(t, x.dtype)
+        _, (alpha_dot, beta_dot, square_dot) = moving(self.schedule, t)
+        found = self.posterior(t, x)
+        ends = alpha_dot * found.source + beta_dot * found.target
+        return ends + (epsilon - square_dot / 2) * found.score, found.score
+
+    def rates(self, t, x, mu):
+        if self.diffusion is None:
+            return Rates(self.velocity(t, x))
+        epsilon = self.diffusion(t) if callable(self.diffusion) else self.diffusion
+        epsilon = jnp.asarray(epsilon, x.dtype)
+        if self.preconditioner is None:
+            return Rates(self._drift(t, x, epsilon)[0], Isotropic(jnp.sqrt(2 * epsilon)))
+        spread = epsilon * self.preconditioner
+        velocity, score = self._drift(t, x, 0.0)
+        return Rates(velocity + spread @ score, Covariance(2 * spread))
+
+    def sample(self, key: PRNGKey, n: int) -> tuple[Array, Array]:
+        """`n` pairs (X_0, X_1) of the coupling."""
+        return self.coupling.sample(self.source, self.target, key, n)
