@@ -16,7 +16,7 @@ from pathlib import Path
 import _docstrings
 
 FOLDER = Path(__file__).parent / "gallery"
-ORDER = ["attention", "consensus", "flows", "sampling", "sgd", "networks", "generative"]
+ORDER = ["attention", "consensus", "flows", "games", "sampling", "sgd", "networks", "generative"]
 
 
 @dataclass(frozen=True)

@@ -391,6 +391,42 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.UnderdampedLangevin(fm.Quadratic(1.3), friction=0.7, beta=2.0),
         fm.Particles(fm.Phase(jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (5, 2)))),
     ),
+    "parabolic-monge-ampere": lambda: Case(
+        fm.ParabolicMongeAmpere(
+            lambda x: jnp.sum(jnp.sin(2 * jnp.pi * x)), lambda x: jnp.sum(jnp.cos(2 * jnp.pi * x))
+        ),
+        0.01 * jnp.cos(2 * jnp.pi * jnp.arange(8.0) / 8),
+        ts=(0.0, 0.001, 0.002),
+        dt=0.0005,
+    ),
+    "accelerated-flow": lambda: Case(
+        fm.AcceleratedFlow(fm.KL(fm.Quadratic(1.3), fm.GaussianKernel(0.7)), 0.8),
+        fm.Particles(fm.Phase(cloud(5, 2).x, cloud(5, 2, 1).x)),
+    ),
+    "independent-projection": lambda: Case(
+        fm.IndependentProjection(fm.Quadratic(ROTATION + ROTATION.T)), cloud(n=5)
+    ),
+    "jarzynski": lambda: Case(
+        fm.Jarzynski(lambda t, x: (1 + t) * jnp.sum((x - t) ** 2), 1.3),
+        cloud(n=5, d=2),
+        dt=0.02,
+        conserves=False,
+    ),
+    "hellinger-kantorovich-brownian": lambda: Case(
+        fm.HellingerKantorovichBrownian(0.3, 0.5, 0.8),
+        fm.Particles(fm.Atom(cloud(5, 2).x, 1 + cloud(5, 1, 1).x[:, 0] ** 2)),
+        dt=0.02,
+        splits=False,
+    ),
+    "game": lambda: Case(
+        fm.Game(
+            {
+                "x": lambda mu: fm.PotentialEnergy(lambda x: _bowl(x - mu["y"].mean())),
+                "y": lambda mu: fm.MMD(mu["x"], fm.GaussianKernel(0.9)),
+            }
+        ),
+        {"x": cloud(4, 2), "y": cloud(5, 2, 1)},
+    ),
     "localized-attraction": lambda: Case(
         fm.LocalizedAttraction(1.0, 1.0), cloud(n=6, d=1, space=fm.Torus()).retract(), dt=0.01
     ),

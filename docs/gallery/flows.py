@@ -69,3 +69,36 @@ opinions = fm.initial.uniform(jr.key(0), 200, 0.0, 10.0)
 law = fm.RadialInteraction(near)
 run = fm.simulate(law, opinions, jnp.linspace(0.0, 60.0, 121), dt=0.2)
 plot.trajectory(run).set_ylabel("opinion")
+
+# %% AcceleratedFlow
+# Down a narrow valley: relative entropy to a Gaussian of condition number 100, by the gradient flow
+# and with momentum.
+energy = fm.KL(fm.Quadratic(jnp.diag(jnp.array([1.0, 0.01]))))
+start, ts = fm.Gaussian(jnp.array([2.0, 20.0]), jnp.eye(2)), jnp.linspace(0.0, 120.0, 121)
+lifted = fm.Gaussian(jnp.array([2.0, 20.0, 0.0, 0.0]), jnp.diag(jnp.array([1.0, 1.0, 0.0, 0.0])))
+value = lambda mu: energy(fm.Gaussian(mu.m[:2], mu.cov[:2, :2]))
+first = fm.simulate(fm.GradientFlow(energy), start, ts, observe=value).ys
+second = fm.simulate(fm.AcceleratedFlow(energy, damping=0.2), lifted, ts, observe=value).ys
+best = energy(fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.array([1.0, 100.0]))))
+plt.semilogy(ts, first - best, label="gradient flow")
+plt.semilogy(ts, second - best, label="accelerated")
+plt.ylim(1e-5)
+plt.xlabel("time")
+plt.ylabel("relative entropy")
+plt.legend()
+
+# %% ParabolicMongeAmpere
+# Sinkhorn's iterations are steps of a flow of optimal maps: their laws (lines, from dark to light)
+# go from the reference to the source (dots).
+source = lambda x: jnp.sum(jnp.cos(2 * jnp.pi * x))
+target = lambda x: 0.8 * jnp.sum(jnp.sin(4 * jnp.pi * x))
+law, psi = fm.ParabolicMongeAmpere(source, target), jnp.zeros(128)
+ts = jnp.linspace(0.0, 0.4, 9)
+run = fm.simulate(law, psi, ts, observe=law.density, solver=fm.SinkhornIterations(0.005))
+x = law.centres(psi)
+for k, rho in enumerate(run.ys.rho):
+    plt.plot(x, rho, color=plt.cm.viridis(k / 8))
+p = jnp.exp(-jnp.cos(2 * jnp.pi * x))
+plt.plot(x[::4], (p / p.mean())[::4], "k.")
+plt.xlabel("x")
+plt.ylabel("density")

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import jax.random as jr
+import matplotlib.pyplot as plt
 
 import flowjax_measures as fm
 from flowjax_measures import plot
@@ -26,3 +27,41 @@ law = fm.UnderdampedLangevin(fm.Quadratic(1.0), friction=0.5, beta=4.0)
 start = fm.Gaussian(jnp.array([3.0, 0.0]), 0.05 * jnp.eye(2))
 run = fm.simulate(law, start, jnp.linspace(0.0, 12.0, 25))
 plot.trajectory(run).set(xlabel="position", ylabel="momentum")
+
+# %% IndependentProjection
+# The best product of two laws (colours) for a target whose coordinates depend on each other
+# (lines).
+banana = lambda x: x[0] ** 2 / 2 + 2 * (x[1] - x[0] ** 2 / 2) ** 2
+grid = fm.GridDensity(jnp.full((30, 30), 1 / 30.0), [-3.0, -2.0], [3.0, 3.0])
+run = fm.simulate(fm.IndependentProjection(banana), grid, [0.0, 4.0], dt=0.004)
+ax = plot.measure(run.final)
+x = grid.centres()
+ax.contour(*x.T.swapaxes(1, 2), jnp.exp(-jnp.apply_along_axis(banana, 2, x)), colors="C1")
+
+# %% Jarzynski
+# A trap moves and stiffens: points lag behind (grey), their weights say where the Gibbs law is
+# (orange) and, by the mass, the free energy.
+trap = lambda t, x: (1 + 3 * t) * jnp.sum((x - t) ** 2) / 2
+law, start = fm.Jarzynski(trap), fm.initial.normal(jr.key(0), 4000, 1)
+solver = fm.AnnealedImportance()
+run = fm.simulate(law, start, [0.0, 1.0], dt=0.01, key=jr.key(1), solver=solver)
+x, weights = run.final.x[:, 0], jnp.exp(run.final.log_w)
+plt.hist(x, 60, density=True, color="0.8", label="points")
+plt.hist(x, 60, weights=weights, density=True, color="C1", histtype="step", label="weighted")
+z = jnp.linspace(-2.0, 3.0, 200)
+plt.plot(z, jnp.exp(-2 * (z - 1) ** 2) * (2 / jnp.pi) ** 0.5, "k--", label="Gibbs law")
+plt.title(f"free energy {law.free_energy(run.final):.3f}, exactly {jnp.log(2.0):.3f}")
+plt.legend()
+
+# %% HellingerKantorovichBrownian
+# A random measure on a circle: atoms exchange no mass, light ones (thin) run, heavy ones (thick)
+# rest, and in the end each dies or lives by its own Bessel process.
+law = fm.HellingerKantorovichBrownian(alpha=0.002, beta=0.1, theta=1.0)
+circle = fm.Product(fm.Atom(fm.Torus(), fm.Euclidean()))
+atoms = fm.Particles(fm.Atom(jr.uniform(jr.key(0), (12, 1)), jnp.full(12, 0.1)), space=circle)
+ts = jnp.linspace(0.0, 2.0, 401)
+run = fm.simulate(law, atoms, ts, dt=0.005, key=jr.key(1))
+mass = jnp.maximum(run.ys.x.s, 0.0)
+plt.scatter(jnp.broadcast_to(ts[:, None], mass.shape), run.ys.x.x[..., 0], s=60 * mass, alpha=0.3)
+plt.xlabel("time")
+plt.ylabel("x")

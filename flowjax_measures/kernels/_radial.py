@@ -1,9 +1,10 @@
 """Kernels of the distance of two points."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import ArrayLike
 
 from .._custom_types import FloatScalar
@@ -23,7 +24,7 @@ class GaussianKernel(AbstractExponentialKernel):
 
     def log_density(self, x, y) -> FloatScalar:
         """log k less the logarithm of its integral over x: a density."""
-        volume = x.size * (jnp.log(self.bandwidth) + np.log(2 * np.pi) / 2)
+        volume = x.size * (jnp.log(self.bandwidth) + math.log(2 * math.pi) / 2)
         return self.log(x, y) - volume
 
 

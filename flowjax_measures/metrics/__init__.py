@@ -5,7 +5,9 @@ from ._fisher_rao import (
     FisherRao as FisherRao,
     WassersteinFisherRao as WassersteinFisherRao,
 )
+from ._mirror import Mirror as Mirror, WassersteinMirror as WassersteinMirror
 from ._preconditioned import (
+    DualPreconditioned as DualPreconditioned,
     KalmanWasserstein as KalmanWasserstein,
     Preconditioned as Preconditioned,
 )

@@ -3,12 +3,17 @@ r"""Wasserstein metrics with a preconditioner.
     ∂_t μ = ∇·(μ C ∇δF/δμ): velocity C u, and noise √(2D) C^{1/2} where the energy diffuses.
 
 With C the covariance of μ itself the metric is that of Kalman–Wasserstein
-([garbuno2020]): its flow doesn't see linear changes of coordinates.
+([garbuno2020]): its flow doesn't see linear changes of coordinates. A convex function h in place of
+the square |·|²/2 bends the velocity: ∇h*(u) ([bonet2024]).
 """
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._custom_types import FloatScalar, Velocity
 from .._matrix import square_root
 from .._noise import Dense
 from ..measures import Rates
@@ -30,6 +35,25 @@ class KalmanWasserstein(AbstractMetric):
 
     def rates(self, energy, x, mu):
         return _rates(mu.covariance(), energy, x, mu)
+
+
+class DualPreconditioned(AbstractMetric):
+    """The transport cost h(x − y): points move by ∇h*(−∇δF/δμ), for energies that don't diffuse.
+
+    With h = |·|^p/p it is the gradient flow of the distance W_p.
+
+    **Arguments:** `conjugate`: h*, convex with its minimum at 0.
+    """
+
+    conjugate: Callable[[Velocity], FloatScalar]
+
+    def rates(self, energy, x, mu):
+        if energy.diffusivity(x, mu) is not None:
+            raise ValueError(
+                f"DualPreconditioned was given {type(energy).__name__}, which diffuses; noise is "
+                "quadratic. Give an energy that only transports, such as KernelEntropy."
+            )
+        return Rates(jax.grad(self.conjugate)(energy.velocity(x, mu)))
 
 
 def _rates(matrix, energy, x, mu) -> Rates:

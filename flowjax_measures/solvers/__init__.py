@@ -1,5 +1,7 @@
 """Solvers of ours, for schemes that diffrax lacks; they are diffrax solvers."""
 
+from ._anderson_mixing import AndersonMixing as AndersonMixing
+from ._annealed_importance import AnnealedImportance as AnnealedImportance
 from ._birth_death import BirthDeath as BirthDeath
 from ._conformal import (
     ConformalAdamsBashforth2 as ConformalAdamsBashforth2,
@@ -17,5 +19,7 @@ from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
 from ._random_batch import RandomBatch as RandomBatch
 from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
+from ._sinkhorn_iterations import SinkhornIterations as SinkhornIterations
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
+from ._variational_movement import VariationalMovement as VariationalMovement
 from ._warm_sinkhorn import WarmSinkhorn as WarmSinkhorn

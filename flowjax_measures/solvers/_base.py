@@ -32,8 +32,14 @@ class AbstractScheme(diffrax.AbstractSolver):
 
 def posed(terms: Any, y0: Any) -> tuple[Any, Any]:
     """The system that a run is of and its whole state; Nones for terms that are not a run's."""
+    terms = unwrapped(terms)
     problem = getattr(getattr(terms, "vector_field", terms), "problem", None)
     return (None, None) if problem is None else (problem.system, problem.merge(y0))
+
+
+def unwrapped(terms: Any) -> Any:
+    """The terms without the direction of time, in which diffrax's own loop wraps them."""
+    return getattr(terms, "term", terms)
 
 
 def move(terms: Any, law: Increment, t0: Any, t1: Any) -> Any:

@@ -14,6 +14,7 @@ Order 1, and F never increases: F(μ_{k+1}) + W₂²(μ_{k+1}, μ_k)/(2τ) ≤ F
 convex along geodesics. Each step proves it.
 """
 
+import functools
 from typing import Any, ClassVar
 
 import diffrax
@@ -27,11 +28,11 @@ from .._custom_types import Scalar
 from .._matrix import lyapunov
 from .._system import Averaged
 from ..measures import Gaussian, GridDensity, Particles
-from ..measures._base import replace
+from ..measures._base import is_measure, replace
 from ..metrics import Wasserstein
 from ..systems import GradientFlow
 from ..transport import bures
-from ._base import AbstractScheme
+from ._base import AbstractScheme, unwrapped
 from ._entropic_scaling import EntropicScaling
 
 # What a step may add to F: round-off, and on a grid what its cells leave of F's own minimum.
@@ -67,14 +68,14 @@ class JKO(AbstractScheme):
             raise ValueError(
                 f"JKO was given {type(y0).__name__}; it steps Particles, Gaussian and GridDensity."
             )
-        if not isinstance(terms, diffrax.ODETerm):
+        if not isinstance(unwrapped(terms), diffrax.ODETerm):
             raise ValueError(
                 "JKO was given noise: atoms have no entropy to minimise. Start from a Gaussian or "
                 "a grid, or use KernelEntropy in place of the energy that diffuses."
             )
-        h, problem = t1 - t0, terms.vector_field.problem
+        h, problem = t1 - t0, unwrapped(terms).vector_field.problem
         if self.inner is None:
-            y1 = self._newton(y0, lambda y: terms.vf(t1, y, args), h)
+            y1 = proximal(y0, lambda y: terms.vf(t1, y, args), h, self.max_steps)
         else:
             mu = problem.merge(y0)
             if not (isinstance(mu, GridDensity) and isinstance(problem.system, GradientFlow)):
@@ -87,22 +88,28 @@ class JKO(AbstractScheme):
         y1 = jax.tree.map(lambda a: jnp.where(proved, a, jnp.nan), y1)
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
 
-    def _newton(self, y0, velocity, h):
-        pose, finish = (_gaussian, _push) if isinstance(y0, Gaussian) else (_implicit, _same)
-        start, residual = pose(y0, velocity, h)
-        flat, unravel = ravel_pytree(start)
-        # Newton squares its error: beyond this tolerance a step is exact.
-        tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
-        solver = lx.AutoLinearSolver(well_posed=None)
-        root = optx.root_find(
-            lambda z, _: ravel_pytree(residual(unravel(z)))[0],
-            optx.Newton(tolerance, tolerance, linear_solver=solver),
-            flat,
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        solved = root.result == optx.RESULTS.successful
-        return finish(y0, unravel(jnp.where(solved, root.value, jnp.nan)))
+
+def proximal(y0, velocity, h, max_steps):
+    """The end y of an implicit step y0 → y of the Wasserstein geometry, NaN where none is found.
+
+    `y0` is what moves of a measure or of a dict of measures, `velocity(y)` its time derivative.
+    """
+    each = functools.partial(jax.tree.map, is_leaf=is_measure)
+    flat, unravel = ravel_pytree(each(_unknown, y0))
+
+    def residual(z, _):
+        z = unravel(z)
+        y = each(_reached, y0, z)
+        errors = each(functools.partial(_error, h), y0, z, y, velocity(y))
+        return ravel_pytree(errors)[0]
+
+    # Newton squares its error: beyond this tolerance a step is exact.
+    tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
+    solver = lx.AutoLinearSolver(well_posed=None)
+    newton = optx.Newton(tolerance, tolerance, linear_solver=solver)
+    root = optx.root_find(residual, newton, flat, max_steps=max_steps, throw=False)
+    solved = root.result == optx.RESULTS.successful
+    return each(_reached, y0, unravel(jnp.where(solved, root.value, jnp.nan)))
 
 
 def _descends(problem, y0, y1, h) -> Any:
@@ -126,39 +133,34 @@ def _descends(problem, y0, y1, h) -> Any:
     return (after + square / (2 * h) <= before + slack) | ~jnp.isfinite(before)
 
 
-def _implicit(y0, velocity, h):
-    """Unknown: the points, or the density."""
-
-    def residual(y):
-        return jax.tree.map(lambda a, b, c: a - jnp.asarray(h, a.dtype) * b - c, y, velocity(y), y0)
-
-    return y0, residual
-
-
-def _same(y0, y):
-    return y
-
-
-def _gaussian(y0, velocity, h):
-    """Unknown: the mean, and in the place of Σ the optimal map T, Σ = T Σ_k T, T⁻¹ = I − τA.
-
-    In Σ itself Newton's method leaves the cone; in T the equation is nearly linear.
+def _unknown(y0):
+    """What is solved for: the points, the density, or a Gaussian's mean and, in the place of Σ, the
+    optimal map T with Σ = T Σ_k T and T⁻¹ = I − τA. In Σ itself Newton's method leaves the cone; in
+    T the equation is nearly linear.
     """
-    identity = jnp.eye(y0.m.size, dtype=y0.m.dtype)
-    h = jnp.asarray(h, y0.m.dtype)
-
-    def residual(z):
-        y, step = _push(y0, z), (z.cov + z.cov.T) / 2
-        drift = velocity(y)
-        # AΣ + ΣA = Σ̇ is the equation of a square root's derivative, with Σ for the root.
-        product = (identity - h * lyapunov(y.cov, drift.cov)) @ step
-        # The symmetric part of T is asked to solve, the skew part to vanish.
-        error = (product + product.T) / 2 - identity + (z.cov - z.cov.T) / 2
-        return replace(y0, m=z.m - h * drift.m - y0.m, cov=error)
-
-    return replace(y0, cov=identity), residual
+    return replace(y0, cov=jnp.eye(y0.m.size, dtype=y0.m.dtype)) if _is_gaussian(y0) else y0
 
 
-def _push(y0, z):
+def _reached(y0, z):
+    """The end of the step, by the unknown."""
+    if not _is_gaussian(y0):
+        return z
     step = (z.cov + z.cov.T) / 2
     return replace(y0, m=z.m, cov=step @ y0.cov @ step)
+
+
+def _error(h, y0, z, y, drift):
+    """What vanishes where the step y0 → y has the velocity of its end."""
+    if not _is_gaussian(y0):
+        return jax.tree.map(lambda a, b, c: a - jnp.asarray(h, a.dtype) * b - c, y, drift, y0)
+    identity = jnp.eye(y0.m.size, dtype=y0.m.dtype)
+    h, step = jnp.asarray(h, y0.m.dtype), (z.cov + z.cov.T) / 2
+    # AΣ + ΣA = Σ̇ is the equation of a square root's derivative, with Σ for the root.
+    product = (identity - h * lyapunov(y.cov, drift.cov)) @ step
+    # The symmetric part of T is asked to solve, the skew part to vanish.
+    error = (product + product.T) / 2 - identity + (z.cov - z.cov.T) / 2
+    return replace(y0, m=z.m - h * drift.m - y0.m, cov=error)
+
+
+def _is_gaussian(y):
+    return isinstance(y, Gaussian)

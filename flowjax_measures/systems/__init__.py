@@ -47,14 +47,17 @@ from .consensus import (
     SwarmConsensus as SwarmConsensus,
 )
 from .flows import (
+    AcceleratedFlow as AcceleratedFlow,
     GradientFlow as GradientFlow,
     LocalizedAttraction as LocalizedAttraction,
     McKeanVlasov as McKeanVlasov,
+    ParabolicMongeAmpere as ParabolicMongeAmpere,
     RadialInteraction as RadialInteraction,
     SliceMatching as SliceMatching,
     Swarming as Swarming,
     orthonormal_bases as orthonormal_bases,
 )
+from .games import Game as Game
 from .generative import (
     BlindDenoising as BlindDenoising,
     ControlLinear as ControlLinear,
@@ -87,7 +90,14 @@ from .networks import (
     ResidualNetwork as ResidualNetwork,
     ResidualWeights as ResidualWeights,
 )
-from .sampling import Langevin as Langevin, UnderdampedLangevin as UnderdampedLangevin
+from .sampling import (
+    Atom as Atom,
+    HellingerKantorovichBrownian as HellingerKantorovichBrownian,
+    IndependentProjection as IndependentProjection,
+    Jarzynski as Jarzynski,
+    Langevin as Langevin,
+    UnderdampedLangevin as UnderdampedLangevin,
+)
 from .sgd import (
     AdamModifiedEquation as AdamModifiedEquation,
     MeanFieldLangevin as MeanFieldLangevin,

@@ -1,5 +1,6 @@
 """Distances, couplings and geodesics between measures."""
 
+from ..energies._bures import bures as bures, bures_map as bures_map
 from ._conditional import conditional_wasserstein as conditional_wasserstein
 from ._continuity import (
     GridVelocity as GridVelocity,
@@ -15,7 +16,6 @@ from ._distances import (
 )
 from ._entropic import entropic_coupling as entropic_coupling
 from ._exact import coupling as coupling, mccann as mccann, wasserstein as wasserstein
-from ._gaussian import bures as bures, bures_map as bures_map
 from ._hellinger_kantorovich import hellinger_kantorovich as hellinger_kantorovich
 from ._kinetic import (
     kinetic_cost as kinetic_cost,

@@ -13,11 +13,11 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
 from .._custom_types import FloatScalar
+from ..energies._bures import bures, bures_map
 from ..energies._sinkhorn import _normalised
 from ..energies._sliced import _line, _quantile
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..spaces._euclidean import safe_sqrt
-from ._gaussian import bures, bures_map
 from ._masses import check_masses
 
 

@@ -17,11 +17,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
+from ..energies._bures import bures_map
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import replace
 from ..spaces import Phase
 from ._exact import coupling, wasserstein
-from ._gaussian import bures_map
 
 
 def kinetic_cost(mu: AbstractMeasure, nu: AbstractMeasure, duration: Scalar = 1.0) -> FloatScalar:

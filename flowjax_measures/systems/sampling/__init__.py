@@ -1,2 +1,8 @@
+from ._hellinger_kantorovich_brownian import (
+    Atom as Atom,
+    HellingerKantorovichBrownian as HellingerKantorovichBrownian,
+)
+from ._independent_projection import IndependentProjection as IndependentProjection
+from ._jarzynski import Jarzynski as Jarzynski
 from ._langevin import Langevin as Langevin
 from ._underdamped_langevin import UnderdampedLangevin as UnderdampedLangevin

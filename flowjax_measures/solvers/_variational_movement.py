@@ -1,0 +1,62 @@
+r"""The variational movement scheme of games ([conger2025]).
+
+    (μ_1, …, μ_n)_{k+1} is a Nash equilibrium of  F_i(μ_i, μ_{−i}) + W₂²(μ_i, μ_{i,k})/(2τ)
+
+With one species it is JKO. The partially implicit scheme holds the others at their last step, and
+is unstable where what they do to each other is stronger than 1/τ.
+"""
+
+from typing import ClassVar
+
+import diffrax
+import jax
+
+from .._custom_types import Scalar
+from ..measures import Gaussian, GridDensity, Particles
+from ._base import AbstractScheme, unwrapped
+from ._jko import proximal
+
+
+class VariationalMovement(AbstractScheme):
+    """Implicit steps of a dict of measures in the Wasserstein geometry, such as of a `Game`.
+
+    Each step is solved as one of `JKO` is; a run fails where none is found. Order 1.
+
+    **Arguments:** `tau`: the step τ, the `dt` of the run. `partial`: whether each species sees the
+    others as they were. `max_steps`: bound on Newton's steps.
+
+    !!! example
+
+        `simulate(Game(costs), state, ts, solver=VariationalMovement(tau))`
+    """
+
+    tau: Scalar
+    partial: bool = False
+    max_steps: int = 50
+
+    orders: ClassVar = (1, None)
+
+    def init(self, terms, t0, t1, y0, args):
+        return None
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        kinds = Particles | Gaussian | GridDensity
+        if not isinstance(y0, dict) or not all(isinstance(y, kinds) for y in y0.values()):
+            raise ValueError(
+                f"VariationalMovement was given {jax.tree.structure(y0)}; it steps a dict of "
+                "Particles, Gaussians and GridDensities. One measure takes JKO."
+            )
+        if not isinstance(unwrapped(terms), diffrax.ODETerm):
+            raise ValueError(
+                "VariationalMovement was given noise: atoms have no entropy to minimise. Give "
+                "species that diffuse as a Gaussian or a GridDensity."
+            )
+        drift = lambda y: terms.vf(t1, y, args)  # noqa: E731
+        if self.partial:
+            y1 = {
+                name: proximal(y, lambda z, n=name: drift(y0 | {n: z})[n], t1 - t0, self.max_steps)
+                for name, y in y0.items()
+            }
+        else:
+            y1 = proximal(y0, drift, t1 - t0, self.max_steps)
+        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

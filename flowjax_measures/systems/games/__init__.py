@@ -1,0 +1,1 @@
+from ._game import Game as Game

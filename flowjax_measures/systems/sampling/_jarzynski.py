@@ -1,0 +1,43 @@
+r"""Jarzynski's equality: Langevin's equation in a moving potential, with weights ([jarzynski1997]).
+
+    dX = −∇V(t, X) dt + √(2/β) dW,   d log w = −β ∂_t V(t, X) dt
+
+From e^{−βV(0)}/Z_0 the weighted law is e^{−βV(t)}/Z_0 at every time, however fast V moves, though
+the law of X alone lags behind: the mass is Z_t/Z_0 = e^{−βΔF}. −log w/β is the work done on a
+point, never less than ΔF in the mean.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar, Point, Scalar
+from ..._noise import Isotropic
+from ..._system import AbstractMeanField
+from ...kernels._base import log_mass
+from ...measures import AbstractMeasure, Rates
+
+
+class Jarzynski(AbstractMeanField):
+    """Weighted points in a moving potential, at inverse temperature β.
+
+    From particles with weights, from a grid with its mass; a `Gaussian` has mass one and keeps the
+    exact law of a quadratic. `AnnealedImportance` is the solver without a bias from its step,
+    `BirthDeath` draws again where few weights are left.
+
+    **Arguments:** `potential`: V(t, x). `beta`: β.
+    """
+
+    potential: Callable[[FloatScalar, Point], FloatScalar]
+    beta: Scalar = 1.0
+
+    def rates(self, t, x, mu):
+        beta = jnp.asarray(self.beta, x.dtype)
+        work = jax.grad(self.potential)(jnp.asarray(t, x.dtype), x)
+        force = -jax.grad(self.potential, 1)(t, x)
+        return Rates(force, Isotropic(jnp.sqrt(2 / beta)), -beta * work)
+
+    def free_energy(self, mu: AbstractMeasure) -> FloatScalar:
+        """ΔF = −log(Z_t/Z_0)/β, by the mass of `mu`, of a run that began with mass one."""
+        return -log_mass(mu) / self.beta
