@@ -91,10 +91,10 @@ plt.legend()
 # Sinkhorn's iterations are steps of a flow of optimal maps: their laws (lines, from dark to light)
 # go from the reference to the source (dots).
 source = lambda x: jnp.sum(jnp.cos(2 * jnp.pi * x))
-target = lambda x: 0.8 * jnp.sum(jnp.sin(4 * jnp.pi * x))
+target = lambda x: 0.5 * jnp.sum(jnp.sin(2 * jnp.pi * x))
 law, psi = fm.ParabolicMongeAmpere(source, target), jnp.zeros(128)
-ts = jnp.linspace(0.0, 0.4, 9)
-run = fm.simulate(law, psi, ts, observe=law.density, solver=fm.SinkhornIterations(0.005))
+ts = jnp.linspace(0.0, 0.08, 9)
+run = fm.simulate(law, psi, ts, observe=law.density, solver=fm.SinkhornIterations(0.001))
 x = law.centres(psi)
 for k, rho in enumerate(run.ys.rho):
     plt.plot(x, rho, color=plt.cm.viridis(k / 8))

@@ -32,7 +32,7 @@ class AcceleratedFlow(AbstractMeanField):
     `ConformalSymplecticEuler`, `ExponentialEuler` know the damping.
 
     **Arguments:** `energy`: F, of the law of the positions. `damping`: α, a number or a function of
-    time.
+    time (start 3/t at a t > 0).
     """
 
     energy: AbstractEnergy
