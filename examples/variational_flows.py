@@ -46,6 +46,7 @@ def sinkhorn(axis):
         gap = psi - exact
         errors.append(float(jnp.max(jnp.abs(gap - gap.mean()))))
     axis.loglog(steps, errors, "o-", steps, errors[-1] * steps / steps[-1], "k:")
+    axis.minorticks_off()
     axis.set_title("Sinkhorn's potentials at k = t/ε")
     axis.set_xlabel("ε")
     axis.set_ylabel("distance to the flow")
