@@ -1,6 +1,6 @@
 """Consensus beside CMA-ES at equal evaluations: 100,000, Rastrigin and Ackley, d = 20, 20 runs.
 
-    python benchmarks/consensus_cma.py METHOD             # default, tuned or restarts
+    python benchmarks/consensus_cma.py METHOD             # default, tuned, resampling, restarts
     python benchmarks/consensus_cma.py evosax 100 0.3     # population, first step
 
 Float32. Boxes are off centre: [−5.12, 4.8]^d and [−32, 28]^d; all start uniformly in the box,
@@ -59,6 +59,23 @@ def default():
         return jax.jit(jax.vmap(run))(jr.split(jr.key(0), RUNS))
 
     report("minimize, default", solve)
+
+
+def resampling():
+    """100 points, shaken where nothing better was found in 50 steps."""
+    for push in (0.2, 0.5, 1.0):
+
+        def solve(objective, low, high, push=push):
+            def run(key):
+                box = jnp.full(D, low), jnp.full(D, high)
+                return fm.minimize(
+                    objective, bounds=box, key=key, budget=BUDGET, particles=100, patience=50,
+                    resampling=push,
+                ).fun  # fmt: skip
+
+            return jax.jit(jax.vmap(run))(jr.split(jr.key(0), RUNS))
+
+        report(f"N = 100, patience 50, resampling {push}", solve)
 
 
 def tuned():
@@ -144,4 +161,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "evosax":
         evosax(int(sys.argv[2]), float(sys.argv[3]))
     else:
-        {"default": default, "tuned": tuned, "restarts": restarts}[sys.argv[1]]()
+        methods = {f.__name__: f for f in (default, tuned, resampling, restarts)}
+        methods[sys.argv[1]]()

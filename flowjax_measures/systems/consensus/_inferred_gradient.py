@@ -2,7 +2,8 @@ r"""Descent along gradients inferred from the others' energies ([schillings2023]
 
     dX = −γ g(X) dt,     g(x) = argmin_g ⟨(f(y) − f(x) − g·(y − x))²⟩_{−|x − y|²/(2κ²)} + r|g|²
 
-The slope that explains the energies of the points around x best. No derivative of f is taken.
+The slope that explains the energies of the points around x best. No derivative of f is taken. The
+paper fits a quadratic with weights |x − y|⁻⁶, in one point for all; here it is a plane around each.
 """
 
 from collections.abc import Callable
