@@ -1,5 +1,6 @@
 """Constant steps: a scan over a diffrax solver's own `step`, counted in integers."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -83,9 +84,12 @@ def _parts(
 
 
 def _divisor(length: int, near: int) -> int:
-    """The divisor of `length` closest to `near`, or `near` if none is within a factor of two."""
-    near = min(near, length)
-    divisors = [c for c in range(max(near // 2, 1), 2 * near + 1) if length % c == 0]
+    """The even divisor of `length` closest to `near`, or `near` if none is within a factor of two.
+
+    Random numbers come in pairs of steps.
+    """
+    near = min(near + near % 2, length)
+    divisors = [c for c in range(max(near // 2, 1), 2 * near + 1) if length % c == 0 == c % 2]
     return min(divisors, key=lambda c: abs(c - near), default=near)
 
 
@@ -123,6 +127,10 @@ def run(
     solver = Retracted(solver, problem)
 
     block = longest if path is None else path.block()
+    if path is not None and isinstance(path.offset, int):
+        starts = first[:1] if longest == 1 else first
+        even = remat != "recursive" and not np.any((starts + path.offset) % 2)
+        path = dataclasses.replace(path, even=even)
 
     def draw(index):
         return None if path is None else path.normals(index)

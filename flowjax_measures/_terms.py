@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from ._custom_types import FloatScalar, PRNGKey
-from ._noise import standard_normal
+from ._normal_pairs import apart, normal_pairs
 from ._system import AbstractSystem
 from .measures._base import flowing, is_measure
 
@@ -160,23 +160,40 @@ class StepKeyed(eqx.Module):
     """Brownian increments keyed by the integer index of a step of length h since time 0.
 
     The same key gives the same increments in any order, in reverse, on any number of devices and
-    after a restart.
+    after a restart. Normals come in pairs: steps 2k and 2k + 1 are the parts of one draw, so that
+    pairs are never of two points, which may live on two devices.
     """
 
     key: PRNGKey
     shapes: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
     offset: Int[Array, ""] | int = 0
     """The step from which a part of a longer run counts."""
+    even: bool = eqx.field(static=True, default=False)
+    """Whether `normals` is asked from even steps on only, which spares a pair."""
 
     def block(self) -> int:
         """How many steps to draw at once: enough for long vectors, few enough for the cache."""
         size = sum(math.prod(s.shape) for s in jax.tree.leaves(self.shapes))
-        return min(max(2**14 // max(size, 1), 1), 64)
+        return min(max(2**14 // max(size, 1) // 2 * 2, 2), 64)
 
-    def normals(self, indices: Array) -> PyTree:
-        """Standard normals of several steps, stacked."""
-        keys = jax.vmap(lambda i: jax.random.fold_in(self.key, i))(indices + self.offset)
-        return jax.vmap(lambda key: standard_normal(key, self.shapes))(keys)
+    def normals(self, indices: Int[Array, " steps"]) -> PyTree:
+        """Standard normals of consecutive steps, stacked."""
+        (steps,), first = indices.shape, indices[0] + self.offset
+        count = (steps + 1) // 2 if self.even else steps // 2 + 1
+        pairs = first // 2 + jnp.arange(count, dtype=first.dtype)
+        leaves, structure = jax.tree.flatten(self.shapes)
+
+        def draw(i, s):
+            def one(pair):
+                key = jax.random.fold_in(jax.random.fold_in(self.key, i), pair)
+                return normal_pairs(key, math.prod(s.shape), s.dtype)
+
+            z = apart(jax.vmap(one), pairs)
+            z = jnp.stack([z.real, z.imag], axis=1).reshape(-1, *s.shape)
+            start = 0 if self.even else first % 2
+            return jax.lax.dynamic_slice_in_dim(z, start, steps).astype(s.dtype)
+
+        return jax.tree.unflatten(structure, [draw(i, s) for i, s in enumerate(leaves)])
 
     def nothing(self, indices: Array) -> PyTree:
         """Zeros in place of normals."""
@@ -184,8 +201,8 @@ class StepKeyed(eqx.Module):
 
     def increment(self, index: Array, h: FloatScalar) -> PyTree:
         """W(t + h) − W(t) over the step with this index."""
-        key = jax.random.fold_in(self.key, index + self.offset)
-        return scaled(standard_normal(key, self.shapes), h)
+        normals = self.normals(jnp.asarray(index)[None])
+        return scaled(jax.tree.map(lambda z: z[0], normals), h)
 
 
 def scaled(normals: PyTree, h: FloatScalar) -> PyTree:
