@@ -17,7 +17,7 @@ from . import _constant_step, _simulate
 from ._arguments import check, check_noise, check_times
 from ._custom_types import FloatScalar, PRNGKey
 from ._system import AbstractMeanField, AbstractSystem, Averaged
-from ._terms import StepKeyed, pose
+from ._terms import StepKeyed, pose, silent
 from .checkpoint import environment, fingerprint, load, save
 from .measures import Gaussian
 
@@ -131,10 +131,12 @@ def _advance(system, state, y, key, clock, spans, dt, observe, solver):
     start, offset = clock
     problem, _ = pose(_Later(system, start), state, jnp.zeros_like(start))
     shapes = problem.brownian(jnp.zeros_like(start), y)
+    stochastic = shapes is not None
+    shapes = None if silent(shapes) else shapes
     if shapes is not None:
         check_noise(dt, key, None)
     if solver is None:
-        solver = _simulate._solver(system, shapes is not None, None)
+        solver = _simulate._solver(system, stochastic, None)
     path = None if shapes is None else StepKeyed(key, shapes, offset)
     ts = np.concatenate([[0.0], np.cumsum(spans)])
     watch = _simulate._observer(problem, observe)

@@ -15,7 +15,7 @@ from ._arguments import check, check_noise, check_times
 from ._custom_types import PRNGKey
 from ._recompiled import warn_of_new_functions
 from ._system import AbstractMeanField, AbstractSystem, Averaged
-from ._terms import Problem, StepKeyed, pose
+from ._terms import Problem, StepKeyed, pose, silent
 from ._xarray import dataset
 from .measures import Gaussian, Particles
 from .measures._base import concrete, is_measure
@@ -132,8 +132,8 @@ def simulate(
     if isinstance(progress, bool):
         progress = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
     # Parameters given as Python floats are traced: a new value compiles nothing again. They stay
-    # weakly typed, so that float32 states stay float32.
-    system = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, system)
+    # weakly typed, so that float32 states stay float32. Zeros stay, as they may leave terms out.
+    system = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float and a != 0 else a, system)
     if concrete(ts):
         ts = tuple(np.asarray(ts, np.float64).tolist())
     trajectory = _run(
@@ -154,10 +154,14 @@ def _run(
         system = Averaged(system)
     problem, y0 = pose(system, state, t0)
     shapes = problem.brownian(t0, y0)
+    # Noise that draws nothing still has its method's steps, where the steps are given.
+    stepped = dt is not None and controller is None
+    stochastic = shapes is not None and (stepped or not silent(shapes))
+    shapes = None if silent(shapes) else shapes
     if shapes is not None:
         check_noise(dt, key, controller)
     if solver is None:
-        solver = _solver(system, shapes is not None, controller)
+        solver = _solver(system, stochastic, controller)
     watch = _observer(problem, observe)
     _check_memory(jax.eval_shape(watch, y0), state, len(ts))
 

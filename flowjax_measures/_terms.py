@@ -50,6 +50,11 @@ class Problem(eqx.Module):
         return jax.eval_shape(shapes)
 
 
+def silent(shapes: PyTree[jax.ShapeDtypeStruct] | None) -> bool:
+    """Whether there is no Brownian motion to draw."""
+    return all(math.prod(s.shape) == 0 for s in jax.tree.leaves(shapes))
+
+
 def like(y: PyTree, tree: PyTree) -> PyTree:
     """The leaves of `tree` at the places where `y` has one, in the dtype of `y`."""
     is_none = lambda a: a is None  # noqa: E731

@@ -44,7 +44,7 @@ class ConsensusBased(AbstractMeanField):
     - `drift_rate`: λ > 0, or a function of time.
     - `sigma`: strength of exploration σ, or a function of time. Isotropic noise contracts in mean
       square when 2λ > dσ², anisotropic and covariance noise when 2λ > σ², in any dimension: take
-      one of them beyond a few dimensions.
+      one of them beyond a few dimensions. With the number 0 a run needs no key.
     - `alpha`: α ≥ 0, a function of time, or `EffectiveSampleSize(fraction)`. The consensus tends
       to the best point as α grows, and is the best point for α = ∞.
     - `noise`: "isotropic", "anisotropic", "covariance" or "additive".

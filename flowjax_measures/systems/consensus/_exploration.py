@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from ..._custom_types import Scalar
@@ -29,7 +30,14 @@ def exploration(
     spread: Callable[[], Float[Array, "d d"]] | None = None,
     truncation: Scalar | None = None,
 ) -> AbstractNoise:
-    """The noise of a point at `away` = X − c; `spread()` is C, asked for where it is used."""
+    """The noise of a point at `away` = X − c; `spread()` is C, asked for where it is used.
+
+    With σ = 0 as a number the noise is there, and eats no Brownian motion: a run needs no key and
+    keeps the steps that are the method's.
+    """
+    if isinstance(sigma, int | float) and sigma == 0:
+        flat = ravel_pytree(away)[0]
+        return Dense(jnp.zeros((flat.size, 0), flat.dtype))
     if noise == "additive":
         return Isotropic(sigma)
     if noise == "covariance" and spread is not None:

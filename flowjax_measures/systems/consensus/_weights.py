@@ -42,17 +42,23 @@ class EffectiveSampleSize(eqx.Module):
         """The α for the energies of the atoms of `mu`."""
         points, log_weights = mu.atoms()
         energies = jax.vmap(objective)(points)
-        log_weights = log_weights - jax.nn.logsumexp(log_weights)
-        usable = jnp.isfinite(energies) & jnp.isfinite(log_weights)
+        weights = jax.nn.softmax(log_weights)
+        usable = jnp.isfinite(energies) & (weights > 0)
         energies = jnp.where(usable, energies, 0)
         gaps = jnp.where(usable, energies - jnp.min(energies, where=usable, initial=jnp.inf), 0)
         positive = usable & (gaps > 0)
         target = jnp.log(jnp.asarray(self.fraction, energies.dtype))
+        weights = jnp.where(usable, weights, 0)
 
-        def excess(log_alpha, gaps):
-            tilt = jnp.where(usable, log_weights - jnp.exp(log_alpha) * gaps, -jnp.inf)
-            twice = jnp.where(usable, log_weights - 2 * jnp.exp(log_alpha) * gaps, -jnp.inf)
-            return 2 * jax.nn.logsumexp(tilt) - jax.nn.logsumexp(twice) - target
+        def log_fraction(log_alpha, gaps):
+            # The best point has exponent 0, so that sums neither overflow nor vanish.
+            tilt = jnp.exp(-jnp.exp(log_alpha) * gaps)
+            return 2 * jnp.log(jnp.vdot(weights, tilt)) - jnp.log(jnp.vdot(weights, tilt**2))
+
+        def newton(log_alpha, gaps, slope):
+            return log_alpha - (log_fraction(log_alpha, gaps) - target) / jnp.where(
+                slope < 0, slope, -1
+            )
 
         frozen = jax.lax.stop_gradient(gaps)
         low = jnp.log(1e-6 / jnp.max(frozen, where=positive, initial=1e-30))
@@ -61,16 +67,16 @@ class EffectiveSampleSize(eqx.Module):
         def halve(_, bracket):
             low, high = bracket
             middle = (low + high) / 2
-            above = jax.lax.stop_gradient(excess(middle, frozen)) > 0
+            above = jax.lax.stop_gradient(log_fraction(middle, frozen)) > target
             return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
-        low, high = jax.lax.fori_loop(0, 60, halve, (low, high))
-        root = jax.lax.stop_gradient((low + high) / 2)
-        # One Newton step from the root with a frozen slope: value unchanged, derivative implicit.
-        slope = jax.lax.stop_gradient(jax.grad(excess)(root, frozen))
-        root = root - excess(root, gaps) / jnp.where(slope < 0, slope, -1)
-        ties = jnp.where(usable & (gaps == 0), log_weights, -jnp.inf)
-        unreachable = jax.nn.logsumexp(ties) >= target
+        # Halving finds the basin of Newton's method, of which the second step is round-off; its
+        # slope is held, so that the derivative is that of the solution.
+        root = jax.lax.stop_gradient(sum(jax.lax.fori_loop(0, 30, halve, (low, high))) / 2)
+        slope = jax.lax.stop_gradient(jax.grad(log_fraction)(root, frozen))
+        root = jax.lax.stop_gradient(newton(root, frozen, slope))
+        root = newton(root, gaps, slope)
+        unreachable = jnp.sum(jnp.where(gaps == 0, weights, 0)) >= self.fraction
         alpha = jnp.where(unreachable, jnp.inf, jnp.exp(jnp.where(unreachable, 0, root)))
         return jnp.where(jnp.any(positive), alpha, 0)
 
