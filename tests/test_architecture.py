@@ -13,8 +13,8 @@ PACKAGE = Path(fm.__file__).parent
 # Each room imports only from rooms above it.
 ROOMS = [
     "_custom_types", "_memory", "_matrix", "spaces", "_reduce", "_ring", "_normal_pairs", "_noise",
-    "_cubature", "measures", "_system", "_terms", "kernels", "energies", "metrics", "transport", "systems",
-    "_fit_parameters", "inference", "observables", "initial", "solvers",
+    "_cubature", "measures", "_system", "_terms", "kernels", "energies", "metrics", "transport",
+    "systems", "_fit_parameters", "inference", "observables", "initial", "solvers",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 
