@@ -18,6 +18,7 @@ from _timing import interleaved
 from cbx.dynamics import CBO, CBS, PSO, PolarCBO
 
 import flowjax_measures as fm
+from flowjax_measures._normal_pairs import apart, normal_pairs
 from flowjax_measures.objectives import rastrigin, ripple
 
 
@@ -180,7 +181,8 @@ def floor():
         "random bits": lambda key, x: jr.bits(
             key, (n,), jnp.uint32 if x.itemsize == 4 else jnp.uint64
         ),
-        "normals (threefry)": lambda key, x: jr.normal(key, (n,), dtype),
+        "normals of `simulate`": lambda key, x: _pairs(key, n // 2, dtype),
+        "normals of `jax.random`": lambda key, x: jr.normal(key, (n,), dtype),
         "erf⁻¹ alone": lambda key, x: jax.lax.erf_inv(x / 20),
         "cosine of XLA": lambda key, x: 1 - jnp.cos(2 * np.pi * x),
         "ripple of `objectives`": lambda key, x: ripple(x),
@@ -202,6 +204,11 @@ def floor():
     print(f"{dtype}, ns a number\n| part | ns |\n|---|---|")
     for name, seconds in times.items():
         print(f"| {name} | {1e9 * seconds / n / 10:.1f} |")
+
+
+def _pairs(key, n, dtype):
+    z = apart(lambda i: normal_pairs(jr.fold_in(key, i[0]), n, dtype), jnp.zeros(1, jnp.int32))
+    return jnp.stack([z.real, z.imag])
 
 
 def _rbg(key):
