@@ -12,6 +12,7 @@ import pytest
 from systems.test_consensus_based import bowl, cloud, rugged, variance
 
 import flowjax_measures as fm
+from flowjax_measures._terms import StepKeyed
 from flowjax_measures.objectives import ackley
 
 KEY = jr.key(7)
@@ -167,7 +168,8 @@ def test_exponential_steps_of_sampling():
     np.testing.assert_allclose(run.final.cov, twice.cov, rtol=1e-12)
     mu = cloud(6, 2)
     final = fm.simulate(system, mu, [0.0, 0.3], dt=0.3, key=jr.key(4), solver=solver).final
-    normals = jr.normal(jr.fold_in(jr.key(4), 0), (12,)).reshape(6, 2)
+    path = StepKeyed(jr.key(4), jax.ShapeDtypeStruct((6, 2), float))
+    normals = path.increment(jnp.int32(0), jnp.array(1.0))
     np.testing.assert_allclose(
         final.x, eqx.filter_jit(system.advance)(mu, 0.3, normals).x, rtol=1e-10
     )
