@@ -2,6 +2,7 @@ from ._adaptive_pareto import AdaptivePareto as AdaptivePareto
 from ._analysis import gaspari_cohn as gaspari_cohn
 from ._consensus_based import ConsensusBased as ConsensusBased
 from ._consensus_based_sampling import ConsensusBasedSampling as ConsensusBasedSampling
+from ._effective_sample_size import EffectiveSampleSize as EffectiveSampleSize
 from ._ensemble_kalman_inversion import EnsembleKalmanInversion as EnsembleKalmanInversion
 from ._ensemble_kalman_sampler import EnsembleKalmanSampler as EnsembleKalmanSampler
 from ._equality_constraint import EqualityConstraint as EqualityConstraint
@@ -13,4 +14,3 @@ from ._pareto_consensus import ParetoConsensus as ParetoConsensus
 from ._polarized_consensus import PolarizedConsensus as PolarizedConsensus
 from ._saddle_consensus import SaddleConsensus as SaddleConsensus
 from ._swarm_consensus import SwarmConsensus as SwarmConsensus
-from ._weights import EffectiveSampleSize as EffectiveSampleSize

@@ -20,7 +20,8 @@ from ..._noise import Dense, floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
 from ._consensus_based import ConsensusBased
-from ._weights import EffectiveSampleSize, strength
+from ._effective_sample_size import EffectiveSampleSize
+from ._weights import strength
 
 
 class ConsensusBasedSampling(AbstractMeanField):

@@ -16,8 +16,9 @@ from jax.flatten_util import ravel_pytree
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
-from ._weights import EffectiveSampleSize, Schedule, at, energy_logits, strength, weighted_mean
+from ._weights import Schedule, at, energy_logits, strength, weighted_mean
 
 
 class MirrorConsensus(AbstractMeanField):
