@@ -2,8 +2,8 @@
 
     python benchmarks/simulate.py [more]
 
-The bare scan draws keyed normals by `jax.random`. CPU time, interleaved medians. `more`: ensembles by
-`vmap`, with observables, sharded over the devices (of a CPU by
+The bare scan draws keyed normals by `jax.random`. CPU time, interleaved medians. `more`: ensembles
+by `vmap`, with observables, sharded over the devices (of a CPU by
 XLA_FLAGS=--xla_force_host_platform_device_count=2), and the gradient of attention beside a scan of
 the formula.
 """

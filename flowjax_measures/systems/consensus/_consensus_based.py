@@ -70,8 +70,7 @@ class ConsensusBased(AbstractMeanField):
         check_exploration(self.noise, self.truncation)
         if isinstance(self.correction, str) and self.correction != "heaviside":
             raise ValueError(
-                f'`correction` is {self.correction!r}; it is "heaviside", a function of '
-                "f(X) − f(c), or None."
+                f'`correction` is {self.correction!r}; it is "heaviside", a function, or None.'
             )
         if self.gradient not in ("pathwise", "weights_stopped"):
             raise ValueError(
@@ -118,4 +117,4 @@ class ConsensusBased(AbstractMeanField):
 
 
 def _heaviside(gap: FloatScalar) -> FloatScalar:
-    return jnp.where(gap > 0, 1.0, 0.0).astype(jnp.result_type(gap))
+    return (gap > 0).astype(jnp.result_type(gap))
