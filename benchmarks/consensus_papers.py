@@ -406,7 +406,7 @@ def figure():
     axis.invert_yaxis()
     axis.set(xlabel="success, with standard errors", xlim=(-0.03, 1.03))
     axis.grid(alpha=0.3)
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper left")
     plt.tight_layout()
     plt.savefig(Path(__file__).parent.parent / "docs" / "consensus_papers.png", dpi=80)
 
