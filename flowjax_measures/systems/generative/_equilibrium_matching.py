@@ -35,8 +35,8 @@ class EquilibriumMatching(AbstractMeanField):
         """The velocities at the nodes in time, and the logarithms of their weights ρ_t dt."""
         ts = jax.nn.sigmoid(jnp.asarray(_LOGITS, x.dtype))
         steps = jnp.asarray(-2 * np.logaddexp(_LOGITS / 2, -_LOGITS / 2) + np.log(0.2), x.dtype)
-        velocities = jax.vmap(lambda t: self.interpolant.velocity(t, x))(ts)
-        return velocities, steps + jax.vmap(lambda t: self.interpolant.log_density(t, x))(ts)
+        velocities, found = jax.vmap(lambda t: self.interpolant.drift(t, x, 0.0))(ts)
+        return velocities, steps + found.log_density
 
     def log_weight(self, x: Float[Array, " d"]) -> FloatScalar:
         """log ν(x)."""

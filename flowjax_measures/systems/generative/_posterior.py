@@ -9,6 +9,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
+from ...measures import AbstractMeasure, Gaussian, Particles
 
 
 class Posterior(NamedTuple):
@@ -26,9 +27,9 @@ class Parts(NamedTuple):
     `None` is a covariance of zero.
     """
 
-    a: Array
+    a: Any
     A: Any
-    b: Array
+    b: Any
     B: Any
     cross: Any = None
 
@@ -57,10 +58,21 @@ class Parts(NamedTuple):
         return start, end
 
 
-def posterior(tilt: Callable, coefficients: tuple, x: Float[Array, " d"]) -> Posterior:
+def shared(source: AbstractMeasure, target: AbstractMeasure, cross: Any) -> Parts | None:
+    """The covariances, where all parts have the same: `None` for mixtures of Gaussians."""
+    covs = [m.cov if isinstance(m, Gaussian) else None for m in (source, target)]
+    if any(isinstance(m, Particles) and isinstance(m.x, tuple) for m in (source, target)):
+        return None
+    return Parts(0, covs[0], 0, covs[1], cross)
+
+
+def posterior(
+    tilt: Callable, common: Parts | None, coefficients: tuple, x: Float[Array, " d"]
+) -> Posterior:
     """The posterior of I = α X_0 + β X_1 + γ Z at I = x.
 
-    **Arguments:** `tilt`: tilted means over the parts of the coupling. `coefficients`: α, β, γ².
+    **Arguments:** `tilt`: tilted means over the parts of the coupling. `common`: what `shared`
+    says of them. `coefficients`: α, β, γ².
     """
     alpha, beta, square = coefficients
     # At the ends of paths between atoms the covariance is 0: there it is what round-off leaves.
@@ -81,5 +93,11 @@ def posterior(tilt: Callable, coefficients: tuple, x: Float[Array, " d"]) -> Pos
         pull = root.T @ (point - mean)
         return *parts.regress(alpha, beta, pull), -pull
 
-    (source, target, score), log_density = tilt(ends, logits)
-    return Posterior(source, target, score, log_density - x.size * math.log(2 * math.pi) / 2)
+    if common is None:
+        found, log_density = tilt(ends, logits)
+    else:
+        # All is affine in the means of the parts: d numbers a part instead of d².
+        (a, b), log_density = tilt(lambda parts: (parts.a, parts.b), logits)
+        found = ends(common._replace(a=a, b=b))
+    start, end, score = found
+    return Posterior(start, end, score, log_density - x.size * math.log(2 * math.pi) / 2)

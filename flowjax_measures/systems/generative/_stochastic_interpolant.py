@@ -23,7 +23,7 @@ from ..._noise import Covariance, Isotropic
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ._coupling import Coupling
-from ._posterior import Posterior, posterior
+from ._posterior import Posterior, posterior, shared
 from ._schedules import LinearSchedule, Schedule, moving
 
 
@@ -42,8 +42,8 @@ class StochasticInterpolant(AbstractMeanField):
     - `diffusion`: ε, a number or a function of t; `None` is the ODE.
     - `preconditioner`: C of dX = (b + εCs) dt + √(2εC) dW, for noise that is a function.
 
-    The field towards atoms is singular at t = 1, that away from atoms at t = 0: adaptive steps end
-    there, and so do steps of Euler, on the atoms.
+    The field towards atoms is singular at t = 1, that away from atoms at t = 0. Steps of Euler end
+    there, on the atoms; adaptive steps too in float64, in float32 a little before: t = 0.999.
     """
 
     source: AbstractMeasure
@@ -64,11 +64,12 @@ class StochasticInterpolant(AbstractMeanField):
     def posterior(self, t: FloatScalar, x: Float[Array, " d"]) -> Posterior:
         """What is known of the ends of an interpolant that is at x at time t."""
         tilt = partial(self.coupling.tilt, self.source, self.target)
-        return posterior(tilt, self.schedule(jnp.asarray(t, x.dtype)), x)
+        common = shared(self.source, self.target, self.coupling.cross)
+        return posterior(tilt, common, self.schedule(jnp.asarray(t, x.dtype)), x)
 
     def velocity(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """b(t, x)."""
-        return self._drift(t, x, 0.0)[0]
+        return self.drift(t, x, 0.0)[0]
 
     def score(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """s(t, x)."""
@@ -78,13 +79,16 @@ class StochasticInterpolant(AbstractMeanField):
         """log ρ_t(x)."""
         return self.posterior(t, x).log_density
 
-    def _drift(self, t, x, epsilon):
-        """b + εs; the ε is added before the score, whose size at the ends it takes away."""
+    def drift(
+        self, t: FloatScalar, x: Float[Array, " d"], epsilon: FloatScalar
+    ) -> tuple[Float[Array, " d"], Posterior]:
+        """b + εs and the posterior that it is made of."""
         t = jnp.asarray(t, x.dtype)
         _, (alpha_dot, beta_dot, square_dot) = moving(self.schedule, t)
         found = self.posterior(t, x)
         ends = alpha_dot * found.source + beta_dot * found.target
-        return ends + (epsilon - square_dot / 2) * found.score, found.score
+        # Where the score is unbounded, at the ends of a bridge, the factor makes the drift finite.
+        return ends + (epsilon - square_dot / 2) * found.score, found
 
     def rates(self, t, x, mu):
         if self.diffusion is None:
@@ -92,10 +96,10 @@ class StochasticInterpolant(AbstractMeanField):
         epsilon = self.diffusion(t) if callable(self.diffusion) else self.diffusion
         epsilon = jnp.asarray(epsilon, x.dtype)
         if self.preconditioner is None:
-            return Rates(self._drift(t, x, epsilon)[0], Isotropic(jnp.sqrt(2 * epsilon)))
+            return Rates(self.drift(t, x, epsilon)[0], Isotropic(jnp.sqrt(2 * epsilon)))
         spread = epsilon * self.preconditioner
-        velocity, score = self._drift(t, x, 0.0)
-        return Rates(velocity + spread @ score, Covariance(2 * spread))
+        velocity, found = self.drift(t, x, 0.0)
+        return Rates(velocity + spread @ found.score, Covariance(2 * spread))
 
     def sample(self, key: PRNGKey, n: int) -> tuple[Array, Array]:
         """`n` pairs (X_0, X_1) of the coupling."""
