@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -92,6 +93,15 @@ def _square(params, example):
 
 def _bumps() -> fm.AllenCahn:
     return fm.AllenCahn(-6.0, 6.0, well=lambda u: u**2 * (1 - u) ** 2, nodes=40)
+
+
+def _film() -> fm.GridDensity:
+    return fm.GridDensity(1 + 0.3 * jnp.sin(jnp.arange(6.0)), 0.0, 6.0, True)
+
+
+def _graph() -> Any:
+    w = cloud(n=5, d=5).x ** 2
+    return w + w.T
 
 
 ROTATION = jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
@@ -437,5 +447,45 @@ CASES: dict[str, Callable[[], Case]] = {
     "radial-interaction": lambda: Case(
         fm.RadialInteraction(fm.PiecewiseLinear(jnp.linspace(0.0, 4.0, 5), jnp.arange(5.0) - 1)),
         cloud(n=6, d=2),
+    ),
+    "thin-film": lambda: Case(
+        fm.ThinFilm(),
+        _film(),
+        dt=0.02,
+        lyapunov=fm.ThinFilm().energy,
+    ),
+    "thin-film-noise": lambda: Case(fm.ThinFilm(50.0), _film(), dt=0.02),
+    "laplace-learning": lambda: Case(
+        fm.LaplaceLearning(_graph(), jnp.arange(5) == 2, exponent=2.5, scale=0.8),
+        cloud(n=5, d=2),
+        lyapunov=fm.LaplaceLearning(_graph(), exponent=2.5, scale=0.8).energy,
+        exchangeable=False,
+        splits=False,
+    ),
+    "magnetic-geodesic": lambda: Case(
+        fm.MagneticGeodesic(0.8),
+        fm.Particles(
+            fm.Phase(tokens(n=4).x, cloud(n=4, seed=1).x), space=fm.PhaseSpace(fm.Sphere())
+        ).retract(),
+    ),
+    "epdiff": lambda: Case(
+        fm.EPDiff(fm.GaussianKernel(0.9)),
+        fm.Particles(fm.Phase(cloud(n=4, d=2).x, cloud(n=4, d=2, seed=1).x)),
+    ),
+    "euler-arnold": lambda: Case(
+        fm.EulerArnold(1.0, 0.5, dispersion=0.1, drift=0.2),
+        jnp.sin(jnp.pi * jnp.arange(8.0) / 4),
+    ),
+    "euler-lagrange": lambda: Case(
+        fm.EulerLagrange(
+            lambda q, v: (1 + q[0] ** 2) * jnp.sum(v**2) / 2 - jnp.sum(jnp.sin(q)),
+            lambda q, v: -0.3 * v,
+        ),
+        fm.Particles(fm.Phase(cloud(n=4, d=2).x, cloud(n=4, d=2, seed=1).x)),
+    ),
+    "simplex-flow": lambda: Case(
+        fm.SimplexFlow(fm.ProbabilityManifold(0.1 * _graph()[:3, :3], jnp.array([0.2, 0.5, 0.3]))),
+        fm.Particles(jax.nn.softmax(cloud(n=4).x), space=fm.Simplex()),
+        lyapunov=lambda mu: mu.mean(lambda p: jnp.sum(p * jnp.log(p / jnp.array([0.2, 0.5, 0.3])))),
     ),
 }

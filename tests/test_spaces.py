@@ -16,6 +16,7 @@ PAIRS = {
         fm.Stiefel(),
         *(fm.Stiefel().nearest(jr.normal(jr.key(i), (4, 2))) for i in range(2)),
     ),
+    "simplex": (fm.Simplex(), jax.nn.softmax(X), jax.nn.softmax(Y)),
     "torus": (fm.Torus(2 * np.pi), X % (2 * np.pi), Y % (2 * np.pi)),
     "product": (
         fm.Product({"a": fm.Sphere(), "b": fm.Euclidean()}),

@@ -5,6 +5,7 @@ from ._base import (
     AbstractEnergy as AbstractEnergy,
     AbstractTransportEnergy as AbstractTransportEnergy,
 )
+from ._bilevel import Bilevel as Bilevel
 from ._bures import SquaredWasserstein as SquaredWasserstein
 from ._discrepancies import (
     MMD as MMD,

@@ -13,6 +13,7 @@ from ._constrained_euler import ConstrainedEuler as ConstrainedEuler
 from ._entropic_scaling import EntropicScaling as EntropicScaling
 from ._epoch_batches import EpochBatches as EpochBatches
 from ._exponential_sampling import ExponentialSampling as ExponentialSampling
+from ._geodesic_euler import GeodesicEuler as GeodesicEuler
 from ._jko import JKO as JKO
 from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
@@ -21,5 +22,6 @@ from ._random_batch import RandomBatch as RandomBatch
 from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
 from ._sinkhorn_iterations import SinkhornIterations as SinkhornIterations
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
+from ._variational_integrator import VariationalIntegrator as VariationalIntegrator
 from ._variational_movement import VariationalMovement as VariationalMovement
 from ._warm_sinkhorn import WarmSinkhorn as WarmSinkhorn

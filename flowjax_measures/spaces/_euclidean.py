@@ -16,6 +16,10 @@ class Euclidean(AbstractSpace):
     def nearest(self, x: Point) -> Point:
         return x
 
+    def exponential(self, x: Point, v: Velocity) -> Point:
+        """The end of the straight line from `x` along `v`."""
+        return jax.tree.map(jnp.add, x, v)
+
     def distance(self, x: Point, y: Point) -> FloatScalar:
         squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)
         return safe_sqrt(jax.tree.reduce(jnp.add, squares))

@@ -28,6 +28,12 @@ class Product(AbstractSpace):
     def nearest(self, x: Point) -> Point:
         return jax.tree.map(lambda s, a: s.nearest(a), self.spaces, x, is_leaf=_is_space)
 
+    def exponential(self, x: Point, v: Velocity) -> Point:
+        """The ends of the geodesics of the factors."""
+        return jax.tree.map(
+            lambda s, a, b: s.exponential(a, b), self.spaces, x, v, is_leaf=_is_space
+        )
+
     def distance(self, x: Point, y: Point) -> FloatScalar:
         squares = jax.tree.map(
             lambda s, a, b: s.distance(a, b) ** 2, self.spaces, x, y, is_leaf=_is_space

@@ -21,6 +21,10 @@ class Torus(AbstractSpace):
     def nearest(self, x: Point) -> Point:
         return x - self.length * jnp.floor(x / self.length)
 
+    def exponential(self, x: Point, v: Velocity) -> Point:
+        """The end of the geodesic from `x` along `v`."""
+        return self.nearest(x + v)
+
     def displacement(self, x: Point, y: Point) -> Velocity:
         """The shortest vector from `y` to `x`, each coordinate in [−L/2, L/2]."""
         z = x - y

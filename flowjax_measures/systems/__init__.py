@@ -81,6 +81,21 @@ from .generative import (
     score_matching_loss as score_matching_loss,
     velocity_from_score as velocity_from_score,
 )
+from .geometry import (
+    EPDiff as EPDiff,
+    EulerArnold as EulerArnold,
+    EulerLagrange as EulerLagrange,
+    LaplaceLearning as LaplaceLearning,
+    MagneticGeodesic as MagneticGeodesic,
+    ProbabilityManifold as ProbabilityManifold,
+    SimplexFlow as SimplexFlow,
+    ThinFilm as ThinFilm,
+    entropic_mobility as entropic_mobility,
+    flat_mobility as flat_mobility,
+    harmonic_extension as harmonic_extension,
+    logarithmic_mean as logarithmic_mean,
+    path_metric as path_metric,
+)
 from .networks import (
     AllenCahn as AllenCahn,
     ControlledFlow as ControlledFlow,

@@ -1,6 +1,10 @@
 """Distances, couplings and geodesics between measures."""
 
 from ..energies._bures import bures as bures, bures_map as bures_map
+from ._collective_diffusion import (
+    CollectiveDiffusion as CollectiveDiffusion,
+    collective_diffusion as collective_diffusion,
+)
 from ._conditional import conditional_wasserstein as conditional_wasserstein
 from ._continuity import (
     GridVelocity as GridVelocity,
@@ -27,3 +31,11 @@ from ._maps import (
     quantize as quantize,
 )
 from ._minibatch import minibatch_coupling as minibatch_coupling
+from ._nested import nested_mccann as nested_mccann, nested_wasserstein as nested_wasserstein
+from ._splines import transport_spline as transport_spline
+from ._unbalanced import (
+    KullbackLeibler as KullbackLeibler,
+    SquaredError as SquaredError,
+    Unbalanced as Unbalanced,
+    unbalanced_transport as unbalanced_transport,
+)

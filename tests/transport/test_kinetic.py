@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.interpolate import CubicSpline
 from scipy.linalg import sqrtm
 
 import flowjax_measures as fm
@@ -79,6 +80,24 @@ def test_gaussians_by_the_gramian_of_control():
     half = fm.kinetic_interpolation(mu, nu, 0.6, T)
     parts = fm.kinetic_cost(mu, half, 0.6) + fm.kinetic_cost(half, nu, T - 0.6)
     np.testing.assert_allclose(parts, exact, rtol=1e-9)
+
+
+def test_transport_splines_are_natural_splines_along_maps():
+    times = jnp.array([0.0, 0.5, 1.5, 2.0])
+    spread = np.array([1.0, 0.6, 1.4, 0.8])
+    mean = np.array([0.0, 1.0, -0.5, 0.3])
+    gaussians = [
+        fm.Gaussian(jnp.array([m]), jnp.array([[s**2]])) for m, s in zip(mean, spread, strict=True)
+    ]
+    spline = lambda y: CubicSpline(times, y, bc_type="natural")(0.9)  # noqa: E731
+    found = fm.transport_spline(gaussians, times, 0.9)
+    np.testing.assert_allclose(found.m, [spline(mean)], rtol=1e-12)
+    np.testing.assert_allclose(found.cov, [[spline(spread) ** 2]], rtol=1e-10)
+    # On the line, maps keep the order of the points.
+    clouds = [fm.Particles(jr.normal(jr.key(i), (5, 1))) for i in range(4)]
+    ordered = np.stack([np.sort(c.x[:, 0]) for c in clouds])
+    moved = fm.transport_spline(clouds, times, 0.9).x[:, 0]
+    np.testing.assert_allclose(np.sort(moved), np.sort(spline(ordered)), rtol=1e-12)
 
 
 def test_measures_without_velocities_are_refused():

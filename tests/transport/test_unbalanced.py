@@ -119,6 +119,16 @@ def test_a_semi_unbalanced_step_is_a_jko_step_of_the_entropy():
     np.testing.assert_allclose(mass @ x**2, exact, atol=float(grid.cell) ** 2)
 
 
+def test_single_precision():
+    mu, nu = clouds()
+    law = fm.KullbackLeibler(0.6)
+    single = [fm.Particles(m.x.astype("float32"), m.log_w.astype("float32")) for m in (mu, nu)]
+    found = fm.unbalanced_transport(*single, law, None)
+    exact = fm.unbalanced_transport(mu, nu, law, None)
+    assert found.plan.dtype == jnp.float32
+    np.testing.assert_allclose(found.plan, exact.plan, atol=3e-4)
+
+
 def test_two_hard_marginals_are_refused():
     with pytest.raises(ValueError, match="`coupling`"):
         fm.unbalanced_transport(*clouds(), None, None)

@@ -1,0 +1,103 @@
+r"""Laplace learning: the gradient flow of the p-Dirichlet energy of labels on a graph.
+
+    E(u) = 1/(2p n² ε^p) Σ_ij W_ij |u_i − u_j|^p,
+    u̇_i = −(1/(n ε^p)) Σ_j W_ij |u_i − u_j|^{p−2} (u_i − u_j)   where vertex i has no label
+
+is its gradient flow in L²(μ_n) ([thorpe2019]). With W_ij = ε^{−d} η(|x_i − x_j|/ε) for n samples of
+a density ρ, n → ∞ and then ε → 0, it tends to ρ ∂_t u = ½ σ_η ∇·(ρ² |∇u|^{p−2} ∇u),
+σ_η = ∫ η(|z|) |z_1|^p dz, the flow of σ_η/(2p) ∫ |∇u|^p ρ² dx; without the ½ in print.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..._custom_types import FloatScalar, Scalar
+from ..._system import AbstractMeanField
+from ...measures import Particles, Rates
+from ..attention._order import between, paired, told_apart
+
+
+class LaplaceLearning(AbstractMeanField):
+    """Labels on the vertices of a graph, of which some are known and stay.
+
+    Particles are the vertices, their points the labels: numbers, or vectors for several classes.
+
+    **Arguments:**
+
+    - `weights`: W, symmetric, shape (n, n).
+    - `labelled`: which vertices keep their label, shape (n,); `None` is none of them.
+    - `exponent`: p ≥ 1; 2 is linear, u(t) = e^{−tL} u(0) with L = (diag(W1) − W)/(n ε²).
+    - `scale`: ε.
+    """
+
+    weights: Float[Array, "n n"]
+    labelled: Bool[Array, " n"] | None = None
+    exponent: Scalar = 2.0
+    scale: Scalar = 1.0
+
+    def __check_init__(self):
+        shape = jnp.shape(self.weights)
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"`weights` has shape {shape}; give one for each pair of vertices.")
+
+    def energy(self, mu: Particles) -> FloatScalar:
+        """E(u)."""
+        u = mu.x.reshape(len(mu.x), -1)
+        square = jnp.sum((u[:, None] - u[None]) ** 2, -1)
+        total = jnp.sum(self.weights * _power(square, self.exponent / 2))
+        return total / (2 * self.exponent * len(u) ** 2 * self.scale**self.exponent)
+
+    def rates(self, t, x, mu):
+        labelled = paired(x)
+        (u, i), mu = told_apart(x, mu)
+        mu, edge = between(self.weights, i, mu, labelled)
+
+        def pull(y):
+            gap = y[0] - u
+            weight = jnp.asarray(edge(y), u.dtype)
+            return weight * _power(jnp.sum(gap**2), self.exponent / 2 - 1) * gap
+
+        velocity = mu.mean(pull) / self.scale**self.exponent
+        if self.labelled is not None:
+            velocity = jnp.where(self.labelled[i], 0, velocity)
+        return Rates((velocity, None) if labelled else velocity)
+
+
+def _power(square, exponent):
+    positive = square > 0
+    return jnp.where(positive, jnp.where(positive, square, 1) ** exponent, 0)
+
+
+def harmonic_extension(
+    weights: Float[Array, "n n"], labels: Float[Array, "n *k"], labelled: Bool[Array, " n"]
+) -> Float[Array, "n *k"]:
+    """The end of Laplace learning for p = 2: Σ_j W_ij (u_i − u_j) = 0 where no label is known.
+
+    Every vertex must be joined to a label. **Arguments:** as above; `labels` counts where
+    `labelled`.
+    """
+    known = labelled[:, None]
+    laplacian = jnp.diag(jnp.sum(weights, 1)) - weights
+    system = jnp.where(known, jnp.eye(len(weights), dtype=weights.dtype), laplacian)
+    flat = labels.reshape(len(weights), -1)
+    return jnp.linalg.solve(system, jnp.where(known, flat, 0)).reshape(labels.shape)
+
+
+def path_metric(x: Float[Array, "n d"], power: Scalar) -> Float[Array, "n n"]:
+    r"""The power-weighted path metric ℓ_p(x, y) = min (Σ ‖x_k − x_{k+1}‖^p)^{1/p} ([little2022]).
+
+    The minimum is over paths through the points. p = 1 is the Euclidean distance, p → ∞ the longest
+    leg of the best path. For n samples of a density ρ in d dimensions n^{(p−1)/(pd)} ℓ_p tends to
+    a constant times (inf ∫ ρ^{−(p−1)/d})^{1/p}: dense regions are small.
+
+    **Arguments:** `x`: the points, some hundreds; `power`: p ≥ 1.
+    """
+    square = jnp.sum((x[:, None] - x[None]) ** 2, axis=-1)
+    length = _power(square, power / 2)
+    # Floyd's algorithm: paths may pass through one vertex more.
+
+    def pass_through(length, k):
+        return jnp.minimum(length, length[:, k, None] + length[None, k]), None
+
+    return _power(jax.lax.scan(pass_through, length, jnp.arange(len(x)))[0], 1 / power)
