@@ -90,6 +90,7 @@ def divergence(s, a):
     return np.sum(np.where(s > 0, s * np.log(np.where(s > 0, s, 1) / a), 0) - s + a)
 
 
+@pytest.mark.slow
 def test_sinkhorn_scaling_is_as_near_as_its_entropy_allows():
     mu, nu = clouds()
     law, epsilon, tau = fm.KullbackLeibler(0.8), 0.1, 0.8 / 0.9
