@@ -70,7 +70,7 @@ def test_film_decays_and_does_not_dry():
 
 def test_a_touching_film_stays_positive_with_the_entropic_mobility():
     x = (jnp.arange(16.0) + 0.5) / 16
-    start = fm.GridDensity(jnp.where(jnp.abs(x - 0.5) < 0.25, 1.0, 1e-3), 0.0, 1.0, True)
+    start = fm.GridDensity(jnp.where(jnp.abs(x - 0.5) < 0.25, 1.0, 5e-5), 0.0, 1.0, True)
     watch = dict(low=lambda h: h.rho.min(), entropy=lambda h: jnp.sum(1 / (2 * h.rho)))
     ts = np.linspace(0.0, 5e-4, 6)
     kept = fm.simulate(fm.ThinFilm(), start, ts, dt=1e-6, observe=watch)
