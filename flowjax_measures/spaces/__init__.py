@@ -4,6 +4,10 @@ from ._base import AbstractSpace as AbstractSpace
 from ._bures import Bures as Bures
 from ._euclidean import Euclidean as Euclidean
 from ._phase import Phase as Phase, PhaseSpace as PhaseSpace
+from ._probability_manifold import (
+    ProbabilityManifold as ProbabilityManifold,
+    logarithmic_mean as logarithmic_mean,
+)
 from ._product import Product as Product
 from ._simplex import Simplex as Simplex
 from ._sphere import Sphere as Sphere

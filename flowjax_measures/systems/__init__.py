@@ -87,13 +87,11 @@ from .geometry import (
     EulerLagrange as EulerLagrange,
     LaplaceLearning as LaplaceLearning,
     MagneticGeodesic as MagneticGeodesic,
-    ProbabilityManifold as ProbabilityManifold,
     SimplexFlow as SimplexFlow,
     ThinFilm as ThinFilm,
     entropic_mobility as entropic_mobility,
     flat_mobility as flat_mobility,
     harmonic_extension as harmonic_extension,
-    logarithmic_mean as logarithmic_mean,
     path_metric as path_metric,
 )
 from .networks import (

@@ -9,10 +9,6 @@ from ._laplace_learning import (
     path_metric as path_metric,
 )
 from ._magnetic_geodesic import MagneticGeodesic as MagneticGeodesic
-from ._probability_manifold import (
-    ProbabilityManifold as ProbabilityManifold,
-    logarithmic_mean as logarithmic_mean,
-)
 from ._simplex_flow import SimplexFlow as SimplexFlow
 from ._thin_film import (
     ThinFilm as ThinFilm,

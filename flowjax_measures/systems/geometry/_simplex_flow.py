@@ -18,7 +18,7 @@ from ..._custom_types import FloatScalar
 from ..._noise import Dense
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._probability_manifold import ProbabilityManifold
+from ...spaces import ProbabilityManifold
 
 
 class SimplexFlow(AbstractMeanField):
