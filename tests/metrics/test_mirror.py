@@ -108,6 +108,7 @@ def test_the_brenier_map_solves_the_parabolic_monge_ampere_equation():
     np.testing.assert_allclose((shifts[1] - shifts[0]) / 1e-4, slope, atol=1e-4)
 
 
+@SLOW
 def test_sinkhorn_iterations_are_the_flow_to_order_epsilon():
     # On quadratics ½xᵀAx an iteration is A ← ((A + εS)⁻¹ + εR)⁻¹, its marginal has the precision
     # S − (A_{k+1} − A_k)/ε.

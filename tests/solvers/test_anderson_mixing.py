@@ -70,6 +70,7 @@ def test_mixed_steps_are_nearer_than_twice_as_many_plain_ones():
     assert size(np.asarray(mixed.cov)) < size(plain)
 
 
+@pytest.mark.slow
 def test_one_unmixed_step_is_the_geodesic():
     mu, nu = fm.Gaussian(jnp.ones(3), ill(jr.key(3))), fm.Gaussian(jnp.zeros(3), ill(jr.key(4)))
     flow = fm.GradientFlow(fm.SquaredWasserstein(nu))

@@ -47,6 +47,7 @@ def test_density_moves_by_the_mirror_gradient(d):
     np.testing.assert_allclose(found, exact, atol=1e-7 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_ends_at_the_optimal_map():
     psi = fm.simulate(LAW, jnp.zeros(32), [0.0, 2.0]).final
     p = jnp.exp(-jax.vmap(source)(LAW.centres(psi)))
