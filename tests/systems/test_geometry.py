@@ -271,7 +271,8 @@ def test_curvature_of_the_three_point_graphs():
     np.testing.assert_allclose(found[1], gauss * line.metric(P), rtol=1e-9)
 
 
-@pytest.mark.parametrize("riemannian", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("riemannian", [False, True])
 def test_noise_on_the_simplex_keeps_its_law(riemannian):
     energy = lambda p: jnp.sum(p**3) + p[0]  # noqa: E731
     law = fm.SimplexFlow(CHAIN, energy, 0.3, riemannian)

@@ -29,9 +29,8 @@ def test_porous_medium_tends_to_barenblatt():
     assert errors[0] < 0.05 and errors[0] / errors[1] > 2.5
 
 
-@pytest.mark.parametrize(
-    "kernel", [pytest.param(None, marks=pytest.mark.slow), fm.QuadraticKernel(0.7)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [None, fm.QuadraticKernel(0.7)])
 def test_mckean_vlasov_descends_its_free_energy_to_gibbs(kernel):
     well = lambda x: jnp.sum((x**2 - 1) ** 2)  # noqa: E731
     errors = []

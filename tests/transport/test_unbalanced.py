@@ -66,6 +66,7 @@ def test_optimality_conditions(name):
     np.testing.assert_allclose(value, primal, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_strong_marginals_are_transport_and_derivatives_are_differences():
     mu, nu = clouds()
     nu = atoms(nu.x, np.exp(nu.log_w) / np.exp(nu.log_w).sum() * np.exp(mu.log_w).sum())
