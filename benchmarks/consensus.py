@@ -207,7 +207,8 @@ def floor():
 
 
 def _pairs(key, n, dtype):
-    z = apart(lambda i: normal_pairs(jr.fold_in(key, i[0]), n, dtype), jnp.zeros(1, jnp.int32))
+    index = jr.key_data(key)[:1].astype(jnp.int32)
+    z = apart(lambda i: normal_pairs(jr.fold_in(key, i[0]), n, dtype), index)
     return jnp.stack([z.real, z.imag])
 
 

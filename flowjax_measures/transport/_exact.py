@@ -128,16 +128,19 @@ def _solve(cost, a, b, dtype):
         return plan.astype(dtype), *_assignment_potentials(cost, j, dtype)
     rows = kron(eye_array(n), np.ones((1, m)), format="csr")
     columns = kron(np.ones((1, n)), eye_array(m), format="csr")
+    # HiGHS takes what is below 1e-7 for zero, so masses count in millionths; and of equations that
+    # follow from the others, as the last one does, it says that they can't hold.
+    masses = np.concatenate([a / a.sum(), b / b.sum()])
     program = linprog(
         cost.ravel(),
-        A_eq=vstack([rows, columns], format="csr"),
-        b_eq=np.concatenate([a / a.sum(), b / b.sum()]),
+        A_eq=vstack([rows, columns], format="csr")[:-1],
+        b_eq=1e6 * masses[:-1],
         method="highs",
     )
     if program.x is None:
         raise RuntimeError(f"The linear program of transport failed: {program.message}")
-    duals = program.eqlin.marginals
-    return program.x.reshape(n, m).astype(dtype), duals[:n].astype(dtype), duals[n:].astype(dtype)
+    plan, duals = program.x.reshape(n, m) / 1e6, np.append(program.eqlin.marginals, 0)
+    return plan.astype(dtype), duals[:n].astype(dtype), duals[n:].astype(dtype)
 
 
 def _assignment_potentials(cost, assigned, dtype):

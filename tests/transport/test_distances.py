@@ -40,6 +40,18 @@ def test_line_is_the_linear_program():
         np.testing.assert_allclose(fm.wasserstein(mu, nu, p), expected, rtol=1e-10)
 
 
+def test_tiny_masses_are_transported():
+    """Tails of 1e-6 of the mass, of which linear programs say that they can't be moved."""
+    x = jnp.linspace(-5.0, 5.0, 100)
+    laws = [jax.nn.log_softmax(-(x**2) / 2), jax.nn.log_softmax(-((x - 1) ** 2) / 1.4)]
+    mu, nu = (fm.Particles(x[:, None], log_w) for log_w in laws)
+    plan = np.asarray(fm.coupling(mu, nu))
+    for axis, log_w in zip((1, 0), laws, strict=True):
+        np.testing.assert_allclose(plan.sum(axis), jnp.exp(log_w), rtol=1e-5, atol=1e-13)
+    square = np.sum(plan * np.asarray(x[:, None] - x) ** 2)
+    np.testing.assert_allclose(square, fm.wasserstein(mu, nu, 2) ** 2, rtol=1e-9)
+
+
 @pytest.mark.parametrize("uniform", [True, False])
 def test_discrete_distance_has_its_derivative(uniform):
     mu, nu = weighted(0, 6, 2), weighted(1, 6 if uniform else 5, 2, 0.5)
