@@ -136,16 +136,17 @@ def minimize(
     if tol is None:
         tol = max(1e-6, float(jnp.finfo(jnp.result_type(*jax.tree.leaves(mu.x))).eps) ** 0.5)
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    shared = method.objective is objective
     return _minimize(
-        objective, method, mu, walls, run, dt, steps, tol, target, patience, resampling, observe,
-        callback, meter,
+        objective, shared, method, mu, walls, run, dt, steps, tol, target, patience, resampling,
+        observe, callback, meter,
     )  # fmt: skip
 
 
 @eqx.filter_jit
 def _minimize(
-    objective, method, mu, walls, key, dt, steps, tol, target, patience, resampling, observe,
-    callback, meter,
+    objective, shared, method, mu, walls, key, dt, steps, tol, target, patience, resampling,
+    observe, callback, meter,
 ):  # fmt: skip
     size = mu.size()
     dtype = jnp.result_type(*jax.tree.leaves(mu.x))
@@ -155,24 +156,29 @@ def _minimize(
     def watch(x):
         return jax.tree.map(lambda f: f(_at(mu, x)), observe, is_leaf=callable)
 
+    onto = jax.vmap(mu.space.project)
+
     def step(carry):
-        x, best_x, best, stale, status, k, _, history, meter_state = carry
+        x, best_x, best, stale, status, k, _, _, history, meter_state = carry
         time = dt * k.astype(dtype)
-        state = _at(mu, x)
         energies = jax.vmap(objective)(x)
+        weighing = energies if shared else jax.vmap(method.objective)(x)
+        known = eqx.tree_at(lambda m: m.objective, method, _Known(method.objective, weighing))
+        state = Particles(x, mu.log_w, block=size).numbered()
         energies = jnp.where(jnp.isnan(energies), jnp.inf, energies).astype(dtype)
         winner = jnp.argmin(energies)
         better = energies[winner] < best
         best_x = jax.tree.map(lambda a, b: jnp.where(better, a[winner], b), x, best_x)
         best = jnp.where(better, energies[winner], best)
         stale = jnp.where(better, 0, stale + 1)
-        width = _rms(x, method.consensus(state, time))
-        increment = method(time, state)
-        moved = jax.tree.map(lambda a, v: a + dt * v, x, increment.drift.x)
+        consensus = known.consensus(state, time)[0]
+        width = _rms(x, consensus)
+        increment = known(time, state)
+        moved = jax.tree.map(lambda a, v: a + dt * v, x, onto(x, increment.drift.x[0]))
         if increment.noise is not None:
             draws = standard_normal(jax.random.fold_in(key, k), increment.noise.brownian())
             draws = jax.tree.map(lambda z: z * dt**0.5, draws)
-            moved = jax.tree.map(jnp.add, moved, increment.noise.apply(draws).x)
+            moved = jax.tree.map(jnp.add, moved, onto(x, increment.noise.apply(draws).x[0]))
         agreed = width <= tol * first
         lost = jnp.asarray(False) if patience is None else stale >= patience
         if resampling is not None:
@@ -199,19 +205,19 @@ def _minimize(
         status, stale = jnp.int32(status), jnp.int32(stale)
         # What has stopped stays where it was found.
         x = jax.tree.map(lambda a, b: jnp.where(status == 0, a, b), moved, x)
-        return x, best_x, best, stale, status, k + jnp.int32(1), width, history, meter_state
+        k = k + jnp.int32(1)
+        return x, best_x, best, stale, status, k, width, consensus, history, meter_state
 
     first = _rms(mu.x, mu.mean())
     blank = jax.tree.map(lambda s: _blank(steps, s), jax.eval_shape(watch, mu.x))
     zero = jnp.zeros((), jnp.int32)
     carry = (
         mu.x, jax.tree.map(lambda a: a[0], mu.x), jnp.asarray(jnp.inf, dtype), zero, zero, zero,
-        first, blank, meter.init(),
+        first, mu.mean(), blank, meter.init(),
     )  # fmt: skip
     carry = jax.lax.while_loop(lambda c: c[4] == 0, step, carry)
-    x, best_x, best, _, status, nit, width, history, meter_state = carry
+    _, best_x, best, _, status, nit, width, consensus, history, meter_state = carry
     meter.close(meter_state)
-    consensus = method.consensus(_at(mu, x), dt * nit.astype(dtype))
     if walls is not None:
         consensus = inside(consensus, walls)
     value = jnp.asarray(objective(consensus), dtype)
@@ -256,8 +262,21 @@ def sample(
     return march(mu, run)
 
 
+class _Known(eqx.Module):
+    """An objective whose values at the points of a numbered measure are known.
+
+    The compiler doesn't see that two linear solves or two integrations are the same one.
+    """
+
+    objective: Callable[[Point], Any]
+    values: Float[Array, " n"]
+
+    def __call__(self, point):
+        x, number = point
+        return self.objective(x) if number is None else self.values[number]
+
+
 def _at(mu: Particles, x: PyTree) -> Particles:
-    # One tile: the objective is then evaluated once a step, shared by all that ask for it.
     return Particles(x, mu.log_w, mu.space, mu.size())
 
 

@@ -43,6 +43,22 @@ def test_defaults_are_reliable(objective, d):
     assert np.all(solve(jr.split(jr.key(1), 20)).fun < 1e-2)
 
 
+def test_the_objective_is_evaluated_as_often_as_is_said():
+    """What the compiler can't see through, such as a callback or a solver, is not asked again."""
+    calls = []
+
+    def objective(x):
+        def measured(v):
+            calls.append(v)
+            return np.sum(v**2)
+
+        value = jax.ShapeDtypeStruct((), x.dtype)
+        return jax.pure_callback(measured, value, x, vmap_method="sequential")
+
+    result = minimize(objective, bounds=box(2), key=jr.key(0), particles=4, budget=24, tol=0.0)
+    assert len(calls) == result.nfev == 4 * result.nit + 1 == 25
+
+
 def test_points_are_pytrees_in_bounds():
     target = {"a": jnp.array([0.5, 2.0]), "b": jnp.array(-0.25)}
 

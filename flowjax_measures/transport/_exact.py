@@ -133,7 +133,7 @@ def _solve(cost, a, b, dtype):
     masses = np.concatenate([a / a.sum(), b / b.sum()])
     program = linprog(
         cost.ravel(),
-        A_eq=vstack([rows, columns], format="csr")[:-1],
+        A_eq=vstack([rows, columns], format="csr")[:-1],  # pyright: ignore
         b_eq=1e6 * masses[:-1],
         method="highs",
     )
