@@ -1,8 +1,9 @@
-"""Consensus-based methods on eight problems, two of them with data.
+"""Consensus-based methods on nine problems, three of them with data.
 
 Run: `python examples/consensus.py`; writes `docs/consensus.png`. Several minima by a kernel, a
 constraint, a front of two objectives, the sphere, a saddle point, gradients that cannot be trusted,
-the parameters of a differential equation, and a small network on scikit-learn's digits.
+the parameters of a differential equation, the two of kernel ridge regression, and a small network
+on scikit-learn's digits.
 """
 
 import warnings
@@ -181,6 +182,39 @@ def predator_and_prey(axis):
     )
 
 
+def hyperparameters(axis):
+    x, y = load_digits(return_X_y=True)
+    x, labels = jnp.asarray(x / 16, jnp.float32), jnp.asarray(np.eye(10)[y], jnp.float32)
+    square = jnp.sum((x[:, None, :] - x[:200]) ** 2, axis=-1)
+
+    def kernel(p):
+        return jnp.exp(-square / (2 * jnp.exp(2 * p[0])))
+
+    def inverse(p):
+        return jnp.linalg.inv(kernel(p)[:200] + jnp.exp(p[1]) * jnp.eye(200))
+
+    def left_out(p):
+        """The mean square of what each digit misses when it is left out, without leaving any."""
+        solve = inverse(p)
+        return jnp.mean((solve @ labels[:200] / jnp.diagonal(solve)[:, None]) ** 2)
+
+    low, high = jnp.array([-1.0, -9.0]), jnp.array([3.0, 1.0])
+    found = fm.minimize(left_out, bounds=(low, high), key=jr.key(2), particles=20, budget=2000)
+    axes = [np.linspace(a, b, 25) for a, b in zip(low, high, strict=True)]
+    places = jnp.stack(jnp.meshgrid(*map(jnp.asarray, axes)), axis=-1)
+    scan = jax.lax.map(jax.vmap(left_out), places)
+    axis.contour(*axes, jnp.log(scan), 20, linewidths=0.4)
+    axis.plot(*found.x, "r*", ms=12)
+    axis.set(title="kernel ridge, left-out error", xlabel="log width", ylabel="log ridge")
+    guess = kernel(found.x)[200:] @ (inverse(found.x) @ labels[:200])
+    right = np.mean(np.argmax(guess, axis=1) == y[200:])
+    return (
+        f"kernel ridge: width {jnp.exp(found.x[0]):.2f}, ridge {jnp.exp(found.x[1]):.3g}; left-out "
+        f"error {found.fun:.5f} in {found.nfev} evaluations, of a scan of 625 {jnp.min(scan):.5f}; "
+        f"200 digits learned, test accuracy {right:.3f}"
+    )
+
+
 def network(axis):
     x, y = load_digits(return_X_y=True)
     x = np.asarray(x, np.float32) / 16
@@ -214,8 +248,11 @@ def network(axis):
 SIGMA = 1.5
 
 if __name__ == "__main__":
-    _, axes = plt.subplots(2, 4, figsize=(16, 7.5))
-    panels = (polarised, constrained, front, sphere, saddle, gradients, predator_and_prey, network)
+    _, axes = plt.subplots(3, 3, figsize=(12.5, 11))
+    panels = (
+        polarised, constrained, front, sphere, saddle, gradients, predator_and_prey,
+        hyperparameters, network,
+    )  # fmt: skip
     for panel, axis in zip(panels, axes.flat, strict=True):
         print(panel(axis), flush=True)
     plt.tight_layout()
