@@ -11,15 +11,33 @@ EVERY = list(CASE)
 PARTICLES = [n for n in EVERY if isinstance(CASE[n].state, fm.Particles)]
 
 
-def named(names):
-    return pytest.mark.parametrize("name", names)
+# What compiles for long is batched and differentiated with the slow tests.
+LONG = """
+    accelerated-flow adam-equation blind-denoising causal-attention causal-circle
+    causal-kinetic consensus-adaptive-pareto consensus-anisotropic consensus-constrained
+    consensus-covariance consensus-memory consensus-mirror consensus-pareto
+    consensus-polarized consensus-saddle consensus-sampling consensus-swarm dirac-frenkel
+    drifting energy-distance-flow ensemble-kalman-sampler epdiff equilibrium-matching
+    heat-flow hellinger-kantorovich-brownian in-context independent-projection
+    inferred-gradient jarzynski kac-flow kalman-wasserstein-flow laplace-learning
+    linear-attention-gaussian localized-attraction modified-equation-gaussian modified-flow
+    momentum-equation natural-gradient ornstein-uhlenbeck pre-normalised random-mlp
+    residual-network rmsprop-equation self-attention-heads self-interacting-langevin
+    simplex-flow sinkhorn-attention sinkhorn-attention-gaussian sinkhorn-flow
+    sinkhorn-flow-gaussian slice-matching stochastic-mean-field underdamped-langevin
+""".split()  # noqa: SIM905
+
+
+def named(names, slow=()):
+    marks = {n: [pytest.mark.slow] for n in slow}
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=marks.get(n, [])) for n in names])
 
 
 def having(attribute, among=EVERY):
     return named([n for n in among if getattr(CASE[n], attribute)])
 
 
-@named(EVERY)
+@named(EVERY, slow=LONG)
 def test_jit_is_eager_and_vmap_is_loop(name):
     case = CASE[name]
     assert harness.round_trip(case)
@@ -59,7 +77,7 @@ def test_float32_in_float32_out(name):
     assert harness.dtype_kept(CASE[name])
 
 
-@named(EVERY)
+@named(EVERY, slow=LONG)
 def test_reverse_is_forward_is_central_differences(name):
     forward, central, fields = harness.derivatives(CASE[name])
     assert fields == 0 or (forward < 1e-6 and central < 1e-6)

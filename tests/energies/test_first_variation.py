@@ -89,6 +89,7 @@ def grid(gaussian):
     return fm.GridDensity(rho, -6.0, 6.0)
 
 
+@pytest.mark.slow
 def test_internal_energies_are_those_of_a_gaussian(gaussian, grid):
     # log det(2πe Σ)/2 is the entropy; ∫ ρ^m = m^{-d/2} (2π)^{d(1−m)/2} |Σ|^{(1−m)/2}.
     logdet = np.linalg.slogdet(gaussian.cov)[1]
@@ -115,6 +116,7 @@ def test_internal_energies_are_those_of_a_gaussian(gaussian, grid):
         np.testing.assert_allclose(fm.Renyi(target, 2.0)(mu), order_two, rtol=rtol)
 
 
+@pytest.mark.slow
 def test_gaussian_kernel_is_exact_between_gaussians(gaussian):
     # ∬ k dμ dν with h² added to the covariance of the difference.
     nu, h = fm.Gaussian(jnp.array([1.0, 0.5]), 0.3 * jnp.eye(2)), 0.6

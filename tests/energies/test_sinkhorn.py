@@ -58,6 +58,7 @@ def test_marginals(n, epsilon, dtype):
     assert error < 20 * jnp.finfo(dtype).eps * (4 + cost.max() / epsilon)
 
 
+@pytest.mark.slow
 def test_value_has_true_derivatives_of_second_order():
     y, log_a, x = cloud(1, 5, 0.5), weights(2, 6), cloud(0, 6)
 
@@ -128,6 +129,7 @@ def normals():
     )
 
 
+@pytest.mark.slow
 def test_gaussian_value_is_that_of_a_grid():
     # One dimension, where the grid is the truth: the trapezoidal sum of a Gaussian is exact.
     mu, nu = (

@@ -24,6 +24,7 @@ def ou_error(cells: int) -> float:
     return float(jnp.sum(jnp.abs(final.rho - truth)) * 8 / cells)
 
 
+@pytest.mark.slow
 def test_ornstein_uhlenbeck_at_second_order():
     errors = [ou_error(n) for n in (64, 128, 256)]
     slopes = np.log2(np.array(errors[:-1]) / errors[1:])

@@ -34,6 +34,7 @@ def assert_agrees(flow, mu, field, t=0.6):
     np.testing.assert_allclose(final.cov, cov, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_bures_wasserstein_fisher_rao():
     alpha, beta = 0.7, 1.3
     precision, n = TARGET.stiffness, TARGET.centre
@@ -165,6 +166,7 @@ def test_matrix_kernel_is_the_flow_in_other_coordinates():
         np.testing.assert_allclose(found, inside(0.0, bent).drift.x @ lower.T, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_gaussian_stein_velocity_is_the_sum_over_pairs():
     x = jr.normal(jr.key(0), (6, 2))
     mu, h = fm.Particles(x, jax.nn.log_softmax(jnp.arange(6.0) / 5)), 0.8

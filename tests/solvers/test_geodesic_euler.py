@@ -38,6 +38,7 @@ def test_contracting_fields_bring_points_together():
     assert ratio.max() < 1
 
 
+@pytest.mark.slow
 def test_orthogonal_group_is_lie_euler_of_order_one():
     spin = lambda x: jnp.array([[0.0, x[0, 1], -1.0], [-x[0, 1], 0.0, 0.5], [1.0, -0.5, 0.0]])  # noqa: E731
     law = fm.Custom(lambda t, x, mu: x @ spin(x))

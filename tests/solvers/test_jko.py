@@ -31,6 +31,7 @@ def test_gaussian_step_is_the_closed_form():
     np.testing.assert_allclose(final.cov, rest.cov, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_gaussian_step_minimises():
     energy = fm.KL(lambda x: jnp.sum(x**2) + 0.1 * jnp.sum(x**4))
     mu = fm.Gaussian(jnp.array([1.0, -0.5]), jnp.array([[0.6, 0.2], [0.2, 0.3]]))
@@ -49,6 +50,7 @@ def test_gaussian_step_minimises():
         assert value(other) > best
 
 
+@pytest.mark.slow
 def test_order_one_and_descent():
     target = fm.Particles(jr.normal(jr.key(1), (4, 2)))
     energy = fm.PotentialEnergy(lambda x: jnp.sum(x**4) / 4) + fm.MMD(target, fm.GaussianKernel())

@@ -90,6 +90,7 @@ def test_queries_do_not_act_on_their_context():
     assert np.allclose(y[4] - y[0], (y[1:4] - y[0]).sum(0), atol=1e-13)
 
 
+@pytest.mark.slow
 def test_alignment_is_the_limit_of_large_beta():
     # On the circle, from the density (1 + ½ cos θ)/2π: the error of the drift falls like 1/β.
     n = 4096

@@ -36,6 +36,7 @@ def test_closed_form_and_volterra_equation(case):
     assert np.allclose(other, expected, rtol=2e-9)
 
 
+@pytest.mark.slow
 def test_u_shape_divergence_and_no_recency_without_bias():
     # t sup n²I_n(β) ≤ min(3 − √3, 2(1 − e^{−λ})) holds: n = 1, 2 give 0.565, 0.543 at β = 1.
     sigma = jnp.linspace(0.005, 1.0, 400)
@@ -58,6 +59,7 @@ def test_u_shape_divergence_and_no_recency_without_bias():
     assert np.all(np.diff(flat) < 0)
 
 
+@pytest.mark.slow
 def test_derivatives():
     def profile(t, beta, lam, sigma0):
         return fm.lost_in_the_middle(t, beta, lam, 10, sigma0, terms=20)

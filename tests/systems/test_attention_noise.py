@@ -32,6 +32,7 @@ def test_kernels_are_gaussian_integrals(name):
     assert np.all(np.isfinite(slope))
 
 
+@pytest.mark.slow
 def test_noise_has_the_covariance_of_the_kernel():
     system = fm.RandomMLPNoise("tanh", 1.3)
     mu = fm.Particles(jr.normal(jr.key(0), (4, 3)), space=fm.Sphere()).retract()

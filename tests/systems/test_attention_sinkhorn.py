@@ -55,6 +55,7 @@ def test_closure_is_the_gaussian_coupling():
     assert np.allclose(drift.cov, slope @ cov + (slope @ cov).T, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_derivative_through_the_potentials():
     def loss(beta):
         mu = fm.Particles(X, space=fm.Sphere()).retract()

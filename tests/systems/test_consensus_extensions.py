@@ -156,6 +156,7 @@ def test_jumps_add_to_the_spread():
     assert error < 0.01 * variance(mu)
 
 
+@pytest.mark.slow
 def test_exponential_steps_of_sampling():
     """From a Gaussian the moment map, from particles `step` with the run's own normals."""
     system = fm.ConsensusBasedSampling(bowl, 0.8)

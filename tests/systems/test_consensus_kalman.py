@@ -83,6 +83,7 @@ def sampled(system, n, runs, dt, seed=0):
     return jax.jit(jax.vmap(one))(jr.split(jr.key(seed), runs))
 
 
+@pytest.mark.slow
 def test_inversion_from_particles_at_the_rate_of_sampling():
     system = fm.EnsembleKalmanInversion(forward, DATA, NOISE, "stochastic")
     mean, cov = posterior()

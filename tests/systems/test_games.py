@@ -38,6 +38,7 @@ def distance(one, two):
     return float(jnp.sqrt(square("x") + square("y")))
 
 
+@pytest.mark.slow
 def test_quadratic_game_is_linear_and_contracts():
     # Means follow M = [[−A, −B], [B, −C]] z + (A, 0); what is about them falls by e^{−At}, e^{−Ct}.
     state, t = players(), 0.6

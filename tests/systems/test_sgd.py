@@ -153,6 +153,7 @@ def test_network_flow_is_gradient_descent_on_all_neurons():
         np.testing.assert_allclose(a, -6 * b, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_linear_network_closes_on_gaussians():
     """Riccati: Σ̇ = BΣ + ΣBᵀ with B = −2 [[0, Szz Σuv − Szy], [Σvu Szz − Syz, 0]]."""
     z, y = Z, np.stack([Y, Z[:, 0] - Z[:, 1]], 1)
