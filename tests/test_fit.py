@@ -107,6 +107,7 @@ def test_the_spectrum_is_the_hessian_in_logarithms():
     np.testing.assert_allclose(result.spectrum, jnp.linalg.eigvalsh(hessian), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_rotation_of_an_isotropic_law_is_reported():
     ts = np.linspace(0.0, 1.0, 3)
     start = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
@@ -130,6 +131,7 @@ def test_a_rotation_is_seen_from_a_law_that_is_not_isotropic():
     assert "identified" not in result.message
 
 
+@pytest.mark.slow
 def test_sizes_may_differ_and_noise_is_held():
     start = cloud(30)
     ts = np.array([0.0, 0.5, 1.0])

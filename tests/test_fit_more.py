@@ -138,6 +138,7 @@ def test_several_populations_are_compared_without_bias():
     assert abs(jnp.mean(values) - (apart - inside)) < 3 * error
 
 
+@pytest.mark.slow
 def test_likelihood_of_summaries_is_that_of_a_normal_vector():
     draws = fm.Particles(jr.normal(jr.key(0), (9, 20, 2)))
     nu = cloud(20, 3)
@@ -175,6 +176,7 @@ def test_summaries_of_populations_fit_with_their_errors():
     np.testing.assert_allclose(found.errors[0], error, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_errors_of_increments_and_a_profile():
     ts = np.linspace(0.0, 2.0, 41)
     run = fm.simulate(Pull(1.0, 0.5, 0.4), cloud(10), ts, dt=0.05, key=jr.key(1))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 
@@ -19,6 +20,7 @@ def test_a_fourier_series_is_its_kernel_within_its_error():
     assert fm.fourier_kernel(profile, 2 * np.pi, 20).error < 1e-12
 
 
+@pytest.mark.slow
 def test_sums_of_features_equal_sums_over_pairs():
     kernel = fm.fourier_kernel(lambda z: jnp.exp(jnp.cos(z[0])), 2 * np.pi, 12)
     x, y = jr.uniform(jr.key(0), (2, 40, 1), maxval=2 * np.pi)

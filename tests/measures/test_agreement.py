@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 
@@ -24,6 +25,7 @@ def test_gaussian_is_exact_to_the_solver():
         np.testing.assert_allclose(run.ys.cov[i, 0, 0], exact(t)[1], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_particles_at_the_square_root_of_n():
     seeds = 64
 

@@ -86,6 +86,7 @@ def test_stein_with_the_linear_kernel():
     np.testing.assert_allclose(final.covariance(), cov, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_regularised_stein_is_stein_at_one():
     mu = fm.Particles(jr.normal(jr.key(0), (6, 2)), jax.nn.log_softmax(jnp.arange(6.0) / 5))
     kernel, energy = fm.GaussianKernel(0.8), fm.KL(TARGET)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 from flowjax_measures._reduce import sort_order
@@ -47,6 +48,7 @@ def test_energy_distance_on_the_line_equals_the_sum_over_pairs():
         np.testing.assert_allclose(p, q, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_sliced_flow_of_equal_weights_goes_by_rank():
     x = jr.normal(jr.key(0), (40, 3)).at[7].set(0.1).at[9].set(0.1)
     y = jr.normal(jr.key(1), (40, 3)) + 1

@@ -58,6 +58,7 @@ def test_orthogonal_group_is_lie_euler_of_order_one():
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 1, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [fm.Sphere(), fm.Stiefel(), fm.Torus(2.0)])
 def test_exponential_is_a_geodesic(space):
     shape = (4, 2) if isinstance(space, fm.Stiefel) else (3,)

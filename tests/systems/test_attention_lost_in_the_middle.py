@@ -26,6 +26,7 @@ def written_out(t, beta, lam, m, sigma0):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [(1.0, 1.0, 2.0, 10), (0.3, 2.0, 0.0, 5), (0.5, 3.0, -1.0, 30)])
 def test_closed_form_and_volterra_equation(case):
     t, beta, lam, m = case

@@ -132,6 +132,7 @@ def test_random_quadratic_form_synchronises_up_to_sign():
     assert np.abs(np.abs(run.final.x @ run.final.x[0]) - 1).max() < 1e-10
 
 
+@pytest.mark.slow
 def test_common_noise_synchronises_repulsive_attention():
     mu = fm.Particles(jr.normal(jr.key(7), (8, 3)), space=fm.Sphere()).retract()
     repulsive = fm.SelfAttention(value=-0.1 * jnp.eye(3), beta=1.0)

@@ -89,6 +89,7 @@ def test_logarithmic_time_reaches_what_double_precision_cannot_add():
         noisy(0.0, mu)
 
 
+@pytest.mark.slow
 def test_mean_shift_is_attention_on_the_sphere():
     mu = fm.Particles(jax.random.normal(jax.random.key(0), (6, 3)), space=fm.Sphere()).retract()
     q = jnp.eye(3) + 0.2

@@ -84,6 +84,7 @@ def test_strength_by_the_effective_sample_size():
     np.testing.assert_allclose(mu.covariance(), cov, atol=4.5 * 3 * cov.max() * np.sqrt(2 / 500))
 
 
+@pytest.mark.slow
 def test_continuous_limit():
     """ṁ = c − m and Ċ = −2C + 2κ⁻¹C_α, and the exponential step to first order."""
     mu, alpha = start(), 0.8

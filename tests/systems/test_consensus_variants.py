@@ -14,6 +14,7 @@ def bowl(x):
     return jnp.sum((x - 0.3) ** 2)
 
 
+@pytest.mark.slow
 def test_sphere_has_the_ito_drift_of_its_geometry():
     """E dx = −λP(x − c) dt − ½(d − 1)σ²|x − c|² x dt: projection after a tangent Euler step."""
     d, sigma, h = 3, 0.5, 0.01

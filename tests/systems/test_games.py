@@ -63,6 +63,7 @@ def test_distances_fall_at_the_rate_of_monotonicity():
     assert distance(*ends) <= np.exp(-A * t) * distance(state, other)
 
 
+@pytest.mark.slow
 def test_variational_movement_is_stable_where_explicit_steps_are_not():
     # M has eigenvalues −3/2 ± 4.97i: |1 + τM| = 2.5 at τ = 1/2. Partners held as they were:
     # B²τ² > (1 + Aτ)(1 + Cτ).

@@ -41,6 +41,7 @@ def relative_entropy(mu, rest):
     return (mu.m @ np.linalg.solve(rest, mu.m) + np.trace(solved) - len(rest) - logarithm) / 2
 
 
+@pytest.mark.slow
 def test_relative_entropy_decays_at_its_rates():
     # In V = ½ k q² the relative entropy falls as e^{−2kt}; with momenta, whatever k, as e^{−2λt},
     # λ = γ/2 − √(γ²/4 − k), which is √k at the best friction 2√k where k itself is small.

@@ -183,6 +183,7 @@ def test_propagation_of_chaos_of_the_gaussian_case(n=8):
     np.testing.assert_allclose(single, (ratio - np.log1p(ratio)) / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_self_interacting_walker_has_the_fixed_points_moments():
     """Its mean drift depends on the past's mean alone: a linear SDE in (X, m), known covariance."""
     forgetting, tau = 0.2, 0.3
@@ -213,6 +214,7 @@ def test_self_interacting_walker_has_the_fixed_points_moments():
     assert abs(spread.mean() - truth) < 4 * spread.std() / np.sqrt(k)
 
 
+@pytest.mark.slow
 def test_past_on_a_grid_keeps_mass_and_mean():
     system = fm.SelfInteractingLangevin(QUADRATIC, 0.3, 0.5)
     walkers = fm.Particles(jnp.array([[0.31], [1.27]]))
