@@ -11,7 +11,7 @@ EVERY = list(CASE)
 PARTICLES = [n for n in EVERY if isinstance(CASE[n].state, fm.Particles)]
 
 
-# What compiles for long is batched and differentiated with the slow tests.
+# What compiles for long is batched, tiled and differentiated with the slow tests.
 LONG = """
     accelerated-flow adam-equation blind-denoising causal-attention causal-circle
     causal-kinetic consensus-adaptive-pareto consensus-anisotropic consensus-constrained
@@ -55,7 +55,7 @@ def test_half_an_atom_twice_is_an_atom(name):
     assert harness.splitting(CASE[name]) < 1e-11
 
 
-@named(PARTICLES)
+@named(PARTICLES, slow=LONG)
 def test_tiles_do_not_matter(name):
     assert harness.block_size(CASE[name]) < 1e-11
 
@@ -72,7 +72,7 @@ def test_run_keeps_its_mass(name):
     assert harness.mass_change(case, harness.run(case, dt=case.dt or 0.05).final) < 1e-13
 
 
-@named(EVERY)
+@named(EVERY, slow=LONG)
 def test_float32_in_float32_out(name):
     assert harness.dtype_kept(CASE[name])
 

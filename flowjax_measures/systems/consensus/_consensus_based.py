@@ -117,4 +117,4 @@ class ConsensusBased(AbstractMeanField):
 
 
 def _heaviside(gap: FloatScalar) -> FloatScalar:
-    return (gap > 0).astype(jnp.result_type(gap))
+    return jnp.asarray(gap > 0, jnp.result_type(gap))
