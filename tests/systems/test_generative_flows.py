@@ -42,7 +42,7 @@ def test_equilibrium_flow_reaches_the_atoms():
     start = fm.Particles(NORMAL.sample(jr.key(0), 1000))
     final = fm.simulate(flow, start, [0.0, 8.0], dt=0.02, solver=diffrax.Euler()).final.x
     found, away = shares(final)
-    # Three standard errors of a share are 0.047; the last steps jump to and fro over the atom.
+    # Three standard errors of a share are 0.047; the last steps jump back and forth over the atom.
     np.testing.assert_allclose(found, [0.5, 0.3, 0.2], atol=0.047)
     assert away < 0.05
 
