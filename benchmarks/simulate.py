@@ -61,7 +61,9 @@ def main():
         x = jr.normal(jr.key(1), (n, d), jnp.float32)
         forward = {"bare": jax.jit(bare), "ours": jax.jit(ours)}
         times = interleaved({k: (lambda f=f, x=x: f(0.5, x)) for k, f in forward.items()})
-        assert jnp.allclose(forward["bare"](0.5, x), forward["ours"](0.5, x), atol=1e-3)
+        # The normals are others: the spread is the same to four of its errors.
+        spread = {name: float(jnp.std(f(0.5, x))) for name, f in forward.items()}
+        assert abs(spread["ours"] / spread["bare"] - 1) < 4 / np.sqrt(n * d), spread
         reverse = {"bare": gradient(bare)} | {
             k: gradient(ours, remat=k) for k in ("none", "step", "sqrt")
         }
