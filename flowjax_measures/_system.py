@@ -114,6 +114,11 @@ class Species(AbstractSystem):
     laws: Mapping[str, AbstractMeanField]
 
     def __call__(self, t, state):
+        if not isinstance(state, Mapping):
+            raise ValueError(
+                f"The state is a {type(state).__name__}; give a dict with a measure for each of "
+                f"the species {sorted(self.laws)}."
+            )
         if set(state) != set(self.laws):
             raise ValueError(
                 f"The state has the species {sorted(state)}, the laws are for {sorted(self.laws)}."

@@ -16,6 +16,7 @@ from ._kalman_filter import FilterResult as FilterResult, kalman_filter as kalma
 from ._noise import standard_normal
 from ._start import dimension_of, inside, points, walls_of
 from .measures import AbstractMeasure, Particles
+from .measures._base import concrete
 from .systems.consensus import ConsensusBased, ConsensusBasedSampling, EffectiveSampleSize
 
 _MESSAGES = (
@@ -130,6 +131,8 @@ def minimize(
             # Multiplicative noise without walls has heavy tails: jumps end at the first width.
             truncation=None if walls is not None else _width(mu.x),
         )  # fmt: skip
+    if resampling is not None and concrete(resampling) and not float(resampling) > 0:
+        raise ValueError(f"`resampling` is {resampling}; give a standard deviation > 0, or None.")
     steps = (max(100_000, 10_000 * dimension) if budget is None else budget) // size
     if steps < 1:
         raise ValueError(f"`budget` is {budget}, less than one evaluation for {size} points.")

@@ -122,7 +122,28 @@ REFUSED = {
         ),
         "calculus",
     ),
+    "resampling of no width": (
+        lambda: fm.minimize(jnp.sum, bounds=(-jnp.ones(2), jnp.ones(2)), key=jr.key(0),
+                            resampling=-1.0), "`resampling`",
+    ),
+    "a game of one measure": (lambda: _run(fm.Game({"x": lambda mu: None}), cloud()), "species"),
+    "charges without velocities": (lambda: _run(fm.MagneticGeodesic(), cloud()), "Phase"),
+    "momenta without positions": (lambda: _run(fm.EPDiff(jnp.vdot), cloud()), "Phase"),
+    "an odd phase": (
+        lambda: _run(fm.AcceleratedFlow(fm.PotentialEnergy(jnp.sum)), cloud()), "Phase",
+    ),
+    "a fluid of particles": (lambda: _run(fm.EulerArnold(), cloud()), "array"),
+    "labels of another number": (
+        lambda: fm.LaplaceLearning(EYE, jnp.ones(3, bool)), "labelled",
+    ),
+    "a graph of another size": (lambda: _run(fm.LaplaceLearning(EYE), cloud()), "`weights`"),
+    "a level without noise": (lambda: fm.BlindDenoising(cloud(), jnp.zeros(2), 1.0), "`levels`"),
+    "damping below zero": (lambda: fm.KacFlow(cloud(), -1.0), "`damping`"),
 }  # fmt: skip
+
+
+def _run(system, state):
+    return fm.simulate(system, state, [0.0, 0.1], dt=0.1)
 
 
 class _Stratonovich(fm.AbstractMeanField):

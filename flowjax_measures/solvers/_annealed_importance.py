@@ -17,7 +17,7 @@ from .._terms import Term
 from ..measures import Particles
 from ..measures._base import replace
 from ..systems import Jarzynski
-from ._base import AbstractScheme, posed
+from ._base import AbstractScheme, posed, unwrapped
 
 
 class AnnealedImportance(AbstractScheme):
@@ -36,7 +36,7 @@ class AnnealedImportance(AbstractScheme):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         system, _ = posed(terms, y0)
         fine = isinstance(system, Jarzynski) and isinstance(y0, Particles)
-        if not fine or not isinstance(terms, Term):
+        if not fine or not isinstance(unwrapped(terms), Term):
             raise ValueError("AnnealedImportance steps Jarzynski from Particles, with a key.")
         h = t1 - t0
 

@@ -44,5 +44,5 @@ def unwrapped(terms: Any) -> Any:
 
 def move(terms: Any, law: Increment, t0: Any, t1: Any) -> Any:
     """Where a step of Euler or of Euler and Maruyama goes under a law."""
-    field = (law.drift, law.noise) if isinstance(terms, Term) else law.drift
+    field = (law.drift, law.noise) if isinstance(unwrapped(terms), Term) else law.drift
     return terms.prod(field, terms.contr(t0, t1))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from .._terms import Term
 from ..measures._base import replace
 from ..systems import ConsensusBasedSampling
-from ._base import AbstractScheme, posed
+from ._base import AbstractScheme, posed, unwrapped
 
 
 class ExponentialSampling(AbstractScheme):
@@ -37,7 +37,7 @@ class ExponentialSampling(AbstractScheme):
         if not isinstance(system, ConsensusBasedSampling):
             raise ValueError("ExponentialSampling steps a ConsensusBasedSampling with `dt`.")
         normals = None
-        if isinstance(terms, Term):
+        if isinstance(unwrapped(terms), Term):
             _, (increment,) = terms.contr(t0, t1)
             normals = increment / abs(t1 - t0) ** 0.5
         moved = system.advance(mu, jnp.asarray(t1 - t0), normals)

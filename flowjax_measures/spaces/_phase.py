@@ -16,6 +16,15 @@ class Phase(NamedTuple):
     p: Any
 
 
+def check_phase(x: Point, system: Any) -> None:
+    """Raises where a system of positions and momenta is given other points."""
+    if not isinstance(x, Phase):
+        raise ValueError(
+            f"{type(system).__name__} moves points `Phase(q, p)` and was given points that are "
+            f"{getattr(x, 'shape', type(x).__name__)}; run it from Particles(Phase(q, p))."
+        )
+
+
 class PhaseSpace(AbstractSpace):
     """The tangent bundle of a base space: `q` in the base, `p` tangent to the base at `q`.
 

@@ -69,3 +69,18 @@ def test_work_of_a_dragged_trap():
             fm.Langevin(fm.Quadratic()), mu, [0.0, 1.0], dt=0.5, key=jr.key(1),
             solver=fm.AnnealedImportance(),
         )  # fmt: skip
+
+
+def test_an_event_that_does_not_come_changes_nothing():
+    """Diffrax's own loop wraps what a solver sees; noise and weights are the same."""
+    mu = fm.Particles(jr.normal(jr.key(0), (6, 1)))
+    system = fm.Jarzynski(lambda t, x: (1 + t) * jnp.vdot(x, x) / 2)
+    never = {"event": lambda t, mu: False}
+    runs = [
+        fm.simulate(
+            system, mu, [0.0, 0.4], dt=0.1, key=jr.key(1), solver=fm.AnnealedImportance(), **options
+        ).final
+        for options in ({}, never)
+    ]
+    np.testing.assert_allclose(runs[0].x, runs[1].x, rtol=1e-12)
+    np.testing.assert_allclose(runs[0].log_w, runs[1].log_w, rtol=1e-12)

@@ -60,7 +60,14 @@ class AcceleratedFlow(AbstractMeanField):
 
 def _phase(x: Any) -> Phase:
     """A point as `Phase(q, p)`; points of a Gaussian are vectors (q, p)."""
-    return x if isinstance(x, Phase) else Phase(*jnp.split(x, 2))
+    if isinstance(x, Phase):
+        return x
+    if x.ndim != 1 or x.size % 2:
+        raise ValueError(
+            f"AcceleratedFlow was given points of shape {x.shape}; give `Phase(q, p)`, or vectors "
+            "(q, p) of even length."
+        )
+    return Phase(*jnp.split(x, 2))
 
 
 def positions(mu: AbstractMeasure) -> Any:

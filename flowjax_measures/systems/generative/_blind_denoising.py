@@ -19,6 +19,7 @@ from ..._custom_types import FloatScalar, Scalar
 from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...measures._base import concrete
 
 
 class BlindDenoising(AbstractMeanField):
@@ -36,6 +37,10 @@ class BlindDenoising(AbstractMeanField):
     levels: Float[Array, " k"]
     diffusion: Scalar | Callable[[FloatScalar], FloatScalar]
     log_prior: Float[Array, " k"] | None = None
+
+    def __check_init__(self):
+        if concrete(self.levels) and not bool(jnp.all(self.levels > 0)):
+            raise ValueError("`levels` are not all positive; leave out what is no noise.")
 
     def _by_level(self, y):
         """E[x | y, σ] for each level, and the log posterior of the levels."""

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from ..._custom_types import FloatScalar, PRNGKey, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...measures._base import concrete
 
 
 class KacFlow(AbstractMeanField):
@@ -44,6 +45,12 @@ class KacFlow(AbstractMeanField):
     speed: Scalar = 1.0
     horizon: Scalar = 1.0
     schedule: Callable[[FloatScalar], tuple[Any, Any]] | None = None
+
+    def __check_init__(self):
+        for name in ("damping", "speed", "horizon"):
+            value = getattr(self, name)
+            if concrete(value) and not float(value) > 0:
+                raise ValueError(f"`{name}` is {value}; give a number > 0.")
 
     def _coefficients(self, s):
         return (jnp.ones_like(s), s) if self.schedule is None else self.schedule(s)

@@ -54,6 +54,11 @@ class EulerArnold(AbstractSystem):
         return self.length / 2 * jnp.mean(u * self.momentum(u))
 
     def __call__(self, t, state):
+        if getattr(state, "ndim", None) != 1:
+            raise ValueError(
+                f"EulerArnold was given {type(state).__name__}; its state is u at n points of the "
+                "circle, an array of shape (n,)."
+            )
         derivative, inertia, inverse, kept = self._waves(state)
         wave = jnp.where(kept, jnp.fft.rfft(state), 0)
         back = lambda f: jnp.fft.irfft(f, state.size)  # noqa: E731

@@ -21,6 +21,7 @@ from ..._custom_types import FloatScalar, Scalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
+from ...spaces._phase import check_phase
 
 
 class EulerLagrange(AbstractMeanField):
@@ -45,6 +46,7 @@ class EulerLagrange(AbstractMeanField):
         return jnp.vdot(x.p, v) - self.lagrangian(x.q, v)
 
     def rates(self, t, x, mu):
+        check_phase(x, self)
         v = self.velocity(x)
         push = jax.grad(self.lagrangian)(x.q, v)
         return Rates(Phase(v, push if self.force is None else push + self.force(x.q, v)))

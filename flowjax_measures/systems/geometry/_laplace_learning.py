@@ -40,6 +40,11 @@ class LaplaceLearning(AbstractMeanField):
         shape = jnp.shape(self.weights)
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"`weights` has shape {shape}; give one for each pair of vertices.")
+        if self.labelled is not None and jnp.shape(self.labelled) != shape[:1]:
+            raise ValueError(
+                f"`labelled` has shape {jnp.shape(self.labelled)} and not {shape[:1]}; say of each "
+                "vertex whether its label is known."
+            )
 
     def energy(self, mu: Particles) -> FloatScalar:
         """E(u)."""
@@ -49,6 +54,11 @@ class LaplaceLearning(AbstractMeanField):
         return total / (2 * self.exponent * len(u) ** 2 * self.scale**self.exponent)
 
     def rates(self, t, x, mu):
+        if isinstance(mu, Particles) and mu.size() != len(self.weights):
+            raise ValueError(
+                f"`weights` is of {len(self.weights)} vertices and the state of {mu.size()} "
+                "particles; give as many."
+            )
         labelled = paired(x)
         (u, i), mu = told_apart(x, mu)
         mu, edge = between(self.weights, i, mu, labelled)

@@ -16,6 +16,7 @@ from ..._custom_types import Scalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
+from ...spaces._phase import check_phase
 
 
 class MagneticGeodesic(AbstractMeanField):
@@ -30,6 +31,7 @@ class MagneticGeodesic(AbstractMeanField):
     field: Scalar | Callable[[Array], Float[Array, "d d"]] = 1.0
 
     def rates(self, t, x, mu):
+        check_phase(x, self)
         return Rates(Phase(x.p, self._force(x.q, x.p)))
 
     def _force(self, q, v):
