@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 
 import flowjax_measures as fm
-from flowjax_measures._cubature import factor
+from flowjax_measures._numerics._cubature import factor
 
 TARGET = 1e-3
 

@@ -18,7 +18,7 @@ from _timing import interleaved
 from cbx.dynamics import CBO, CBS, PSO, PolarCBO
 
 import flowjax_measures as fm
-from flowjax_measures._normal_pairs import apart, normal_pairs
+from flowjax_measures.noise._normal_pairs import apart, normal_pairs
 from flowjax_measures.objectives import rastrigin, ripple
 
 

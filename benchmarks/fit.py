@@ -19,8 +19,8 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 import flowjax_measures as fm  # noqa: E402
-from flowjax_measures._fit_objective import value_and_gradient  # noqa: E402
-from flowjax_measures._fit_pose import pose  # noqa: E402
+from flowjax_measures.fitting._objective import value_and_gradient  # noqa: E402
+from flowjax_measures.fitting._pose import pose  # noqa: E402
 
 TS = np.linspace(0.0, 2.0, 6)
 TRUTH = np.array([1.0, 2.0, 0.6])

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import flowjax_measures as fm
-from flowjax_measures._quickstart import photograph
+from flowjax_measures._cli._quickstart import photograph
 
 
 def darkness(rows: int = 72) -> fm.GridDensity:

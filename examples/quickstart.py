@@ -3,7 +3,7 @@
 The same as `python -m flowjax_measures`.
 """
 
-from flowjax_measures._quickstart import main
+from flowjax_measures._cli._quickstart import main
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,19 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
-from . import checkpoint as checkpoint, initial as initial, plot as plot
-from ._coarsen import Coarsening as Coarsening, coarsen as coarsen
-from ._gradient_spread import (
-    GradientSpread as GradientSpread,
-    gradient_spread as gradient_spread,
+import ast as _ast
+from importlib import import_module as _import_module
+from importlib.metadata import PackageNotFoundError as _Missing, version as _version
+from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from ._system import (
+    AbstractMeanField as AbstractMeanField,
+    AbstractSystem as AbstractSystem,
+    Custom as Custom,
+    Species as Species,
 )
-from ._in_context import Reading as Reading, in_context as in_context
-from ._noise import (
+from .measures import *  # noqa: F403
+from .noise import (
     Common as Common,
     Covariance as Covariance,
     Cylindrical as Cylindrical,
@@ -15,46 +21,94 @@ from ._noise import (
     Diagonal as Diagonal,
     Isotropic as Isotropic,
 )
-from ._pontryagin import (
-    Pontryagin as Pontryagin,
-    pontryagin as pontryagin,
-    worst_case as worst_case,
-)
-from ._resume import simulate_resumable as simulate_resumable
-from ._simulate import Results as Results, Trajectory as Trajectory, simulate as simulate
-from ._system import (
-    AbstractMeanField as AbstractMeanField,
-    AbstractSystem as AbstractSystem,
-    Custom as Custom,
-    Species as Species,
-)
-from .compare import Comparison as Comparison, Slope as Slope, compare as compare
-from .energies import *  # noqa: F403
-from .fit import FitResult as FitResult, fit as fit, profile as profile
-from .inference import *  # noqa: F403
-from .kernels import *  # noqa: F403
-from .measures import *  # noqa: F403
-from .metrics import *  # noqa: F403
-from .observables import (
-    attention_entropy as attention_entropy,
-    circular_order as circular_order,
-    dispersion as dispersion,
-    interaction_energy as interaction_energy,
-    merge_clusters as merge_clusters,
-    number_of_clusters as number_of_clusters,
-    order_parameter as order_parameter,
-    retrieval_accuracy as retrieval_accuracy,
-    soft_number_of_clusters as soft_number_of_clusters,
-    time_to_clusters as time_to_clusters,
-)
-from .optimize import (
-    OptimizeResult as OptimizeResult,
-    kalman_filter as kalman_filter,
-    minimize as minimize,
-    sample as sample,
-)
-from .solvers import *  # noqa: F403
+from .simulation import *  # noqa: F403
 from .spaces import *  # noqa: F403
-from .sweep import Sweep as Sweep, sweep as sweep
-from .systems import *  # noqa: F403
-from .transport import *  # noqa: F403
+
+if _TYPE_CHECKING:
+    from . import (
+        initial as initial,
+        kernels as kernels,
+        metrics as metrics,
+        objectives as objectives,
+        observables as observables,
+        plot as plot,
+        solvers as solvers,
+        spaces as spaces,
+        transport as transport,
+    )
+    from .control import *  # noqa: F403
+    from .energies import *  # noqa: F403
+    from .fitting import *  # noqa: F403
+    from .inference import *  # noqa: F403
+    from .kernels import *  # noqa: F403
+    from .metrics import *  # noqa: F403
+    from .observables import *  # noqa: F403
+    from .optimization import *  # noqa: F403
+    from .solvers import *  # noqa: F403
+    from .storage import checkpoint as checkpoint
+    from .sweeps import *  # noqa: F403
+    from .systems.attention import *  # noqa: F403
+    from .systems.consensus import *  # noqa: F403
+    from .systems.flows import *  # noqa: F403
+    from .systems.games import *  # noqa: F403
+    from .systems.generative import *  # noqa: F403
+    from .systems.geometry import *  # noqa: F403
+    from .systems.networks import *  # noqa: F403
+    from .systems.sampling import *  # noqa: F403
+    from .systems.sgd import *  # noqa: F403
+    from .transport import *  # noqa: F403
+
+try:
+    __version__ = _version("flowjax_measures")
+except _Missing:  # A source tree that was never installed.
+    __version__ = "0"
+
+# Modules that are public names, and where they are. The other rooms only lend their names.
+_MODULES = {
+    **{name: name for name in ("energies", "kernels", "metrics", "solvers", "spaces", "transport")},
+    **{name: name for name in ("initial", "objectives", "observables", "plot")},
+    "checkpoint": "storage.checkpoint",
+    **{path.parent.name: f"systems.{path.parent.name}"
+       for path in sorted(_Path(__file__).parent.glob("systems/*/__init__.py"))},
+}  # fmt: skip
+_ROOMS = {"control", "fitting", "inference", "optimization", "sweeps", *_MODULES.values()}
+
+
+def _exports() -> dict[str, str]:
+    """The room of each name that is exported, read off the files without running them."""
+    here, found = _Path(__file__).parent, {}
+    for room in sorted(_ROOMS):
+        path = here / room.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for node in _ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, _ast.ImportFrom):  # `from ._room import name as name`
+                found |= {alias.asname: room for alias in node.names if alias.asname}
+            elif room == "observables" and isinstance(node, _ast.FunctionDef):
+                found[node.name] = room
+    return {name: room for name, room in found.items() if not name.startswith("_")}
+
+
+_EXPORTS = _exports()
+
+
+def __getattr__(name: str):
+    """Loads a room at the first use of one of its names: systems are many, a program uses few."""
+    if name in _MODULES:
+        value = _import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _EXPORTS:
+        value = getattr(_import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+__all__ = sorted(  # pyright: ignore[reportUnsupportedDunderAll]
+    {name for name in globals() if not name.startswith("_")}
+    - {"measures", "noise", "simulation", "storage", "observables"}
+    | {*_EXPORTS, *_MODULES}
+)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Imported only when it is run: the doctor must work where the rest doesn't.
     if command == "doctor":
-        from flowjax_measures._doctor import doctor
+        from flowjax_measures._cli._doctor import doctor
 
         return doctor()
-    from flowjax_measures._quickstart import main as quickstart
+    from flowjax_measures._cli._quickstart import main as quickstart
 
     return quickstart() or 0
 

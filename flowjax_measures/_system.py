@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from ._custom_types import FloatScalar, Point
-from ._noise import Covariance, parts
 from .measures import AbstractMeasure, Increment, Rates
+from .noise._noise import Covariance, parts
 
 
 class AbstractSystem(eqx.Module):

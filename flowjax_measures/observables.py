@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._custom_types import FloatScalar, Point
-from ._noise import floating
 from .measures import AbstractMeasure, Particles
 from .measures._base import concrete, replace
+from .noise._noise import floating
 from .spaces import AbstractSpace, Euclidean, Phase, PhaseSpace
 
 

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from ._simulate import Trajectory
-from ._sweep_result import Sweep
-from ._xarray import names
 from .measures import AbstractMeasure, Gaussian, GridDensity, Particles
+from .simulation._simulate import Trajectory
+from .storage._xarray import names
+from .sweeps._result import Sweep
 
 
 def _pyplot() -> Any:

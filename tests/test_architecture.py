@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import catalogue
@@ -10,12 +12,35 @@ import pytest
 import flowjax_measures as fm
 
 PACKAGE = Path(fm.__file__).parent
-# Each room imports only from rooms above it.
-ROOMS = [
-    "_custom_types", "_memory", "_matrix", "spaces", "_reduce", "_ring", "_normal_pairs", "_noise",
-    "_cubature", "measures", "_system", "_terms", "kernels", "energies", "metrics", "transport",
-    "systems", "_fit_parameters", "inference", "observables", "initial", "solvers",
-]  # fmt: skip
+# The floors of the house, top to bottom: each imports only from floors above it.
+FLOORS = """
+_custom_types    aliases of arrays with one meaning each
+_numerics        cubature, square roots, bytes
+spaces           where points live
+noise            what shakes them
+_reduce          the tilted mean: tiled, ringed, sorted
+measures         particles, Gaussians, grids
+_system          what happens to one point in the field of a measure
+kernels          two-point kernels
+energies         functionals of a measure
+metrics          what turns an energy into a flow
+transport        distances, couplings, geodesics between measures
+storage          files
+observables      what is read off a measure
+initial          where runs start
+objectives       functions to minimise
+systems          one system a file
+simulation       the only door to diffrax
+solvers          diffrax solvers of ours
+inference        what snapshots tell without a run
+optimization     minimise, sample, filter
+control          controls of flows
+fitting          parameters from data
+sweeps           many runs
+plot             pictures
+_cli             commands
+"""
+ROOMS = [line.split()[0] for line in FLOORS.strip().splitlines()]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -40,7 +65,7 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_rooms_import_from_rooms_above(path):
     here = room(path)
-    if here not in ROOMS:
+    if here in ("__init__", "__main__"):
         return
     for name in imports(path):
         parts = name.split(".")
@@ -54,12 +79,47 @@ def test_rooms_import_from_rooms_above(path):
 def test_doors_to_other_libraries(path):
     names = {name.split(".")[0] for name in imports(path)}
     here = room(path)
-    if here in ROOMS and here not in {"_terms", "solvers"}:
-        assert "diffrax" not in names, "only the engines and solvers/ know diffrax"
-    if here not in ("energies", "transport"):
-        assert "ott" not in names or here == "_doctor", "ott enters only in energies/, transport/"
-    if here == "_simulate":
+    if here in ROOMS and ROOMS.index(here) < ROOMS.index("simulation"):
+        assert "diffrax" not in names, "rooms above `simulation` do not know diffrax"
+    if here not in ("energies", "transport", "_cli"):
+        assert not names & {"ott", "ot"}, "ott and POT enter only in energies/, transport/"
+    if here == "simulation":
         assert not any(name.startswith("flowjax_measures.systems") for name in imports(path))
+
+
+def test_the_root_is_a_list_of_rooms():
+    loose = [path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
+    assert len(loose) <= 6, loose
+    rooms = {room(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == set(ROOMS)
+
+
+def test_public_names_are_chosen():
+    fields = {"attention", "consensus", "sgd", "flows", "sampling", "games", "networks"}
+    fields |= {"generative", "geometry", "transport", "energies", "kernels", "metrics", "spaces"}
+    fields |= {"solvers"}
+    ours = lambda v: inspect.ismodule(v) and v.__name__.startswith("flowjax_measures.")  # noqa: E731
+    modules = {name for name in fm.__all__ if ours(getattr(fm, name))}
+    assert modules == fields | {"checkpoint", "initial", "objectives", "observables", "plot"}
+    assert set(dir(fm)) == {*fm.__all__, "__version__"}
+
+
+def test_a_bare_import_is_light():
+    """What only some calls need is imported by them."""
+    heavy = [
+        "scipy.stats",
+        "scipy.optimize",
+        "ott",
+        "ot",
+        "matplotlib",
+        "tqdm",
+        "xarray",
+        "sklearn",
+    ]
+    heavy += ["jax.experimental.pallas", "pandas", "sklearn"]
+    script = f"import sys, flowjax_measures; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

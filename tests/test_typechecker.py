@@ -7,7 +7,7 @@ import jaxtyping
 import pytest
 from typechecker import check
 
-from flowjax_measures._doctor import Case, examine_jax, wrong_rows
+from flowjax_measures._cli._doctor import Case, examine_jax, wrong_rows
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from . import _kernel
 from ._programs import Pair, Program, Spec, weighted_sum
 from ._rewrite import FEW, on_cpu
 
@@ -59,8 +58,11 @@ def _even(size: int, target: int) -> int:
 
 def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, block, cpu: bool):
     """The tilted means and the log-normaliser of every target."""
-    if block == "pallas" and _kernel.fits(pair, specs, sizes):
-        return _kernel.tilted(arrays, pair, specs, interpret=cpu)
+    if block == "pallas":
+        from . import _kernel  # Pallas takes a third of a second to import.
+
+        if _kernel.fits(pair, specs, sizes):
+            return _kernel.tilted(arrays, pair, specs, interpret=cpu)
     *means, normaliser = outs
 
     def one(arrays, carry):

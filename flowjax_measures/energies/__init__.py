@@ -13,10 +13,7 @@ from ._discrepancies import (
     SteinKernel as SteinKernel,
 )
 from ._divergences import KL as KL, Renyi as Renyi
-from ._elementary import (
-    InteractionEnergy as InteractionEnergy,
-    PotentialEnergy as PotentialEnergy,
-)
+from ._elementary import InteractionEnergy as InteractionEnergy, PotentialEnergy as PotentialEnergy
 from ._f_divergence import FDivergence as FDivergence
 from ._functional import Functional as Functional
 from ._internal import (

@@ -6,7 +6,7 @@ F(μ) = ½ W₂²(μ, ν),   δF/δμ(x) = ½|x|² − u(x),   ∇u the optimal 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._matrix import square_root
+from .._numerics._matrix import square_root
 from ..measures import AbstractMeasure, Gaussian
 from ..spaces._bures import bures_square
 from ._base import AbstractTransportEnergy

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
-from .._noise import floating
 from ..kernels import GaussianKernel
 from ..kernels._base import constant, log_convolve
 from ..measures import GridDensity
+from ..noise._noise import floating
 from ._base import AbstractEnergy, AbstractTransportEnergy
 from ._density import log_density
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 
-from .._cubature import expect
 from .._custom_types import FloatScalar, Point
+from .._numerics._cubature import expect
 from ..spaces import Bures
 from ._base import AbstractEnergy
 

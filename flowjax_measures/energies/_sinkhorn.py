@@ -16,17 +16,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
-from .._matrix import square_root
-from .._noise import floating
+from .._numerics._matrix import square_root
 from .._reduce import tilted_mean
 from ..measures import AbstractMeasure, Gaussian
+from ..noise._noise import floating
 from ._base import AbstractTransportEnergy
-from ._schrodinger import (
-    entropic_cost,
-    potentials,
-    self_entropic_cost,
-    self_potential,
-)
+from ._schrodinger import entropic_cost, potentials, self_entropic_cost, self_potential
 
 
 class SinkhornDivergence(AbstractTransportEnergy):

@@ -1,10 +1,16 @@
 """What snapshots tell without a run: couplings between them, velocities, and what fits these."""
 
+from ._compare import Comparison as Comparison, compare as compare
 from ._couplings import Couplings as Couplings, couple as couple
 from ._read import (
     from_anndata as from_anndata,
     from_arrays as from_arrays,
     from_xarray as from_xarray,
 )
-from ._regress import Regression as Regression, regress as regress, velocity_error as velocity_error
+from ._regress import (
+    Regression as Regression,
+    regress as regress,
+    velocity_error as velocity_error,
+)
 from ._self_test import self_test as self_test
+from ._slope import Slope as Slope

@@ -18,11 +18,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
-from .._fit_parameters import select
-from .._noise import floating
 from .._system import AbstractSystem
 from ..measures._base import is_measure
+from ..noise._noise import floating
 from ._each import each
+from ._parameters import select
 
 
 class Regression(eqx.Module):

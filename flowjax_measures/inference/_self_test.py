@@ -19,7 +19,7 @@ from .._custom_types import FloatScalar
 from .._system import AbstractSystem
 from ..energies import AbstractEnergy, InteractionEnergy, PotentialEnergy
 from ..measures import AbstractMeasure
-from ..systems import GradientFlow, McKeanVlasov
+from ..systems.flows import GradientFlow, McKeanVlasov
 from ._each import each
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
-from .._noise import floating
+from ..noise._noise import floating
 
 Kernel = Callable[[Point, Point], FloatScalar]
 """Any symmetric function of two points."""

@@ -14,8 +14,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._custom_types import ATOMS, FloatScalar, Logits, Point, PointFunction, PRNGKey, Velocity
-from .._noise import AbstractNoise, NoiseField, floating, parts
 from .._reduce import identity
+from ..noise._noise import AbstractNoise, NoiseField, floating, parts
 
 
 class Rates(NamedTuple):

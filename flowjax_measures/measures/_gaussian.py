@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._cubature import degree, expect, factor, nodes
 from .._custom_types import Point
-from .._noise import AbstractNoise, parts
+from .._numerics._cubature import degree, expect, factor, nodes
+from ..noise._noise import AbstractNoise, parts
 from ._base import AbstractMeasure, Increment, Rates, concrete, replace
 
 

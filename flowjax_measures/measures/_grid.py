@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._noise import NoiseField
 from .._reduce import tilted_mean
+from ..noise._noise import NoiseField
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, PyTree
 
-from .._noise import NoiseField, floating
 from .._reduce import tilted_mean
-from .._ring import check_sharding, meshless, ring_mean
+from .._reduce._ring import check_sharding, meshless, ring_mean
+from ..noise._noise import NoiseField, floating
 from ..spaces import AbstractSpace, Euclidean
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
 

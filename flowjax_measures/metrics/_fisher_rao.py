@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
-from .._noise import Isotropic, floating
 from ..measures import Rates
+from ..noise._noise import Isotropic, floating
 from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point
-from .._noise import Covariance
 from ..energies._bures import bures_map
 from ..measures import Gaussian, Rates
+from ..noise._noise import Covariance
 from ._base import AbstractMetric
 
 

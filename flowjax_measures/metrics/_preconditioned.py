@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Velocity
-from .._matrix import square_root
-from .._noise import Dense
+from .._numerics._matrix import square_root
 from ..measures import Rates
+from ..noise._noise import Dense
 from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 

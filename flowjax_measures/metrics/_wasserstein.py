@@ -1,7 +1,7 @@
 r"""The Wasserstein metric: points move down the gradient of the first variation."""
 
-from .._noise import Isotropic
 from ..measures import Rates
+from ..noise._noise import Isotropic
 from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 

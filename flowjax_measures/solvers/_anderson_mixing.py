@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from .._cubature import factor
 from .._custom_types import Scalar
-from .._matrix import lyapunov
+from .._numerics._cubature import factor
+from .._numerics._matrix import lyapunov
 from ..measures import Gaussian, Particles
 from ..measures._base import replace
 from ._base import AbstractScheme, unwrapped

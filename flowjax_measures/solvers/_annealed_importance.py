@@ -13,10 +13,10 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from .._terms import Term
 from ..measures import Particles
 from ..measures._base import replace
-from ..systems import Jarzynski
+from ..simulation._terms import Term
+from ..systems.sampling import Jarzynski
 from ._base import AbstractScheme, posed, unwrapped
 
 

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import diffrax
 
-from .._terms import Term
 from ..measures import Increment
+from ..simulation._terms import Term
 
 
 class AbstractScheme(diffrax.AbstractSolver):

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import PRNGKey
-from .._noise import standard_normal
 from ..measures import Particles
 from ..measures._base import replace
+from ..noise._noise import standard_normal
 from ..systems.consensus._weights import Schedule, at
 from ._base import AbstractScheme, posed
 

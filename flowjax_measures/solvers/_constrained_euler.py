@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from .._system import Sum
 from ..measures import Particles
 from ..measures._base import replace
-from ..systems import EqualityConstraint
+from ..systems.consensus import EqualityConstraint
 from ._base import AbstractScheme, move, posed
 
 

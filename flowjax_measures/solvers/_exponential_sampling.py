@@ -11,9 +11,9 @@ from typing import ClassVar
 import diffrax
 import jax.numpy as jnp
 
-from .._terms import Term
 from ..measures._base import replace
-from ..systems import ConsensusBasedSampling
+from ..simulation._terms import Term
+from ..systems.consensus import ConsensusBasedSampling
 from ._base import AbstractScheme, posed, unwrapped
 
 

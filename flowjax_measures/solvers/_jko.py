@@ -25,12 +25,12 @@ import optimistix as optx
 from jax.flatten_util import ravel_pytree
 
 from .._custom_types import Scalar
-from .._matrix import lyapunov
+from .._numerics._matrix import lyapunov
 from .._system import Averaged
 from ..measures import Gaussian, GridDensity, Particles
 from ..measures._base import is_measure, replace
 from ..metrics import Wasserstein
-from ..systems import GradientFlow
+from ..systems.flows import GradientFlow
 from ..transport import bures
 from ._base import AbstractScheme, unwrapped
 from ._entropic_scaling import EntropicScaling

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._custom_types import Scalar
-from ..systems import NaturalGradient
+from ..systems.networks import NaturalGradient
 from ._base import AbstractScheme
 
 

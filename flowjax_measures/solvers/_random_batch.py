@@ -16,9 +16,9 @@ from jaxtyping import Array, Int
 
 from .._custom_types import PRNGKey
 from .._system import AbstractMeanField
-from .._terms import Problem
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import place
+from ..simulation._terms import Problem
 from ._base import AbstractScheme
 
 

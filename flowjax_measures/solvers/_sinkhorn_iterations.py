@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.nn import logsumexp
 
 from .._custom_types import Scalar
-from ..systems import ParabolicMongeAmpere
+from ..systems.flows import ParabolicMongeAmpere
 from ..systems.flows._parabolic_monge_ampere import _over
 from ._base import AbstractScheme, posed
 

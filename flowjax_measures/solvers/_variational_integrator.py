@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ..measures import Particles
 from ..measures._base import replace
 from ..spaces import Phase
-from ..systems import EulerLagrange
+from ..systems.geometry import EulerLagrange
 from ._base import AbstractScheme, posed
 
 

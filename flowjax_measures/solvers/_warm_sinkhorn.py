@@ -14,7 +14,7 @@ from ..energies import SinkhornDivergence
 from ..measures import Particles
 from ..measures._base import replace
 from ..metrics import Wasserstein
-from ..systems import GradientFlow
+from ..systems.flows import GradientFlow
 from ._base import AbstractScheme, posed
 
 

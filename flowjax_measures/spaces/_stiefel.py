@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import expm
 
 from .._custom_types import FloatScalar, Point, Velocity
-from .._matrix import square_root
+from .._numerics._matrix import square_root
 from ._base import AbstractSpace
 from ._euclidean import Euclidean
 

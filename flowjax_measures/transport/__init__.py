@@ -21,10 +21,7 @@ from ._distances import (
 from ._entropic import entropic_coupling as entropic_coupling
 from ._exact import coupling as coupling, mccann as mccann, wasserstein as wasserstein
 from ._hellinger_kantorovich import hellinger_kantorovich as hellinger_kantorovich
-from ._kinetic import (
-    kinetic_cost as kinetic_cost,
-    kinetic_interpolation as kinetic_interpolation,
-)
+from ._kinetic import kinetic_cost as kinetic_cost, kinetic_interpolation as kinetic_interpolation
 from ._maps import (
     barycentric_map as barycentric_map,
     linearized_wasserstein as linearized_wasserstein,

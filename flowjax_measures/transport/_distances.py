@@ -5,12 +5,7 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Scalar
-from ..energies import (
-    MMD,
-    KernelSteinDiscrepancy,
-    SinkhornDivergence,
-    SlicedWasserstein,
-)
+from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
 from ..kernels import EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel
 from ..measures import AbstractMeasure

@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import eye_array, kron, vstack
 
 from .._custom_types import FloatScalar
 from ..energies._bures import bures, bures_map
@@ -116,6 +114,9 @@ def _plan(cost, a, b):
 
 def _solve(cost, a, b, dtype):
     """An optimal plan and its dual potentials, by the simplex method."""
+    from scipy.optimize import linear_sum_assignment, linprog
+    from scipy.sparse import eye_array, kron, vstack
+
     cost, a, b = (np.asarray(v, np.float64) for v in (cost, a, b))
     n, m = cost.shape
     if not np.all(np.isfinite(cost)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import flowjax_measures as fm
-from flowjax_measures._matrix import square_root
+from flowjax_measures._numerics._matrix import square_root
 from flowjax_measures.energies import _schrodinger as schrodinger
 
 

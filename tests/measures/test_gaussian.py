@@ -9,7 +9,7 @@ import pytest
 from catalogue import normal
 
 import flowjax_measures as fm
-from flowjax_measures._cubature import degree, expect, factor, nodes
+from flowjax_measures._numerics._cubature import degree, expect, factor, nodes
 
 MU = normal(2)
 H = jnp.array([[0.3, 0.1], [0.1, -0.5]])

@@ -12,8 +12,8 @@ import pytest
 from systems.test_consensus_based import bowl, cloud, rugged, variance
 
 import flowjax_measures as fm
-from flowjax_measures._terms import StepKeyed
 from flowjax_measures.objectives import ackley
+from flowjax_measures.simulation._terms import StepKeyed
 
 KEY = jr.key(7)
 

@@ -12,7 +12,6 @@ from ._hypergraph_interaction import HypergraphInteraction as HypergraphInteract
 from ._l2_attention import L2Attention as L2Attention
 from ._layers import layers as layers, random_layers as random_layers
 from ._linear_attention import LinearAttention as LinearAttention
-from ._log_time import LogTime as LogTime
 from ._lost_in_the_middle import lost_in_the_middle as lost_in_the_middle
 from ._mean_shift import MeanShift as MeanShift
 from ._normalized import Normalized as Normalized

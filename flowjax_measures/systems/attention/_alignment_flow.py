@@ -10,9 +10,9 @@ align with the eigenspace of V KᵀQ of largest real part.
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar
-from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Isotropic
 from ._matrices import Matrix, evaluated, times
 
 

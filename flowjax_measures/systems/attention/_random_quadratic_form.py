@@ -17,9 +17,9 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar
-from ..._noise import Cylindrical
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Cylindrical
 
 
 class RandomQuadraticForm(AbstractMeanField):

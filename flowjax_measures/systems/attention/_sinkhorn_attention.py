@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar
-from ..._matrix import square_root
+from ..._numerics._matrix import square_root
 from ..._reduce import tilted_mean
 from ..._system import AbstractMeanField
 from ...energies._schrodinger import potentials

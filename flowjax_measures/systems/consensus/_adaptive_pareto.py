@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import Point, Scalar
-from ..._noise import Diagonal
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import Diagonal
 from ...spaces import Euclidean
 from ._weights import energy_logits, weighted_mean
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._cubature import factor
 from ..._custom_types import PRNGKey
+from ..._numerics._cubature import factor
 
 Ensemble = Float[Array, "n d"]
 

@@ -19,9 +19,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._noise import floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Rates
+from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
 from ._weights import Schedule, at, energy_logits, strength, weighted_mean

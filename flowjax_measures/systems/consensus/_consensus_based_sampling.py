@@ -15,10 +15,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, PRNGKey, Scalar
-from ..._matrix import square_root
-from ..._noise import Dense, floating
+from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
+from ...noise._noise import Dense, floating
 from ._consensus_based import ConsensusBased
 from ._effective_sample_size import EffectiveSampleSize
 from ._weights import strength

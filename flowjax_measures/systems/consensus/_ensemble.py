@@ -8,8 +8,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._custom_types import Point
-from ..._noise import floating
 from ...measures import AbstractMeasure, Particles
+from ...noise._noise import floating
 
 
 class Moments(NamedTuple):

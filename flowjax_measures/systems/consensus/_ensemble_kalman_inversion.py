@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._cubature import factor
 from ..._custom_types import Point
-from ..._noise import Dense, floating
+from ..._numerics._cubature import factor
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Dense, floating
 from ._ensemble import covariance_matrix, moments
 
 

@@ -15,10 +15,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
 from ..._custom_types import Point
-from ..._matrix import square_root
-from ..._noise import Dense, floating
+from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Dense, floating
 from ._ensemble import covariance_matrix, finite_size_drift, moments
 
 

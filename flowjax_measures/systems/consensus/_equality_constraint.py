@@ -15,9 +15,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._custom_types import Point, Scalar
-from ..._noise import floating
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import floating
 
 
 class EqualityConstraint(AbstractMeanField):

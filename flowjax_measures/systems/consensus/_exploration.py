@@ -8,8 +8,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from ..._custom_types import Scalar
-from ..._matrix import square_root
-from ..._noise import AbstractNoise, Dense, Diagonal, Isotropic
+from ..._numerics._matrix import square_root
+from ...noise._noise import AbstractNoise, Dense, Diagonal, Isotropic
 from ...spaces import Euclidean
 
 NOISES = ("isotropic", "anisotropic", "covariance", "additive")

@@ -13,9 +13,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._noise import floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import floating
 from ._ensemble import flat
 
 

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._matrix import square_root
-from ..._noise import Dense, floating
+from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Dense, floating
 from ._ensemble import finite_size_drift
 
 

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._noise import Diagonal
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import Diagonal
 from ...spaces import Euclidean
 from ._weights import energy_logits, weighted_mean
 

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._noise import floating
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
 from ._weights import Schedule, at, energy_logits, strength, weighted_mean

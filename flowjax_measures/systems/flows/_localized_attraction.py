@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._custom_types import FloatScalar, Scalar
-from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Isotropic
 
 
 def bump(z: FloatScalar) -> FloatScalar:

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Scalar
-from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...measures._base import concrete
+from ...noise._noise import Isotropic
 
 
 class BlindDenoising(AbstractMeanField):

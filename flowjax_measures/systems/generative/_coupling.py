@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..._cubature import factor
 from ..._custom_types import FloatScalar, PRNGKey
+from ..._numerics._cubature import factor
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import concrete

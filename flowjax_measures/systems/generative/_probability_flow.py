@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Scalar
-from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Isotropic
 
 Field = Callable[[FloatScalar, Array], Array]
 

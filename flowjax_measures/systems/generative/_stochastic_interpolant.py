@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, PRNGKey, Scalar
-from ..._noise import Covariance, Isotropic
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import Covariance, Isotropic
 from ._coupling import Coupling
 from ._posterior import Posterior, posterior, shared
 from ._schedules import LinearSchedule, Schedule, moving

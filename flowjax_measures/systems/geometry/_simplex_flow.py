@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._custom_types import FloatScalar
-from ..._noise import Dense
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Dense
 from ...spaces import ProbabilityManifold
 
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Scalar
-from ..._noise import Diagonal
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
+from ...noise._noise import Diagonal
 
 
 class Atom(NamedTuple):

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import Isotropic
 
 
 class Jarzynski(AbstractMeanField):

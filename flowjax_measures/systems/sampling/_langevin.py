@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._noise import Isotropic
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Isotropic
 
 
 class Langevin(AbstractMeanField):

@@ -11,9 +11,7 @@ from ._self_interacting_langevin import SelfInteractingLangevin as SelfInteracti
 from ._shallow_network import ShallowNetwork as ShallowNetwork
 from ._stability import stability_threshold as stability_threshold
 from ._stochastic_mean_field import StochasticMeanField as StochasticMeanField
-from ._stochastic_modified_equation import (
-    StochasticModifiedEquation as StochasticModifiedEquation,
-)
+from ._stochastic_modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from ._stochastic_modified_flow import StochasticModifiedFlow as StochasticModifiedFlow
 from ._streaming_least_squares import StreamingLeastSquares as StreamingLeastSquares
 from ._training import Training as Training

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..._custom_types import FloatScalar, Point, Velocity
-from ..._noise import AbstractNoise, Common, floating
+from ...noise._noise import AbstractNoise, Common, floating
 from ._examples import Loss, number_of_examples, weighted_gradient
 
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import optimistix as optx
 
-from ..._cubature import expect
 from ..._custom_types import FloatScalar
-from ..._noise import Isotropic
+from ..._numerics._cubature import expect
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy, Functional
 from ...measures import AbstractMeasure, Gaussian, GridDensity, Rates
 from ...measures._base import replace
+from ...noise._noise import Isotropic
 
 Law = TypeVar("Law", bound=AbstractMeasure)
 

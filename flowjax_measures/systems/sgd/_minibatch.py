@@ -15,10 +15,10 @@ import optax
 from jaxtyping import PyTree
 
 from ..._custom_types import FloatScalar, Point, PRNGKey, Velocity
-from ..._noise import Cylindrical, floating
 from ..._system import AbstractMeanField
 from ...measures import Gaussian, GridDensity, Particles, Rates
 from ...measures._base import replace
+from ...noise._noise import Cylindrical, floating
 from ._examples import check_data, number_of_examples, weighted_gradient
 from ._training import Training, key_of, recall, remember
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._cubature import expect
 from ..._custom_types import FloatScalar
+from ..._numerics._cubature import expect
 from ...measures import Gaussian
 from ...measures._base import replace
 from ._examples import (

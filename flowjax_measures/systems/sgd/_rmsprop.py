@@ -21,13 +21,7 @@ from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
 from ._adaptive_moments import Moments, precondition, relax
-from ._examples import (
-    check_data,
-    gradient_squares,
-    number_of_examples,
-    risk_gradient,
-    thinning,
-)
+from ._examples import check_data, gradient_squares, number_of_examples, risk_gradient, thinning
 from ._gradient_noise import gradient_noise
 
 

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar
-from ..._noise import Cylindrical
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Cylindrical
 from ._examples import thinning
 from ._shallow_network import ShallowNetwork
 

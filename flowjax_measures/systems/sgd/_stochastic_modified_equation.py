@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..._custom_types import FloatScalar, Point
-from ..._noise import Common, Covariance
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Common, Covariance
 from ._examples import (
     Schedule,
     check_data,

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..._custom_types import FloatScalar, Point, Velocity
-from ..._noise import Cylindrical
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...noise._noise import Cylindrical
 from ._examples import (
     Schedule,
     check_data,

@@ -1,0 +1,9 @@
+"""Cubature, square roots and linear algebra of measures; bytes of memory."""
+
+from ._cubature import (
+    degree as degree,
+    expect as expect,
+    factor as factor,
+    nodes as nodes,
+)
+from ._matrix import lyapunov as lyapunov, square_root as square_root

@@ -1,0 +1,7 @@
+"""Controls of flows: Pontryagin's principle, worst cases."""
+
+from ._pontryagin import (
+    Pontryagin as Pontryagin,
+    pontryagin as pontryagin,
+    worst_case as worst_case,
+)

@@ -1,0 +1,169 @@
+"""The loop of a fit: steps of an optimiser, restarts side by side, and files to go on from."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from .._custom_types import PRNGKey
+from ..inference._parameters import Parameters
+from ..storage.checkpoint import environment, fingerprint, load, save
+from ._newton import Newton
+from ._objective import Objective, value_and_gradient
+
+# A file is written after so many steps.
+_EVERY = 10
+
+
+class Descent(NamedTuple):
+    """Where a descent ended: the best of all restarts, its losses, and why it ended."""
+
+    best: list[Array]
+    loss: float
+    losses: np.ndarray
+    slope: float
+    steepest: float
+    ended: str
+
+
+def spread_out(parameters: Parameters, start: list[Array], restarts: int, key: PRNGKey | None):
+    """Unconstrained starts, stacked: the given one and others at a distance of about one."""
+    free = parameters.free(start)
+    if restarts == 1:
+        return jax.tree.map(lambda u: u[None], free)
+    if key is None:
+        raise ValueError("`key` is missing: `restarts` draw other starts. Give jax.random.key(0).")
+
+    def others(i, u):
+        # Logarithms and logits have a unit of their own; other numbers have their size.
+        own = parameters.positive[i] or parameters.bounded[i]
+        size = jnp.sqrt(jnp.mean(u**2))
+        scale = jnp.where(own | (size == 0), 1, size)
+        draws = jr.normal(jr.fold_in(key, 1000 + i), (restarts, *u.shape), u.dtype)
+        return u + scale.astype(u.dtype) * draws.at[0].set(0)
+
+    return [others(i, u) for i, u in enumerate(free)]
+
+
+class Optax:
+    """Steps of an optax transformation on stacked variables, compiled once."""
+
+    def __init__(self, optimizer: optax.GradientTransformation, free: list[Array]):
+        self.state = jax.vmap(optimizer.init)(free)
+        extra = optax.with_extra_args_support(optimizer)
+
+        def one(free, gradient, state, value):
+            # optax mixes dtypes of its own.
+            with jax.numpy_dtype_promotion("standard"):
+                move, state = extra.update(gradient, state, free, value=value)
+                return optax.apply_updates(free, move), state
+
+        self.update = jax.jit(jax.vmap(one))
+
+    def step(self, free: list[Array], values: np.ndarray, gradient: list[Array]) -> list[Array]:
+        free, self.state = self.update(free, gradient, self.state, jnp.asarray(values))
+        return free
+
+
+def descend(
+    objective: Objective,
+    search: Optax | Newton,
+    free: list[Array],
+    steps: int,
+    tolerance: float,
+    patience: int,
+    draws: PRNGKey | None,
+    folder: str | os.PathLike | None,
+    progress: bool,
+) -> Descent:
+    """Steps until the losses stall, are not finite, or `steps` are taken."""
+    runs = free[0].shape[0]
+    evaluate = value_and_gradient if runs == 1 else _together
+    losses = np.full((steps, runs), np.nan)
+    best, best_loss = free, np.full(runs, np.inf)
+    slope, steepest = np.full(runs, np.inf), np.zeros(runs)
+    first, ended = 0, f"All {steps} steps were taken."
+    path = None if folder is None else Path(folder) / "fit"
+    config: Any = None
+    if path is not None and isinstance(search, Optax):
+        config = fingerprint((objective, free, steps, draws, environment()))
+        carry = first, free, search.state, losses, best, best_loss, slope, steepest
+        if path.exists():
+            carry = load(path, carry, config)
+            first, free, search.state, losses, best, best_loss, slope, steepest = carry
+    meter = _meter(first, steps, progress)
+    step = first
+    for step in meter:
+        draw = None if draws is None else jr.fold_in(draws, step)
+        if runs == 1:
+            value, gradient = evaluate(objective, [u[0] for u in free], draw)
+            values, gradient = np.asarray(value)[None], jax.tree.map(lambda g: g[None], gradient)
+        else:
+            value, gradient = evaluate(objective, free, draw)
+            values = np.asarray(value)
+        sizes = np.sqrt(sum(np.sum(np.asarray(g).reshape(runs, -1) ** 2, 1) for g in gradient))
+        losses[step] = values
+        if progress:
+            meter.set_postfix(loss=f"{np.nanmin(values):.4g}")  # pyright: ignore
+        fine = np.isfinite(values) & np.isfinite(sizes)
+        if not fine.any():
+            place = "at the start" if step == 0 else f"at step {step}; the best before is kept"
+            ended = (
+                f"The loss or its gradient is not finite {place}. Take a smaller `dt` or rate, "
+                "clip gradients, or give `bounds`."
+            )
+            break
+        steepest = np.where(fine, np.maximum(steepest, sizes), steepest)
+        # Losses of drawn particles do not compare: there the last is the best.
+        better = fine & ((values < best_loss) | (draws is not None))
+        best = [jnp.where(_along(better, u), u, b) for b, u in zip(best, free, strict=True)]
+        best_loss, slope = np.where(better, values, best_loss), np.where(better, sizes, slope)
+        if all(_stalls(losses[: step + 1, i], tolerance, patience) for i in range(runs)):
+            ended = f"The loss stopped falling at step {step}."
+            break
+        free = search.step(free, values, gradient)
+        if isinstance(search, Newton) and search.solved():
+            ended = f"Newton's method ended at step {step}."
+            break
+        if path is not None and isinstance(search, Optax) and (step + 1) % _EVERY == 0:
+            carry = step + 1, free, search.state, losses, best, best_loss, slope, steepest
+            save(path, carry, config)
+    i = int(np.argmin(best_loss))
+    return Descent(
+        [u[i] for u in best], float(best_loss[i]), losses[: step + 1, i], float(slope[i]),
+        float(steepest[i]), ended,
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _together(objective: Objective, free: list[Array], draw: PRNGKey | None):
+    return jax.vmap(lambda u: value_and_gradient(objective, u, draw))(free)
+
+
+def _along(mask: np.ndarray, like: Array) -> Array:
+    return jnp.asarray(mask).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _stalls(losses: np.ndarray, tolerance: float, patience: int) -> bool:
+    if tolerance <= 0 or len(losses) <= patience:
+        return False
+    last = losses[-patience:]
+    if not math.isfinite(last[-1]):
+        return True
+    return bool(np.ptp(last) <= tolerance * np.ptp(losses[np.isfinite(losses)]))
+
+
+def _meter(first: int, steps: int, progress: bool):
+    if not progress:
+        return range(first, steps)
+    import tqdm
+
+    return tqdm.tqdm(range(first, steps), desc="fit", initial=first, total=steps)

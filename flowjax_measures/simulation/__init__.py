@@ -1,0 +1,7 @@
+"""The only door to diffrax: `simulate`, its two engines, resumed runs, other clocks."""
+
+from ._coarsen import Coarsening as Coarsening, coarsen as coarsen
+from ._in_context import Reading as Reading, in_context as in_context
+from ._log_time import LogTime as LogTime
+from ._resume import simulate_resumable as simulate_resumable
+from ._simulate import Results as Results, Trajectory as Trajectory, simulate as simulate

@@ -1,0 +1,3 @@
+"""Results as files and labelled data sets."""
+
+from . import checkpoint as checkpoint

@@ -1,0 +1,214 @@
+"""`sweep`: a function over a product of parameters and seeds, on all devices, in chunks that fit.
+
+Every chunk is one call of one compiled program, the last one filled up; so a sweep that was
+stopped goes on from its last chunk and ends with the same bits.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from .._numerics._memory import free
+from .._reduce._ring import check_axis
+from ..storage._progress import counted
+from ..storage.checkpoint import environment, load, save
+from ._result import Sweep as Sweep
+
+# A sweep that reports has at least so many chunks, where it has so many runs.
+_REPORTS = 16
+
+
+def sweep(
+    function: Callable[..., PyTree],
+    parameters: Any,
+    *,
+    seeds: int | Sequence[int] | None = None,
+    chunk: int | None = None,
+    memory: int | float | None = None,
+    sharding: NamedSharding | None = None,
+    folder: str | os.PathLike | None = None,
+    progress: bool = False,
+) -> Sweep:
+    r"""Evaluates a function at every combination of parameters and seeds.
+
+    **Arguments:**
+
+    - `function`: `function(parameters)`, with seeds `function(parameters, key)`; returns a pytree
+      of arrays. It is compiled once, batched by `vmap`.
+    - `parameters`: a dict from names to values gives their product, one axis each. The values are a
+      list, an array, or a pytree of arrays with one leading axis (parameters that go together).
+      Anything but a dict is such a pytree and gives one axis, `run`: a system with stacked fields.
+    - `seeds`: a number of seeds 0, 1, … or the seeds themselves: the last axis, `seed`. Seed s is
+      the key `jax.random.key(s)`, the same for all parameters.
+    - `chunk`: how many runs a call of the program takes; by default as many as fit into `memory`.
+    - `memory`: bytes that a chunk may take on each device, by compiled memory analysis; default
+      0.8 of what is free.
+    - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the runs of a chunk over that
+      axis of a mesh, whose other axes are left to the function; default all devices.
+    - `folder`: where each chunk is written when it is done. The same call with the same folder goes
+      on from there; the result is bit for bit that of a sweep without a stop.
+    - `progress`: whether to show a bar, one step a chunk.
+
+    **Returns:** a `Sweep`.
+
+    **Raises:** `ValueError` where no chunk fits into `memory`, before anything is allocated; where
+    `folder` holds another sweep.
+
+    !!! example
+
+        ```python
+        def spread(p, key):
+            mu = fm.initial.normal(key, 256, 2)
+            law = fm.ConsensusBased(objective, sigma=p["sigma"], alpha=p["alpha"])
+            run = fm.simulate(law, mu, [0.0, 5.0], dt=0.01, key=key, throw=False)
+            return run.final.covariance()
+
+        fm.sweep(spread, dict(sigma=[0.1, 0.5, 1.0], alpha=[10.0, 100.0]), seeds=8).to_xarray()
+        ```
+    """
+    axes, coords, rebuild = _axes(parameters, seeds)
+    sizes = [jax.tree.leaves(axis)[0].shape[0] for axis in axes]
+    runs = math.prod(sizes)
+    if sharding is None:
+        devices = jax.devices()
+        sharding = NamedSharding(Mesh(np.array(devices), ("runs",)), PartitionSpec("runs"))
+    count = sharding.mesh.shape[check_axis(sharding)]
+
+    def batch(indices: np.ndarray) -> list:
+        """The parameters of runs, counted along the last axis first."""
+        places = np.unravel_index(indices % runs, sizes)
+        return [
+            jax.tree.map(lambda a, p=p: a[p], axis) for axis, p in zip(axes, places, strict=True)
+        ]
+
+    program = jax.jit(jax.vmap(lambda *a: function(*rebuild(a))), out_shardings=sharding)
+
+    def compiled(size: int):
+        spec = lambda a: jax.ShapeDtypeStruct(a.shape, jnp.asarray(a[:0]).dtype, sharding=sharding)  # noqa: E731
+        lowered = program.lower(*jax.tree.map(spec, batch(np.arange(size))))
+        return lowered, lowered.compile()
+
+    base = axes, list(coords), environment()
+    size = _planned(folder, base, chunk, runs, count, bool(folder or progress))
+    # Processes must agree on the size of a chunk.
+    limit = float(np.min(_whole(np.float32(free())))) if memory is None else memory
+    lowered, call = compiled(size)
+    while (need := _bytes(call)) > limit:
+        if chunk is not None or size == count:
+            raise ValueError(_too_large(size, need, limit, chunk, memory))
+        size = max(int(0.9 * size * limit / need) // count, 1) * count
+        lowered, call = compiled(size)
+    config = base, size, lowered.as_text()
+    if folder is not None:
+        save(Path(folder) / "sweep", np.int64(size), base)
+
+    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), call.out_info)
+    parts = []
+    for number in counted(range(-(-runs // size)), progress):
+        path = None if folder is None else Path(folder) / f"chunk-{number:06d}"
+        if path is not None and path.exists():
+            parts.append(jax.tree.map(np.asarray, load(path, like, config)))
+            continue
+        inputs = batch(np.arange(number * size, (number + 1) * size))
+        part = _whole(call(*jax.tree.map(lambda a: _put(a, sharding), inputs)))
+        if path is not None:
+            save(path, part, config)
+        parts.append(part)
+    stack = lambda *a: np.concatenate(a)[:runs].reshape(*sizes, *a[0].shape[1:])  # noqa: E731
+    return Sweep(jax.tree.map(stack, *parts), coords)
+
+
+def _axes(parameters, seeds) -> tuple[list, dict[str, np.ndarray], Callable]:
+    """The axes, pytrees of arrays; their coordinates; a run's arguments from their entries."""
+    product = parameters if isinstance(parameters, dict) else {"run": parameters}
+    axes, coords = [], {}
+    for name, values in product.items():
+        if isinstance(values, list | range):
+            values = jax.tree.map(lambda *a: np.stack(a), *values)
+        axis = jax.tree.map(np.asarray, values)
+        lengths = {np.shape(a)[:1] for a in jax.tree.leaves(axis)}
+        if len(lengths) != 1 or lengths == {()} or lengths == {(0,)}:
+            raise ValueError(
+                f"`parameters`: {name!r} has leaves of shapes "
+                f"{[np.shape(a) for a in jax.tree.leaves(axis)]}; give values along one leading "
+                "axis."
+            )
+        plain = isinstance(axis, np.ndarray) and axis.ndim == 1
+        axes.append(axis)
+        coords[name] = axis if plain else np.arange(*next(iter(lengths)))
+    if seeds is not None:
+        if "seed" in coords:
+            raise ValueError(
+                "`parameters` has an axis `seed`; that is the name of the seeds' axis."
+            )
+        seeds = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
+        if seeds.ndim != 1 or seeds.size == 0:
+            raise ValueError("`seeds` is empty; give a positive number of seeds or their values.")
+        axes.append(np.stack([jax.random.key_data(jax.random.key(int(s))) for s in seeds]))
+        coords["seed"] = seeds
+    names = list(product)
+
+    def rebuild(entries):
+        own = dict(zip(names, entries, strict=False))
+        point = own if isinstance(parameters, dict) else own["run"]
+        return (point,) if seeds is None else (point, jax.random.wrap_key_data(entries[-1]))
+
+    return axes, coords, rebuild
+
+
+def _planned(folder, base, chunk, runs, count, reports) -> int:
+    """The number of runs in a chunk: what the folder says, what was asked for, or all."""
+    if folder is not None and (Path(folder) / "sweep").exists():
+        size = int(load(Path(folder) / "sweep", np.int64(0), base))
+        if chunk not in (None, size):
+            raise ValueError(
+                f"`chunk` is {chunk}, but the sweep in {folder} has chunks of {size} runs; leave "
+                "it out to go on, or give another folder."
+            )
+        return size
+    if chunk is not None:
+        if chunk < 1 or chunk % count:
+            raise ValueError(
+                f"`chunk` is {chunk}; give a positive multiple of the {count} devices that "
+                "share it."
+            )
+        return chunk
+    return -(-(-(-runs // _REPORTS) if reports else runs) // count) * count
+
+
+def _bytes(program) -> int:
+    """What a compiled program takes on one device."""
+    memory = program.memory_analysis()
+    taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return taken + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+
+
+def _too_large(size, need, limit, chunk, memory) -> str:
+    knob = "a smaller `chunk`" if chunk is not None else "a smaller problem for each run"
+    given = "that are free" if memory is None else "of `memory`"
+    return (
+        f"`sweep`: {size} runs at once need {need:,} bytes on a device, more than the "
+        f"{int(limit):,} {given}; nothing was allocated. Take {knob} (fewer particles, values "
+        'observed instead of whole paths, `remat="sqrt"`), more devices, or a larger `memory`.'
+    )
+
+
+def _put(a: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    a = np.asarray(a, jnp.asarray(a[:0]).dtype)
+    return jax.make_array_from_callback(a.shape, sharding, lambda index: a[index])
+
+
+def _whole(tree: PyTree) -> PyTree:
+    """Values as NumPy arrays, those of all processes on each."""
+    if jax.process_count() > 1:
+        tree = multihost_utils.process_allgather(tree, tiled=True)
+    return jax.tree.map(np.asarray, tree)
