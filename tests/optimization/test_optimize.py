@@ -10,7 +10,7 @@ import scipy.optimize
 import flowjax_measures as fm
 from flowjax_measures import objectives
 from flowjax_measures.objectives import ackley, rastrigin, sphere
-from flowjax_measures.optimization._minimize import kalman_filter, minimize, sample
+from flowjax_measures.optimization import kalman_filter, minimize, sample
 from flowjax_measures.systems.consensus._analysis import gaspari_cohn, square_root_analysis
 
 
