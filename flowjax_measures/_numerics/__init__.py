@@ -7,3 +7,8 @@ from ._cubature import (
     nodes as nodes,
 )
 from ._matrix import lyapunov as lyapunov, square_root as square_root
+from ._powers import (
+    noise_size as noise_size,
+    safe_power as safe_power,
+    safe_sqrt as safe_sqrt,
+)

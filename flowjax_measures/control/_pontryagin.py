@@ -17,12 +17,12 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar, Point
+from .._numerics import safe_sqrt
 from .._system import AbstractSystem
 from ..measures import Increment, Particles
 from ..measures._base import replace
 from ..simulation._simulate import simulate
 from ..spaces import Phase
-from ..spaces._euclidean import safe_sqrt
 from ..systems.networks import ControlledFlow
 
 

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._numerics import safe_sqrt
 from .._reduce import sort_order
 from ..measures import AbstractMeasure, Gaussian, Particles
-from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractEnergy
 
 

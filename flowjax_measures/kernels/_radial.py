@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
 from .._custom_types import FloatScalar
+from .._numerics import safe_power, safe_sqrt
 from .._reduce import mean_distance
 from ..measures import Particles
-from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractExponentialKernel, AbstractKernel, AbstractSummedKernel
 
 
@@ -43,10 +43,7 @@ class RieszKernel(AbstractKernel):
     exponent: ArrayLike = 1.0
 
     def __call__(self, x, y):
-        square = jnp.sum((x - y) ** 2)
-        positive = square > 0
-        power = jnp.where(positive, square, 1) ** (self.exponent / 2)
-        return -jnp.where(positive, power, 0)
+        return -safe_power(jnp.sum((x - y) ** 2), self.exponent / 2)
 
 
 class EnergyDistance(AbstractSummedKernel):

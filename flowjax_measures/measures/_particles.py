@@ -1,13 +1,13 @@
 """Weighted particles: a system run from them is the interacting SDE."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._reduce import tilted_mean
 from .._reduce._ring import check_sharding, meshless, ring_mean
@@ -24,6 +24,7 @@ class Particles(AbstractMeasure):
     - `x`: the points, an array of shape (n, d) or a pytree with leading axis n. Float leaves
       flow, integer leaves are labels and stay.
     - `log_w`: logarithms of the masses, shape (n,); `None` is 1/n each.
+    - `weights`: the masses themselves, shape (n,), in place of `log_w`; 0 leaves an atom out.
     - `space`: where the points live.
     - `block`: number of sources in a tile of the sums; `None` chooses. "pallas" takes a kernel for
       accelerators where it can: attention in float32 and at most 8 dimensions.
@@ -49,7 +50,11 @@ class Particles(AbstractMeasure):
         space: AbstractSpace = Euclidean(),
         block: int | Literal["pallas"] | None = None,
         sharding: NamedSharding | None = None,
+        *,
+        weights: ArrayLike | None = None,
     ):
+        if weights is not None:
+            log_w = _logarithms(weights, log_w)
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
@@ -89,6 +94,11 @@ class Particles(AbstractMeasure):
             raise ValueError(
                 "`log_w` holds NaN, +inf or nothing but −inf: masses must be non-negative, finite "
                 "and not all zero, and `log_w` is their logarithm (−inf is a mass of 0)."
+            )
+        if log_w.size > 1 and np.all(log_w >= 0) and abs(np.sum(log_w, dtype=float) - 1) < 1e-3:
+            raise ValueError(
+                "`log_w` is not negative and sums to 1, as weights do: it holds their logarithms. "
+                "Give Particles(x, weights=w)."
             )
 
     def size(self) -> int:
@@ -139,6 +149,26 @@ class Particles(AbstractMeasure):
     def sample(self, key, n):
         index = jax.random.categorical(key, self.log_weights(), shape=(n,))
         return jax.tree.map(lambda a: a[index], self.x)
+
+
+def _logarithms(weights: ArrayLike, log_w: Any) -> Float[Array, " n"]:
+    """Logarithms of masses, which are finite and not negative."""
+    if log_w is not None:
+        raise ValueError(
+            "`weights` and `log_w` are both given; the one is the exponential of the other."
+        )
+    weights = jnp.asarray(weights)
+    if not jnp.issubdtype(weights.dtype, jnp.inexact):
+        weights = weights.astype(float)
+    if concrete(weights):
+        values = np.asarray(weights)
+        if not np.all(np.isfinite(values)) or np.any(values < 0) or not np.any(values > 0):
+            raise ValueError(
+                "`weights` holds NaN, inf, a negative number, or only zeros; give masses ≥ 0, at "
+                "least one of them positive."
+            )
+    positive = weights > 0
+    return jnp.where(positive, jnp.log(jnp.where(positive, weights, 1)), -jnp.inf)
 
 
 class _ParticleNoise(eqx.Module):

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics import noise_size
 from ..measures import Rates
 from ..noise._noise import Isotropic, floating
-from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 
 
@@ -41,7 +41,7 @@ class WassersteinFisherRao(AbstractMetric):
         diffusivity = energy.diffusivity(x, mu)
         noise = None
         if diffusivity is not None:
-            noise = Isotropic(safe_sqrt(2 * self.alpha * diffusivity))
+            noise = Isotropic(noise_size(2 * self.alpha * diffusivity))
         return Rates(velocity, noise, self.beta * _excess(energy, x, mu))
 
 

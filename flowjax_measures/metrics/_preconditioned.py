@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Velocity
+from .._numerics import noise_size
 from .._numerics._matrix import square_root
 from ..measures import Rates
 from ..noise._noise import Dense
-from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 
 
@@ -60,6 +60,6 @@ def _rates(matrix, energy, x, mu) -> Rates:
     diffusivity = energy.diffusivity(x, mu)
     noise = None
     if diffusivity is not None:
-        scale = jnp.asarray(safe_sqrt(2 * diffusivity), matrix.dtype)
+        scale = jnp.asarray(noise_size(2 * diffusivity), matrix.dtype)
         noise = Dense(scale * square_root(matrix))
     return Rates(jnp.asarray(matrix) @ energy.velocity(x, mu), noise)

@@ -1,8 +1,8 @@
 r"""The Wasserstein metric: points move down the gradient of the first variation."""
 
+from .._numerics import noise_size
 from ..measures import Rates
 from ..noise._noise import Isotropic
-from ..spaces._euclidean import safe_sqrt
 from ._base import AbstractMetric
 
 
@@ -11,5 +11,5 @@ class Wasserstein(AbstractMetric):
 
     def rates(self, energy, x, mu):
         diffusivity = energy.diffusivity(x, mu)
-        noise = None if diffusivity is None else Isotropic(safe_sqrt(2 * diffusivity))
+        noise = None if diffusivity is None else Isotropic(noise_size(2 * diffusivity))
         return Rates(energy.velocity(x, mu), noise)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Velocity
+from .._numerics import safe_sqrt
 from .._numerics._matrix import square_root
 from ._base import AbstractSpace
-from ._euclidean import safe_sqrt
 
 
 class Bures(AbstractSpace):

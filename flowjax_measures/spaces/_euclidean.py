@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Velocity
+from .._numerics import safe_sqrt
 from ._base import AbstractSpace
 
 
@@ -23,9 +24,3 @@ class Euclidean(AbstractSpace):
     def distance(self, x: Point, y: Point) -> FloatScalar:
         squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)
         return safe_sqrt(jax.tree.reduce(jnp.add, squares))
-
-
-def safe_sqrt(square: FloatScalar) -> FloatScalar:
-    """The square root, with derivative 0 at 0: a distance to itself has no direction."""
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar, Point, Velocity
+from .._numerics import safe_sqrt
 from ._base import AbstractSpace
-from ._euclidean import safe_sqrt
 
 
 def _is_space(node) -> bool:

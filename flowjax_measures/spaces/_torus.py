@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Velocity
+from .._numerics import safe_sqrt
 from ._base import AbstractSpace
-from ._euclidean import safe_sqrt
 
 
 class Torus(AbstractSpace):

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar
+from .._numerics import safe_sqrt
 from ..measures import Particles
-from ..spaces._euclidean import safe_sqrt
 from ._exact import wasserstein
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Scalar
+from .._numerics import safe_sqrt
 from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
 from ..kernels import EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel
 from ..measures import AbstractMeasure
-from ..spaces._euclidean import safe_sqrt
 from ._masses import check_masses
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import safe_power, safe_sqrt
 from ..energies._bures import bures, bures_map
 from ..energies._sinkhorn import _normalised
 from ..energies._sliced import _line, _quantile
 from ..measures import AbstractMeasure, Gaussian, Particles
-from ..spaces._euclidean import safe_sqrt
 from ._masses import check_masses
 
 
@@ -45,8 +45,7 @@ def wasserstein(mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2) ->
         power = _line_power(x[:, 0], jnp.exp(log_a), y[:, 0], jnp.exp(log_b), p)
     else:
         power = _discrete(_cost(x, y, p), jnp.exp(log_a), jnp.exp(log_b))
-    positive = power > 0
-    return jnp.where(positive, jnp.where(positive, power, 1) ** (1 / p), 0)
+    return safe_power(power, 1 / p)
 
 
 def coupling(mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2) -> Float[Array, "n m"]:
@@ -79,8 +78,7 @@ def _cost(x, y, p):
     square = jnp.sum((x[:, None] - y[None]) ** 2, axis=-1)
     if p == 2:
         return square
-    positive = square > 0
-    return jnp.where(positive, jnp.where(positive, square, 1) ** (p / 2), 0)
+    return safe_power(square, p / 2)
 
 
 def _line_power(s, a, r, b, p):

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics import safe_sqrt
 from ..energies._sinkhorn import _flat
 from ..measures import AbstractMeasure
-from ..spaces._euclidean import safe_sqrt
 from ._unbalanced import KullbackLeibler, relaxed
 
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import safe_sqrt
 from ..energies._bures import bures_map
 from ..energies._sinkhorn import _normalised
 from ..energies._sliced import _line, monotone
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import replace
-from ..spaces._euclidean import safe_sqrt
 from ._exact import coupling
 from ._masses import check_masses
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import safe_power
 from ..measures import AbstractMeasure
 from ._exact import _discrete, _plan, mccann, wasserstein
 
@@ -32,8 +33,7 @@ def nested_wasserstein(
     takes. `mu_masses`, `nu_masses`: their probabilities, equal by default. `p` ≥ 1.
     """
     power = _discrete(_costs(mus, nus, p), _shares(mus, mu_masses), _shares(nus, nu_masses))
-    positive = power > 0
-    return jnp.where(positive, jnp.where(positive, power, 1) ** (1 / p), 0)
+    return safe_power(power, 1 / p)
 
 
 def nested_mccann(

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._numerics import safe_sqrt
+
 _NODES, _TERMS = 256, 96
 _NAMES: dict[Any, str] = {jax.nn.relu: "relu", jax.lax.erf: "erf", jax.scipy.special.erf: "erf"}
 
@@ -33,7 +35,7 @@ def layer_kernel(
         return dot
     if activation == "erf":
         return 2 / np.pi * jnp.arcsin(2 * dot / jnp.sqrt((1 + 2 * r2) * (1 + 2 * s2)))
-    r, s = _root(r2), _root(s2)
+    r, s = safe_sqrt(r2), safe_sqrt(s2)
     product = r * s
     u = jnp.clip(dot / jnp.where(product > 0, product, 1), -1, 1)
     if activation == "relu":
@@ -48,11 +50,6 @@ def activation_function(activation: str | Callable[[Any], Any]) -> Callable[[Any
         "relu": jax.nn.relu, "erf": jax.lax.erf, "tanh": jnp.tanh, "linear": lambda a: a
     }  # fmt: skip
     return named[activation] if isinstance(activation, str) else activation
-
-
-def _root(square):
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
 @jax.custom_jvp

@@ -66,6 +66,6 @@ class Normalized(AbstractMeanField):
 
 def _of_length(scale, x):
     square = jnp.sum(x**2)
-    positive = square > 0
-    norm = jnp.sqrt(jnp.where(positive, square, 1))
-    return jnp.where(positive, jnp.asarray(scale, x.dtype) * x / norm, jnp.zeros_like(x))
+    vanishes = square <= 0
+    norm = jnp.sqrt(jnp.where(vanishes, 1, square))
+    return jnp.where(vanishes, jnp.zeros_like(x), jnp.asarray(scale, x.dtype) * x / norm)

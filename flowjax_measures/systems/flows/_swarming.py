@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Scalar
+from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
-from ...spaces._euclidean import safe_sqrt
 
 
 class Swarming(AbstractMeanField):

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Rates
-from ...spaces._euclidean import safe_sqrt
 
 # The trapezoidal rule in log(s/tr C); in one dimension the integrand falls as e^{−u/2} only.
 _LOGARITHMS = np.arange(-40.0, 76.0, 0.2)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._custom_types import FloatScalar, Scalar
+from ..._numerics import safe_power
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ..attention._order import between, paired, told_apart
@@ -50,7 +51,7 @@ class LaplaceLearning(AbstractMeanField):
         """E(u)."""
         u = mu.x.reshape(len(mu.x), -1)
         square = jnp.sum((u[:, None] - u[None]) ** 2, -1)
-        total = jnp.sum(self.weights * _power(square, self.exponent / 2))
+        total = jnp.sum(self.weights * safe_power(square, self.exponent / 2))
         return total / (2 * self.exponent * len(u) ** 2 * self.scale**self.exponent)
 
     def rates(self, t, x, mu):
@@ -66,17 +67,12 @@ class LaplaceLearning(AbstractMeanField):
         def pull(y):
             gap = y[0] - u
             weight = jnp.asarray(edge(y), u.dtype)
-            return weight * _power(jnp.sum(gap**2), self.exponent / 2 - 1) * gap
+            return weight * safe_power(jnp.sum(gap**2), self.exponent / 2 - 1) * gap
 
         velocity = mu.mean(pull) / self.scale**self.exponent
         if self.labelled is not None:
             velocity = jnp.where(self.labelled[i], 0, velocity)
         return Rates((velocity, None) if labelled else velocity)
-
-
-def _power(square, exponent):
-    positive = square > 0
-    return jnp.where(positive, jnp.where(positive, square, 1) ** exponent, 0)
 
 
 def harmonic_extension(
@@ -104,10 +100,10 @@ def path_metric(x: Float[Array, "n d"], power: Scalar) -> Float[Array, "n n"]:
     **Arguments:** `x`: the points, some hundreds; `power`: p ≥ 1.
     """
     square = jnp.sum((x[:, None] - x[None]) ** 2, axis=-1)
-    length = _power(square, power / 2)
+    length = safe_power(square, power / 2)
     # Floyd's algorithm: paths may pass through one vertex more.
 
     def pass_through(length, k):
         return jnp.minimum(length, length[:, k, None] + length[None, k]), None
 
-    return _power(jax.lax.scan(pass_through, length, jnp.arange(len(x)))[0], 1 / power)
+    return safe_power(jax.lax.scan(pass_through, length, jnp.arange(len(x)))[0], 1 / power)

@@ -25,10 +25,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, PRNGKey
+from ..._numerics import safe_sqrt
 from ..._system import AbstractSystem
 from ...measures import Increment, Particles
 from ...measures._base import replace
-from ...spaces._euclidean import safe_sqrt
 
 
 class ResidualWeights(eqx.Module):
