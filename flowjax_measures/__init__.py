@@ -11,6 +11,7 @@ from ._system import (
     AbstractSystem as AbstractSystem,
     Custom as Custom,
     Species as Species,
+    Stiff as Stiff,
 )
 from .measures import *  # noqa: F403
 from .noise import (

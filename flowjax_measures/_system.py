@@ -67,6 +67,26 @@ class Sum(AbstractMeanField):
         return _add(*laws)
 
 
+class Stiff(AbstractMeanField):
+    """The part of a sum that solvers of split systems (diffrax.KenCarp4(), …) step implicitly.
+
+    **Arguments:** `system`: a system without noise.
+
+    !!! example
+
+        `simulate(reaction + Stiff(diffusion), mu, ts, solver=diffrax.KenCarp4())`
+    """
+
+    system: AbstractMeanField
+
+    @property
+    def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.system.calculus
+
+    def rates(self, t, x, mu):
+        return self.system.rates(t, x, mu)
+
+
 def _add(a: Rates, b: Rates) -> Rates:
     def add(p, q):
         return q if p is None else p if q is None else p + q
@@ -113,6 +133,10 @@ class Species(AbstractSystem):
 
     laws: Mapping[str, AbstractMeanField]
 
+    @property
+    def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "ito" if {law.calculus for law in self.laws.values()} == {"ito"} else "stratonovich"
+
     def __call__(self, t, state):
         if not isinstance(state, Mapping):
             raise ValueError(
@@ -128,6 +152,12 @@ class Species(AbstractSystem):
             for name, law in self.laws.items()
         }
         noise = {name: inc.noise for name, inc in moved.items() if inc.noise is not None}
+        mixed = [name for name in noise if self.laws[name].calculus != self.calculus]
+        if mixed:
+            raise ValueError(
+                f"The laws of {mixed} have Itô noise beside Stratonovich noise of others; state "
+                "all noise in one calculus."
+            )
         drift = {name: inc.drift for name, inc in moved.items()}
         return Increment(drift, _SpeciesNoise(noise, drift) if noise else None)
 

@@ -214,3 +214,15 @@ def distance_to_exact(case: Case) -> float:
     assert case.exact is not None
     final = run(case).final
     return difference((final.mean(), final.covariance()), case.exact(case.ts[-1]))
+
+
+class Pull(fm.AbstractMeanField):
+    """dx = −(α x + β (x − mean)) dt + σ dW."""
+
+    alpha: float
+    beta: float
+    sigma: float | None = None
+
+    def rates(self, t, x, mu):
+        velocity = -self.alpha * x - self.beta * (x - mu.mean())
+        return fm.Rates(velocity, None if self.sigma is None else fm.Isotropic(self.sigma))

@@ -2,6 +2,7 @@
 
 from ._cubature import (
     degree as degree,
+    depends as depends,
     expect as expect,
     factor as factor,
     nodes as nodes,

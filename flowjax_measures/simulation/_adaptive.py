@@ -10,73 +10,130 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array
 
-from ._terms import Problem, Retracted, StepKeyed, terms
+from ._brownian import ByIndex, OfTree, Shapes, StepKeyed, brownian_tree
+from ._request import Request
+from ._schedule import Schedule
+from ._stepper import Method
+from ._terms import Problem, is_curved
 
-
-class _Path(eqx.Module):
-    """Step-keyed noise read off times, for constant steps inside diffrax's loop."""
-
-    steps: StepKeyed
-    dt: float
-
-    def __call__(self, t0, t1):
-        return self.steps.increment(jnp.round(t0 / self.dt).astype(jnp.int32), t1 - t0)
+# Checkpoints of the reverse pass. diffrax would take one for every √(2 max_steps); each is a copy
+# of the state that is cleared at the start, and this many do a thousand steps in two sweeps.
+_CHECKPOINTS = 48
 
 
 def run(
-    problem: Problem, solver, y0, ts, dt, key, shapes, watch, controller, adjoint, max_steps,
-    event, meter, dtype,
-):  # fmt: skip
+    asked: Request, method: Method, y0: Any, times: Schedule, shapes: Shapes | None, watch: Callable
+):
     """Solves by `diffeqsolve`; returns times, observations, the last y, result and statistics."""
-    ts = jnp.asarray(ts, dtype)
-    t0, t1 = ts[0], ts[-1]
+    problem, dtype = method.problem, times.times.dtype
+    t0, t1 = times.times[0], times.times[-1]
+    controller: Any = asked.controller
+    dt: Any = asked.dt
     constant = dt is not None and controller is None
     if constant:
         controller = diffrax.ConstantStepSize()
     elif controller is None:
         rtol, atol = (1e-8, 1e-10) if dtype == jnp.float64 else (1e-5, 1e-7)
         # A step of round-off size is a blow-up (or a jump): stop there and say so.
-        dtmin = 100 * jnp.finfo(dtype).eps * jnp.maximum(jnp.abs(t0), jnp.abs(t1))
+        dtmin = 100 * jnp.finfo(dtype).eps * (t1 - t0)
         controller = diffrax.PIDController(rtol=rtol, atol=atol, dtmin=dtmin, force_dtmin=False)
+    else:
+        controller = _later(controller, times.origin)
+    dt = None if dt is None else jnp.asarray(dt, dtype)
     path = None
-    if shapes is not None:
-        if dt is not None and constant:
-            path = _Path(StepKeyed(key, shapes), dt)
-        else:
-            tree = diffrax.VirtualBrownianTree(
-                t0, t1, tol=(1e-3 * dt if dt is not None else 1e-5), shape=shapes, key=key
+    if shapes is not None and constant:
+        keyed = StepKeyed(asked.key, shapes, method.levels)
+        path = ByIndex(keyed, times.first[0], dt, method.parted)
+    elif shapes is not None:
+        tol = 1e-5 if dt is None else 1e-3 * dt
+        tree = brownian_tree(asked.key, shapes, method.levels, t1, tol)
+        path = OfTree(tree)
+    adjoint = asked.adjoint
+    if adjoint is None:
+        adjoint = diffrax.RecursiveCheckpointAdjoint(checkpoints=_CHECKPOINTS)
+    solver: Any = method.solver
+    if isinstance(adjoint, diffrax.BacksolveAdjoint):
+        if is_curved(problem.merge(y0)):
+            raise ValueError(
+                "`adjoint`: BacksolveAdjoint integrates backwards off a curved space, where the "
+                "field is unstable. Leave `adjoint` out."
             )
-            path = lambda a, b: tree.evaluate(a, b)  # noqa: E731
+        solver = solver.solver  # It steps the state together with its derivatives.
     # diffrax fills what an event leaves out with inf, which whole numbers do not have.
     seen = jax.eval_shape(watch, y0)
     inexact = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)  # noqa: E731
     floating = lambda a: a if inexact(jnp.asarray(a)) else jnp.asarray(a, dtype)  # noqa: E731
+    saving, read = _saving(adjoint, times.times, lambda y: jax.tree.map(floating, watch(y)), y0)
     solution = diffrax.diffeqsolve(
-        terms(problem, solver, path),
-        Retracted(solver, problem),
+        method.terms(path, y0),
+        solver,
         t0=t0,
         t1=t1,
         dt0=dt,
         y0=y0,
-        saveat=diffrax.SaveAt(
-            subs=[
-                diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: jax.tree.map(floating, watch(y))),
-                diffrax.SubSaveAt(t1=True),
-            ]
-        ),
+        saveat=saving,
         stepsize_controller=controller,
-        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
-        event=None if event is None else _event(problem, event),
-        max_steps=65_536 if max_steps is None else max_steps,
+        adjoint=adjoint,
+        event=None if asked.event is None else _event(problem, asked.event),
+        max_steps=65_536 if asked.max_steps is None else asked.max_steps,
         throw=False,
-        progress_meter=meter,
+        progress_meter=asked.meter,
     )
-    saved: Any = solution
-    (times, t_final), (ys, final) = saved.ts, saved.ys
+    saved, t_final, ys, final = read(solution)
     ys = jax.tree.map(lambda a, s: _typed(a, s.dtype), ys, seen)
-    final = problem.retract(jax.tree.map(lambda a: a[-1], final))
-    stats = {"num_steps": solution.stats["num_steps"], "t_final": t_final[-1]}
-    return times, ys, final, solution.result, stats
+    stats = {
+        "num_steps": solution.stats["num_steps"],
+        "t_final": problem.clock(t_final),
+    }
+    return problem.clock(saved), ys, problem.retract(final), solution.result, stats
+
+
+def _saving(adjoint: Any, ts: Array, watch: Callable, y0: Any) -> tuple[diffrax.SaveAt, Callable]:
+    """What diffrax is told to save, and how to read off it times, the end, observations, final y.
+
+    Two adjoints save states only, the one at given times, the other at the end.
+    """
+    last = lambda tree: jax.tree.map(lambda a: a[-1], tree)  # noqa: E731
+    if isinstance(adjoint, diffrax.ImplicitAdjoint):
+        if ts.shape[0] != 2:
+            raise ValueError(
+                "`adjoint`: ImplicitAdjoint is the derivative of a steady state, and knows nothing "
+                "of times before it. Give two times in `ts`."
+            )
+
+        def read_end(solution):
+            final = last(solution.ys)
+            ys = jax.tree.map(lambda a, b: jnp.stack([a, b]), watch(y0), watch(final))
+            return jnp.stack([ts[0], solution.ts[-1]]), solution.ts[-1], ys, final
+
+        return diffrax.SaveAt(t1=True), read_end
+    if isinstance(adjoint, diffrax.BacksolveAdjoint):
+
+        def read_states(solution):
+            final = last(solution.ys)
+            return solution.ts, solution.ts[-1], jax.vmap(watch)(solution.ys), final
+
+        return diffrax.SaveAt(ts=ts), read_states
+
+    def read(solution):
+        (times, t_final), (ys, final) = solution.ts, solution.ys
+        return times, t_final[-1], ys, last(final)
+
+    observed = diffrax.SubSaveAt(ts=ts, fn=lambda t, y, args: watch(y))
+    return diffrax.SaveAt(subs=[observed, diffrax.SubSaveAt(t1=True)]), read
+
+
+def _later(controller: Any, origin: Array) -> Any:
+    """A controller whose own times count from the start of the run."""
+    for name in ("ts", "step_ts", "jump_ts"):
+        ts = getattr(controller, name, None)
+        if ts is not None:
+            moved = jnp.asarray(ts, origin.dtype) - origin
+            controller = eqx.tree_at(lambda c, name=name: getattr(c, name), controller, moved)
+    if isinstance(getattr(controller, "controller", None), diffrax.AbstractStepSizeController):
+        inner = _later(controller.controller, origin)
+        controller = eqx.tree_at(lambda c: c.controller, controller, inner)
+    return controller
 
 
 def _typed(a: Array, dtype: Any) -> Array:
@@ -95,12 +152,21 @@ def _event(problem: Problem, event):
             root_finder=_Bracket(),  # pyright: ignore[reportCallIssue]
         )
 
-    def wrap(condition):
-        return lambda t, y, args, **kwargs: condition(t, problem.merge(y), args, **kwargs)
-
+    wrap = lambda condition: _Condition(condition, problem)  # noqa: E731
     return diffrax.Event(
         jax.tree.map(wrap, event.cond_fn, is_leaf=callable), event.root_finder, event.direction
     )
+
+
+class _Condition(eqx.Module):
+    """A condition on states as one on what the solver sees."""
+
+    condition: Callable
+    problem: Problem
+
+    def __call__(self, t, y, args, **kwargs):
+        problem = self.problem
+        return self.condition(problem.clock(t), problem.merge(y), args, **kwargs)
 
 
 class _Interval(eqx.Module):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,20 @@ from ..measures._base import concrete, is_measure
 _REMAT = ("none", "step", "sqrt", "recursive")
 
 
-def check(system: Any, state: Any, key: Any, observe: Any, remat: Any) -> None:
+def check(
+    system: Any,
+    state: Any,
+    key: Any,
+    observe: Any,
+    remat: Any,
+    solver: Any = None,
+    event: Any = None,
+) -> None:
     """Raises a `ValueError` that names the argument which cannot be meant."""
+    if isinstance(system, type) and issubclass(system, AbstractSystem):
+        raise ValueError(
+            f"`system` is the class {system.__name__}; give an instance, {system.__name__}(...)."
+        )
     if not isinstance(system, AbstractSystem):
         raise ValueError(
             f"`system` is {type(system)}; give a system, for a function of one point "
@@ -36,6 +49,15 @@ def check(system: Any, state: Any, key: Any, observe: Any, remat: Any) -> None:
             f"`observe` is {observe!r}; give functions of the state, for example "
             "dict(mean=lambda mu: mu.mean())."
         )
+    if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
+        name = solver.__name__ if isinstance(solver, type) else None
+        hint = f"an instance, {name}()" if name else "a diffrax solver, for example diffrax.Heun()"
+        raise ValueError(f"`solver` is {solver!r}; give {hint}, or leave it out.")
+    if event is not None and not (callable(event) or isinstance(event, diffrax.Event)):
+        raise ValueError(
+            f"`event` is {event!r}; give a function (t, state) to a bool or a number, or a "
+            "diffrax.Event."
+        )
     if remat is not None and remat not in _REMAT:
         raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
     for measure in measures:
@@ -54,16 +76,24 @@ def _holds_nan(leaf: Array) -> bool:
     return bool(np.any(np.isnan(values) | (values == np.inf)))
 
 
-def check_times(ts: Any, dt: Any) -> Any:
-    """The times as a NumPy array, or traced; checks them and the step."""
+def check_times(ts: Any, dt: Any, steps: Any = None) -> Any:
+    """The times as a NumPy array, or traced; checks them, the step and the number of steps."""
+    if steps is not None:
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise ValueError(f"`steps` is {steps!r}; give a whole number of steps ≥ 1.")
+        if dt is not None:
+            raise ValueError("`dt` and `steps` are both given; leave one of them out.")
     if isinstance(ts, Tracer):
         if dt is not None:
             raise ValueError(
-                "`ts` is traced, but constant steps must know their number before compiling. "
-                "Make `ts` a NumPy array outside of jit, or leave out `dt` for adaptive steps."
+                "`ts` is traced, but steps of `dt` must know their number before compiling. Give "
+                "`steps`, their number in each interval, in place of `dt`; or make `ts` outside of "
+                "jit or with NumPy (np.linspace); or leave out `dt` for adaptive steps."
             )
     else:
-        ts = np.asarray(ts, np.float64)
+        ts = np.asarray(ts)
+        if ts.dtype.kind not in "iuf":
+            raise ValueError(f"`ts` is of type {ts.dtype}; give numbers.")
         if ts.ndim == 1 and (not np.all(np.isfinite(ts)) or np.any(np.diff(ts) <= 0)):
             raise ValueError("`ts` must be finite and strictly increasing.")
     if ts.ndim != 1 or ts.shape[0] < 2:
@@ -73,12 +103,38 @@ def check_times(ts: Any, dt: Any) -> Any:
     if dt is not None:
         if isinstance(dt, Tracer):
             raise ValueError(
-                "`dt` is traced, but the number of steps must be known before compiling; give a "
-                "Python float, or leave it out for adaptive steps."
+                "`dt` is traced, but the number of steps must be known before compiling; give "
+                "`steps` in place of it, with traced `ts`, or leave it out for adaptive steps."
             )
         if not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
             raise ValueError(f"`dt` is {dt}; give one positive step.")
     return ts
+
+
+def real_dtype(state: Any) -> np.dtype:
+    """The real type of a state's moving numbers, in which time is counted."""
+    leaves = [a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)]
+    return np.dtype(jnp.finfo(jnp.result_type(*leaves or [float])).dtype)
+
+
+def traced(module: Any) -> Any:
+    """Parameters given as Python floats become arrays, so that a new value compiles nothing.
+
+    They stay weakly typed, so that float32 states stay float32. Zeros stay, as they may leave
+    terms out. Of other libraries' solvers only tolerances are numbers and nothing else.
+    """
+    ours = isinstance(module, AbstractSystem) or type(module).__module__.startswith("flowjax_")
+    if ours:
+        return jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float and a else a, module)
+    if isinstance(module, diffrax.PIDController):
+        where = lambda c: (c.rtol, c.atol)  # noqa: E731
+        return eqx.tree_at(where, module, tuple(map(jnp.asarray, where(module))))
+    return module
+
+
+def bar(wanted: bool) -> diffrax.AbstractProgressMeter:
+    """A progress bar, or none."""
+    return diffrax.TqdmProgressMeter() if wanted else diffrax.NoProgressMeter()
 
 
 def check_noise(dt: Any, key: Any, controller: Any) -> None:

@@ -4,36 +4,18 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import diffrax
 import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PyTree
 
-from ._terms import Problem, Retracted, StepKeyed, scaled, terms
-
-
-def plan(ts: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
-    """Steps in each interval of `ts`, and the index of its first step counted from time 0.
-
-    An interval that `dt` does not divide takes the next larger number of equal steps.
-    """
-    spans = np.diff(ts)
-    ratio = spans / dt
-    counts = np.maximum(
-        np.where(
-            abs(ratio - np.round(ratio)) < 1e-4 * np.maximum(ratio, 1),
-            np.round(ratio),
-            np.ceil(ratio),
-        ),
-        1,
-    )
-    counts = counts.astype(np.int64)
-    first = round(float(ts[0]) / dt) + np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return counts, first
+from ._brownian import Inside, OfStep, StepKeyed
+from ._schedule import Schedule
+from ._stepper import Method
 
 
 def scan(
@@ -94,7 +76,7 @@ def _divisor(length: int, near: int) -> int:
 
 
 class Run(eqx.Module):
-    """What the constant-step engine returns."""
+    """What the constant-step engine returns; `bad_time` counts from the start."""
 
     ys: PyTree
     final: PyTree
@@ -103,94 +85,102 @@ class Run(eqx.Module):
 
 
 def run(
-    problem: Problem,
-    solver: diffrax.AbstractSolver,
+    method: Method,
     y0: PyTree,
-    ts: np.ndarray,
-    dt: float,
-    path: StepKeyed | None,
+    times: Schedule,
+    keyed: StepKeyed | None,
     observe: Callable[[PyTree], PyTree],
     remat: str,
     meter: diffrax.AbstractProgressMeter,
 ) -> Run:
-    """Steps from ts[0] to ts[-1] and observes at every ts.
+    """Steps through a schedule and observes at every one of its times.
 
+    The state of the solver is carried from interval to interval as long as the step stays.
     `bad_time` is the end of the first step whose state is not finite, +inf if there is none.
     """
-    dtype = jnp.result_type(*jax.tree.leaves(y0))
-    counts, first = plan(ts, dt)
-    start = int(first[0])
-    longest, ragged = int(counts.max()), bool(counts.min() != counts.max())
-    if getattr(solver, "scan_kind", "none") is None:
-        # The loop over stages that can be differentiated in both modes.
-        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda a: a is None)
-    solver = Retracted(solver, problem)
+    solver, dtype, longest = method.solver, times.times.dtype, times.longest
+    block = longest if keyed is None else keyed.block()
+    if keyed is not None:
+        keyed = dataclasses.replace(keyed, even=times.even and remat != "recursive")
 
-    block = longest if path is None else path.block()
-    if path is not None and isinstance(path.offset, int):
-        starts = first[:1] if longest == 1 else first
-        even = remat != "recursive" and not np.any((starts + path.offset) % 2)
-        path = dataclasses.replace(path, even=even)
-
-    def draw(index):
-        return None if path is None else path.normals(index)
+    def path(interval, j, normals, t0, t1):
+        if keyed is None:
+            return None
+        if method.parted:
+            return Inside(keyed.key, keyed.shapes, keyed.levels, interval.first + j, t0, t1 - t0)
+        return OfStep(normals, interval.h)
 
     def advance(carry, j, interval, normals):
-        t_start, h, _, _ = interval
-        y, solver_state, bad_time = carry
-        t0 = t_start + h * j.astype(dtype)
-        t1 = t_start + h * (j + 1).astype(dtype)
-        walk = None if path is None else (lambda *_: scaled(normals, h))
-        step_terms = terms(problem, solver, walk)
-        y, _, _, solver_state, _ = solver.step(step_terms, t0, t1, y, None, solver_state, False)
+        y, solver_state, bad_time, meter_state = carry
+        k = interval.local + j
+        t0 = interval.base + interval.h * k.astype(dtype)
+        t1 = interval.base + interval.h * (k + 1).astype(dtype)
+        terms = method.terms(path(interval, j, normals, t0, t1), y)
+        y, _, _, solver_state, _ = solver.step(terms, t0, t1, y, None, solver_state, False)
         found = jnp.isfinite(bad_time) | finite(y)
-        return y, solver_state, jnp.where(found, bad_time, t1)
+        done = (interval.first + j + 1 - times.first[0]).astype(float) / times.total
+        meter_state = meter.step(meter_state, jax.lax.stop_gradient(done))
+        return y, solver_state, jnp.where(found, bad_time, t1), meter_state
+
+    def start(y, interval):
+        normals = None if keyed is None else keyed.one(interval.first)
+        t0 = interval.base
+        terms = method.terms(path(interval, 0, normals, t0, t0 + interval.h), y)
+        return solver.init(terms, t0, t0 + interval.h, y, None)
 
     def interval(carry, xs_normals):
-        (y, bad_time, meter_state), (xs, normals) = carry, xs_normals
-        t_start, h, first, count = xs
-        path0 = None if path is None else (lambda *_, path=path: path.increment(first, h))
-        solver_state = solver.init(terms(problem, solver, path0), t_start, t_start + h, y, None)
+        xs, normals = xs_normals
+        y, solver_state, *rest = carry
+        if not times.uniform and jax.tree.leaves(solver_state):
+            solver_state = jax.lax.cond(xs.fresh, start, lambda *_: solver_state, y, xs)
+        carry = (y, solver_state, *rest)
 
         def step(carry, j_normals):
             j, normals = j_normals
-            if not ragged:
+            if not times.ragged:
                 return advance(carry, j, xs, normals), None
             # The number of steps differs between intervals: the surplus is skipped, not taken.
             moved = lambda c: advance(c, j, xs, normals)  # noqa: E731
-            return jax.lax.cond(j < count, moved, lambda c: c, carry), None
+            return jax.lax.cond(j < xs.count, moved, lambda c: c, carry), None
 
         def draw_steps(j):
-            if path is None or not ragged:
-                return draw(first + j)
-            return jax.lax.cond(j[0] < count, draw, lambda i, path=path: path.nothing(i), first + j)
+            if keyed is None or method.parted or not times.ragged:
+                return draw(xs.first + j)
+            return jax.lax.cond(j[0] < xs.count, draw, keyed.nothing, xs.first + j)
 
-        carry = (y, solver_state, bad_time)
         if longest == 1:
-            y, _, bad_time = advance(carry, jnp.zeros((), jnp.int32), xs, normals)
+            carry = advance(carry, jnp.zeros((), jnp.int32), xs, normals)
         else:
             js = jnp.arange(longest, dtype=jnp.int32)
-            (y, _, bad_time), _ = scan(step, carry, js, remat, draw_steps, block)
-        progress = (first + count - start) / int(counts.sum())
-        meter_state = meter.step(meter_state, jax.lax.stop_gradient(progress))
-        return (y, bad_time, meter_state), observe(y)
+            carry, _ = scan(step, carry, js, remat, draw_steps, block)
+        return carry, observe(carry[0])
 
-    initially = jnp.where(finite(y0), jnp.inf, ts[0]).astype(dtype)
-    xs = (
-        jnp.asarray(ts[:-1], dtype),
-        jnp.asarray(np.diff(ts) / counts, dtype),
-        jnp.asarray(first, jnp.int32),
-        jnp.asarray(counts, jnp.int32),
-    )
+    def draw(index):
+        return None if keyed is None or method.parted else keyed.normals(index)
+
+    xs = _Interval(*(getattr(times, name) for name in _Interval._fields))
+    initially = jnp.where(finite(y0), jnp.inf, 0).astype(dtype)
     at_start = observe(y0)
+    carry = (y0, start(y0, jax.tree.map(lambda a: a[0], xs)), initially, meter.init())
     # Few intervals keep their own carries; many are worth a second level of chunks.
-    outer = remat if longest == 1 or (remat == "sqrt" and counts.size > 16) else "none"
-    carry = (y0, initially, meter.init())
-    draw_interval = (lambda xs: draw(xs[2])) if longest == 1 else (lambda xs: None)
-    (final, bad_time, meter_state), ys = scan(interval, carry, xs, outer, draw_interval, block)
+    outer = remat if longest == 1 or (remat == "sqrt" and xs.count.size > 16) else "none"
+    draw_interval = (lambda xs: draw(xs.first)) if longest == 1 else (lambda xs: None)
+    carry, ys = scan(interval, carry, xs, outer, draw_interval, block)
+    final, _, bad_time, meter_state = carry
     meter.close(meter_state)
     ys = jax.tree.map(lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), at_start, ys)
-    return Run(ys, final, bad_time, int(counts.sum()))
+    return Run(ys, final, bad_time, times.total)
+
+
+class _Interval(NamedTuple):
+    """One interval of a schedule, or all of them stacked."""
+
+    base: Array
+    local: Array
+    h: Array
+    count: Array
+    first: Array
+    fresh: Array
 
 
 def finite(y: PyTree) -> Array:

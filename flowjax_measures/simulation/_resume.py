@@ -1,5 +1,6 @@
 """Long runs in pieces, each written to disk: a run that was killed goes on, bit for bit."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,24 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
-from .._custom_types import FloatScalar, PRNGKey
-from .._system import AbstractMeanField, AbstractSystem, Averaged
-from ..measures import Gaussian
+from .._custom_types import PRNGKey
+from .._system import AbstractSystem
 from ..storage._progress import counted
 from ..storage.checkpoint import environment, fingerprint, load, save
 from . import _constant_step, _simulate
-from ._arguments import check, check_noise, check_times
-from ._terms import StepKeyed, pose, silent
-
-
-class _Later(AbstractSystem):
-    """A system whose clock starts later."""
-
-    system: AbstractSystem
-    start: FloatScalar
-
-    def __call__(self, t, state):
-        return self.system(t + self.start, state)
+from ._arguments import bar, check, check_times, real_dtype, traced
+from ._brownian import StepKeyed
+from ._constant_step import _Interval
+from ._request import Request
+from ._schedule import Schedule
+from ._simulate import method_of, planned
 
 
 def simulate_resumable(
@@ -65,25 +59,25 @@ def simulate_resumable(
         `fm.simulate_resumable("runs/a", system, mu, jnp.linspace(0, 100, 1001), dt=1e-3, key=key,
         every=10)`
     """
-    check(system, state, key, observe, None)
+    check(system, state, key, observe, None, solver)
     if every < 1:
         raise ValueError(f"`every` is {every}; give a positive number of intervals of `ts`.")
-    times = np.asarray(check_times(ts, dt))
-    folder, dt = Path(folder), float(dt)
-    counts, first = _constant_step.plan(times, dt)
-    # As in `simulate`: parameters are traced, and without a key shared noise is averaged.
-    law = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float else a, system)
-    if key is None and isinstance(state, Gaussian) and isinstance(law, AbstractMeanField):
-        law = Averaged(law)
-    dtype = _dtype(state)
-    problem, y = pose(law, state, jnp.asarray(times[0], dtype))
+    times, dtype, folder = check_times(ts, dt), real_dtype(state), Path(folder)
+    asked = Request(
+        traced(system), state, float(dt), key, observe, traced(solver), None, None, None,
+        bar(False), "none", None,
+    )  # fmt: skip
+    asked, whole = planned(asked, times, None, dtype)
+    if asked.loop:
+        raise ValueError(
+            f"`solver`: {type(solver).__name__} needs diffrax's own loop, whose state is not "
+            "stored. Take an explicit solver."
+        )
+    chosen, y, _ = method_of(asked, jnp.asarray(whole.origin))
+    intervals = whole.count.size
 
     def arguments(start, y):
-        # Spans that differ by round-off alone are one program.
-        ends = times[start : start + every + 1]
-        spans = tuple(float(f"{span:.10g}") for span in np.diff(ends))
-        clock = jnp.asarray(times[start], dtype), jnp.asarray(first[start], jnp.int32)
-        return law, state, y, key, clock, spans, dt, observe, solver
+        return asked, y, _part(whole, start, start + every)
 
     program = _advance.lower(*arguments(0, y)).as_text()
     config = fingerprint((program, system, state, times, dt, key, every, environment()))
@@ -93,7 +87,7 @@ def simulate_resumable(
 
     done, y, bad_time = carry
     pieces = []
-    for piece, start in enumerate(counted(range(0, len(counts), every), progress)):
+    for piece, start in enumerate(counted(range(0, intervals, every), progress)):
         path = folder / f"piece-{piece:06d}"
         if piece < done:
             like = eqx.filter_eval_shape(_advance, *arguments(start, y))[0]
@@ -108,38 +102,36 @@ def simulate_resumable(
     ys = [jax.tree.map(lambda a: a[1:], p) if i else p for i, p in enumerate(pieces)]
     ys = jax.tree.map(lambda *a: jnp.concatenate(a), *ys)
     stats = {
-        "num_steps": int(counts.sum()),
+        "num_steps": whole.total,
         "bad_time": jnp.asarray(bad_time, dtype),
         "t_final": jnp.asarray(times[-1], dtype),
     }
-    results = _simulate.Results
     bad = jnp.isfinite(stats["bad_time"])
-    result = _simulate._where(bad, results.nonfinite, results.successful)
+    result = _simulate.where(bad, _simulate.Results.nonfinite, _simulate.Results.successful)
     ts = jnp.asarray(times, dtype)
-    run = _simulate.Trajectory(ts, ys, problem.merge(y), result, stats)
+    run = _simulate.Trajectory(ts, ys, chosen.problem.merge(y), result, stats)
     return _simulate._raise(run) if throw else run
 
 
-def _dtype(state):
-    floats = [a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)]
-    return jnp.result_type(*floats or [float])
+def _part(whole: Schedule, start: int, end: int) -> Schedule:
+    """Some intervals of a schedule, whose numbers of steps are those of the whole."""
+    span = slice(start, min(end, whole.count.size))
+    inner = {name: getattr(whole, name)[span] for name in _Interval._fields}
+    count = inner["count"]
+    return dataclasses.replace(
+        whole, **inner, times=whole.times[span.start : span.stop + 1], total=int(count.sum()),
+        longest=int(count.max()), ragged=bool(np.ptp(count)), even=not np.any(inner["first"] % 2),
+        uniform=not np.any(inner["fresh"][1:]),
+    )  # fmt: skip
 
 
 @eqx.filter_jit
-def _advance(system, state, y, key, clock, spans, dt, observe, solver):
+def _advance(asked: Request, y: PyTree, times: Schedule):
     """One piece: what is observed at its times, the end, and when it stopped being finite."""
-    start, offset = clock
-    problem, _ = pose(_Later(system, start), state, jnp.zeros_like(start))
-    shapes = problem.brownian(jnp.zeros_like(start), y)
-    stochastic = shapes is not None
-    shapes = None if silent(shapes) else shapes
-    if shapes is not None:
-        check_noise(dt, key, None)
-    if solver is None:
-        solver = _simulate._solver(system, stochastic, None)
-    path = None if shapes is None else StepKeyed(key, shapes, offset)
-    ts = np.concatenate([[0.0], np.cumsum(spans)])
-    watch = _simulate._observer(problem, observe)
-    meter = diffrax.NoProgressMeter()
-    run = _constant_step.run(problem, solver, y, ts, dt, path, watch, "none", meter)
-    return run.ys, run.final, start + run.bad_time
+    times = jax.tree.map(jnp.asarray, times)
+    chosen, _, shapes = method_of(asked, times.origin)
+    chosen = eqx.tree_at(lambda c: c.problem.first, chosen, times.first[0])
+    keyed = None if shapes is None else StepKeyed(asked.key, shapes, chosen.levels)
+    watch = _simulate.observer(chosen.problem, asked.observe)
+    run = _constant_step.run(chosen, y, times, keyed, watch, "none", asked.meter)
+    return run.ys, run.final, chosen.problem.clock(run.bad_time)

@@ -17,9 +17,13 @@ from ..measures import Gaussian, Particles
 from ..measures._base import concrete, is_measure
 from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
-from ._arguments import check, check_noise, check_times
+from ._arguments import bar, check, check_noise, check_times, real_dtype, traced
+from ._brownian import Shapes, StepKeyed, silent
 from ._recompiled import warn_of_new_functions
-from ._terms import Problem, StepKeyed, pose, silent
+from ._request import Request
+from ._schedule import Schedule, count_steps, schedule
+from ._stepper import Method, method
+from ._terms import Problem, pose
 
 # Above this many bytes of stored steps the default keeps √steps of them.
 _STORED = 2**30
@@ -71,6 +75,7 @@ def simulate(
     ts: ArrayLike | Sequence[float | int],
     *,
     dt: float | int | None = None,
+    steps: int | None = None,
     key: PRNGKey | None = None,
     observe: PyTree[Callable[[Any], Any]] = None,
     solver: diffrax.AbstractSolver | None = None,
@@ -95,6 +100,8 @@ def simulate(
     - `dt`: the step. With it steps are constant, of the largest length ≤ `dt` that divides each
       interval of `ts`; without it, adaptive. Needed for noise, unless a `stepsize_controller` is
       given. A solver that is a scheme of its own step, `JKO(tau)`, brings it.
+    - `steps`: in place of `dt`, the number of steps in each interval of `ts`, which may then be
+      traced: end times under `jit`, `vmap` and `grad`, with noise too.
     - `key`: a JAX key, needed for noise. Step k (counted from time 0) has its own noise, so a run
       that goes on from `final` with the same `dt` and key is the uninterrupted run. A `Gaussian`
       is the law given the shared noise; without a key, the law over all noise, which is an ODE.
@@ -123,79 +130,90 @@ def simulate(
         run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0, 10, 11), dt=0.05)
         ```
     """
-    check(system, state, key, observe, remat)
-    dtype = jnp.result_type(
-        *[a for a in jax.tree.leaves(state) if eqx.is_inexact_array(a)] or [float]
-    )
-    dt = getattr(solver, "tau", None) if dt is None else dt
-    ts = check_times(ts, dt)
-    dt = None if dt is None else float(dt)
+    check(system, state, key, observe, remat, solver, event)
+    dtype = real_dtype(state)
+    if dt is None and steps is None:
+        dt = getattr(solver, "tau", None)
+    ts = check_times(ts, dt, steps)
     if isinstance(progress, bool):
-        progress = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
-    # Parameters given as Python floats are traced: a new value compiles nothing again. They stay
-    # weakly typed, so that float32 states stay float32. Zeros stay, as they may leave terms out.
-    system = jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float and a != 0 else a, system)
-    if concrete(ts):
-        ts = tuple(np.asarray(ts, np.float64).tolist())
-    trajectory = _run(
-        system, state, ts, dt, key, observe, solver, stepsize_controller, adjoint, remat,
-        max_steps, event, progress, dtype,
+        progress = bar(progress)
+    asked = Request(
+        traced(system), state, dt, key, observe, traced(solver), traced(stepsize_controller),
+        adjoint, event, progress, remat, max_steps,
     )  # fmt: skip
+    trajectory = _run(*planned(asked, ts, steps, dtype), dtype)
     return _raise(trajectory) if throw else trajectory
 
 
-@eqx.filter_jit
-def _run(
-    system, state, ts, dt, key, observe, solver, controller, adjoint, remat,
-    max_steps, event, meter, dtype,
-):  # fmt: skip
-    warn_of_new_functions(system, state, observe)
-    t0 = jnp.asarray(ts[0], dtype)
-    if key is None and isinstance(state, Gaussian) and isinstance(system, AbstractMeanField):
+def planned(asked: Request, ts: Any, steps: int | None, dtype: Any) -> tuple[Request, Schedule]:
+    """The steps that are asked for, and the request with their length in place of `dt`."""
+    if steps is not None:
+        counts = np.full(ts.shape[0] - 1, steps)
+        times = schedule(ts, counts, dtype)
+        asked = eqx.tree_at(lambda a: a.dt, asked, times.h[0], is_leaf=lambda a: a is None)
+        return asked, times
+    if not asked.constant:
+        return asked, schedule(ts, np.ones(ts.shape[0] - 1, int), dtype)
+    dt = float(asked.dt)
+    times = schedule(ts, count_steps(np.asarray(ts, np.float64), dt), dtype, dt)
+    return eqx.tree_at(lambda a: a.dt, asked, np.asarray(dt, dtype)), times
+
+
+def method_of(asked: Request, origin: Any) -> tuple[Method, PyTree, Shapes | None]:
+    """The method that a request asks for, the moving part of its state, and what noise eats."""
+    system, state = asked.system, asked.state
+    if asked.key is None and isinstance(state, Gaussian) and isinstance(system, AbstractMeanField):
         system = Averaged(system)
-    problem, y0 = pose(system, state, t0)
-    shapes = problem.brownian(t0, y0)
+    problem, y0 = pose(system, state, origin)
+    shapes = problem.brownian(y0)
     # Noise that draws nothing still has its method's steps, where the steps are given.
-    stepped = dt is not None and controller is None
-    stochastic = shapes is not None and (stepped or not silent(shapes))
+    stochastic = shapes is not None and (asked.constant or not silent(shapes))
     shapes = None if silent(shapes) else shapes
     if shapes is not None:
-        check_noise(dt, key, controller)
+        check_noise(asked.dt, asked.key, asked.controller)
+    solver = asked.solver
     if solver is None:
-        solver = _solver(system, stochastic, controller)
-    watch = _observer(problem, observe)
-    _check_memory(jax.eval_shape(watch, y0), state, len(ts))
+        solver = _solver(system, stochastic, asked.controller)
+    return method(solver, problem, y0, shapes), y0, shapes
 
-    loop = controller is not None or event is not None or adjoint is not None
-    if dt is not None and not loop and not isinstance(solver, diffrax.AbstractImplicitSolver):
-        path = None if shapes is None else StepKeyed(key, shapes)
-        size = _memory.size(y0)
+
+@eqx.filter_jit
+def _run(asked: Request, times: Schedule, dtype: Any) -> Trajectory:
+    warn_of_new_functions(asked.system, asked.state, asked.observe)
+    times = jax.tree.map(jnp.asarray, times)
+    chosen, y0, shapes = method_of(asked, times.origin)
+    # Schemes of ours know the index of a step too.
+    chosen = eqx.tree_at(lambda c: c.problem.first, chosen, times.first[0])
+    problem = chosen.problem
+    watch = observer(problem, asked.observe)
+    _check_memory(jax.eval_shape(watch, y0), asked.state, times.times.shape[0])
+
+    if not asked.loop:
+        keyed = None if shapes is None else StepKeyed(asked.key, shapes, chosen.levels)
+        remat = asked.remat
         if remat is None:
-            steps = (ts[-1] - ts[0]) / dt
-            remat = "sqrt" if size * steps > _STORED else "step"
-        run = _constant_step.run(problem, solver, y0, np.asarray(ts), dt, path, watch, remat, meter)
-        result = _where(jnp.isfinite(run.bad_time), Results.nonfinite, Results.successful)
+            remat = "sqrt" if _memory.size(y0) * times.total > _STORED else "step"
+        run = _constant_step.run(chosen, y0, times, keyed, watch, remat, asked.meter)
+        result = where(jnp.isfinite(run.bad_time), Results.nonfinite, Results.successful)
         stats = {
             "num_steps": run.steps,
-            "bad_time": run.bad_time,
-            "t_final": jnp.asarray(ts[-1], dtype),
+            "bad_time": problem.clock(run.bad_time),
+            "t_final": problem.clock(times.times[-1]),
         }
-        return Trajectory(jnp.asarray(ts, dtype), run.ys, problem.merge(run.final), result, stats)
-    times, ys, final, result, stats = _adaptive.run(
-        problem, solver, y0, ts, dt, key, shapes, watch, controller, adjoint, max_steps, event,
-        meter, dtype,
-    )  # fmt: skip
+        ts = problem.clock(times.times)
+        return Trajectory(ts, run.ys, problem.merge(run.final), result, stats)
+    ts, ys, final, result, stats = _adaptive.run(asked, chosen, y0, times, shapes, watch)
     nonfinite = ~_constant_step.finite(final)
     stats["bad_time"] = jnp.where(nonfinite, stats["t_final"], jnp.inf)
-    result = _where(nonfinite, Results.nonfinite, result)
-    return Trajectory(times, ys, problem.merge(final), result, stats)
+    result = where(nonfinite, Results.nonfinite, result)
+    return Trajectory(ts, ys, problem.merge(final), result, stats)
 
 
-def _where(condition: Array, one: Any, two: Any) -> Any:
+def where(condition: Array, one: Any, two: Any) -> Any:
     return Results.where(condition, one, two)
 
 
-def _observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
+def observer(problem: Problem, observe: PyTree) -> Callable[[PyTree], PyTree]:
     def watch(y):
         state = problem.merge(problem.retract(y))
         if observe is None:

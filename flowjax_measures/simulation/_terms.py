@@ -1,6 +1,5 @@
-"""A system and a state as a diffrax term: one field, two controls, dt and dW."""
+"""A system and a state as diffrax terms: one field, two controls, dt and dW."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,41 +7,52 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, PyTree
 
-from .._custom_types import FloatScalar, PRNGKey
+from .._custom_types import FloatScalar
 from .._system import AbstractSystem
+from ..measures import Particles
 from ..measures._base import flowing, is_measure
-from ..noise._normal_pairs import apart, normal_pairs
+from ..spaces import Euclidean
 
 
 class Problem(eqx.Module):
-    """A system with the part of its state that stays; the rest, `y`, is what solvers see."""
+    """A system with the part of its state that stays; the rest, `y`, is what solvers see.
+
+    Solvers count time from the start of the run, `origin`, whose step has the index `first`.
+    """
 
     system: AbstractSystem
     held: PyTree
+    origin: FloatScalar = 0.0
+    first: Array | int = 0
 
     def merge(self, y: PyTree) -> Any:
         """The whole state."""
         return eqx.combine(y, self.held)
 
+    def clock(self, t: Any) -> Any:
+        """The system's time at a solver's time."""
+        return t + self.origin
+
     def field(self, t: Any, y: PyTree) -> tuple[PyTree, Any]:
-        """dy/dt and the noise of the whole state."""
-        increment = self.system(t, self.merge(y))
+        """dy/dt and the noise of the whole state, at the nearest state of its space.
+
+        Stages of a solver leave a curved space, where a field that is only defined on it may grow
+        without bound; the state moves by the size of the local error, so that the order is kept.
+        """
+        increment = self.system(self.clock(t), _on_space(self.merge(y)))
         return like(y, increment.drift), increment.noise
 
     def retract(self, y: PyTree) -> PyTree:
         """`y` brought back onto its space."""
-        state = jax.tree.map(
-            lambda m: m.retract() if is_measure(m) else m, self.merge(y), is_leaf=is_measure
-        )
-        return like(y, state)
+        return _retract(self.held, y)
 
-    def brownian(self, t: FloatScalar, y: PyTree) -> PyTree[jax.ShapeDtypeStruct] | None:
+    def brownian(self, y: PyTree) -> PyTree[jax.ShapeDtypeStruct] | None:
         """The shapes of the Brownian increments that the system eats; None without noise."""
 
         def shapes():
-            noise = self.field(t, y)[1]
+            noise = self.field(jnp.zeros_like(self.origin), y)[1]
             if noise is None:
                 return None
             return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), noise.brownian())
@@ -50,9 +60,23 @@ class Problem(eqx.Module):
         return jax.eval_shape(shapes)
 
 
-def silent(shapes: PyTree[jax.ShapeDtypeStruct] | None) -> bool:
-    """Whether there is no Brownian motion to draw."""
-    return all(math.prod(s.shape) == 0 for s in jax.tree.leaves(shapes))
+def _retract(held: PyTree, y: PyTree) -> PyTree:
+    back = lambda m: m.retract() if is_measure(m) else m  # noqa: E731
+    return like(y, jax.tree.map(back, eqx.combine(y, held), is_leaf=is_measure))
+
+
+def _on_space(state: Any) -> Any:
+    back = lambda m: m.retract() if _has_space(m) else m  # noqa: E731
+    return jax.tree.map(back, state, is_leaf=is_measure)
+
+
+def _has_space(node: Any) -> bool:
+    return isinstance(node, Particles) and not isinstance(node.space, Euclidean)
+
+
+def is_curved(state: Any) -> bool:
+    """Whether any particles of a state live on a space that stages of a solver may leave."""
+    return any(map(_has_space, jax.tree.leaves(state, is_leaf=is_measure)))
 
 
 def like(y: PyTree, tree: PyTree) -> PyTree:
@@ -80,7 +104,7 @@ def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, 
     state = jax.tree.map(weigh, state, drift, is_leaf=is_measure)
     moves = jax.tree.map(lambda m, d: m and d is not None, flowing(state), drift)
     y, held = eqx.partition(state, moves)
-    return Problem(system, held), jax.tree.map(jnp.asarray, y)
+    return Problem(system, held, t0), jax.tree.map(jnp.asarray, y)
 
 
 # Solvers trace the field many times; compiled functions are traced once for the same shapes.
@@ -113,13 +137,13 @@ class Term(diffrax.AbstractTerm):
     """dy = drift dt + noise dW, evaluated once a step."""
 
     problem: Problem
-    path: Callable[[Any, Any], PyTree]
+    path: Callable
 
     def vf(self, t, y, args):
         return self.problem.field(t, y)
 
     def contr(self, t0, t1, **kwargs):
-        return t1 - t0, self.path(t0, t1)
+        return t1 - t0, self.path(t0, t1, **kwargs)
 
     def prod(self, vf, control):
         return _product(vf, control)
@@ -135,13 +159,13 @@ class NoiseTerm(diffrax.AbstractTerm):
     """The noise alone, for solvers that treat it apart from the drift."""
 
     problem: Problem
-    path: Callable[[Any, Any], PyTree]
+    path: Callable
 
     def vf(self, t, y, args):
         return self.problem.field(t, y)
 
     def contr(self, t0, t1, **kwargs):
-        return self.path(t0, t1)
+        return self.path(t0, t1, **kwargs)
 
     def prod(self, vf, control):
         drift, noise = vf
@@ -151,68 +175,23 @@ class NoiseTerm(diffrax.AbstractTerm):
         return True
 
 
-def terms(problem: Problem, solver: diffrax.AbstractSolver, path: Callable | None) -> Any:
-    """The terms that a solver wants for this problem and Brownian path."""
-    drift = diffrax.ODETerm(Drift(problem))
-    if path is None:
-        return drift
-    if "MultiTerm" in str(solver.term_structure):
-        return diffrax.MultiTerm(drift, NoiseTerm(problem, path))
-    return Term(problem, path)
+class AdditiveTerm(diffrax.AbstractTerm):
+    """Noise that depends on neither time nor state: its field is the number that scales it."""
 
+    problem: Problem
+    path: Callable
+    y: PyTree
 
-class StepKeyed(eqx.Module):
-    """Brownian increments keyed by the integer index of a step of length h since time 0.
+    def vf(self, t, y, args):
+        return jnp.ones_like(jnp.asarray(t))
 
-    The same key gives the same increments in any order, in reverse, on any number of devices and
-    after a restart. Normals come in pairs: steps 2k and 2k + 1 are the parts of one draw, so that
-    pairs are never of two points, which may live on two devices.
-    """
+    def contr(self, t0, t1, **kwargs):
+        return self.path(t0, t1, **kwargs)
 
-    key: PRNGKey
-    shapes: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
-    offset: Int[Array, ""] | int = 0
-    """The step from which a part of a longer run counts."""
-    even: bool = eqx.field(static=True, default=False)
-    """Whether `normals` is asked from even steps on only, which spares a pair."""
-
-    def block(self) -> int:
-        """How many steps to draw at once: enough for long vectors, few enough for the cache."""
-        size = sum(math.prod(s.shape) for s in jax.tree.leaves(self.shapes))
-        return min(max(2**14 // max(size, 1) // 2 * 2, 2), 64)
-
-    def normals(self, indices: Int[Array, " steps"]) -> PyTree:
-        """Standard normals of consecutive steps, stacked."""
-        (steps,), first = indices.shape, indices[0] + self.offset
-        count = (steps + 1) // 2 if self.even else steps // 2 + 1
-        pairs = first // 2 + jnp.arange(count, dtype=first.dtype)
-        leaves, structure = jax.tree.flatten(self.shapes)
-
-        def draw(i, s):
-            def one(pair):
-                key = jax.random.fold_in(jax.random.fold_in(self.key, i), pair)
-                return normal_pairs(key, math.prod(s.shape), s.dtype)
-
-            z = apart(jax.vmap(one), pairs)
-            z = jnp.stack([z.real, z.imag], axis=1).reshape(-1, *s.shape)
-            start = 0 if self.even else first % 2
-            return jax.lax.dynamic_slice_in_dim(z, start, steps).astype(s.dtype)
-
-        return jax.tree.unflatten(structure, [draw(i, s) for i, s in enumerate(leaves)])
-
-    def nothing(self, indices: Array) -> PyTree:
-        """Zeros in place of normals."""
-        return jax.tree.map(lambda s: jnp.zeros((indices.size, *s.shape), s.dtype), self.shapes)
-
-    def increment(self, index: Array, h: FloatScalar) -> PyTree:
-        """W(t + h) − W(t) over the step with this index."""
-        normals = self.normals(jnp.asarray(index)[None])
-        return scaled(jax.tree.map(lambda z: z[0], normals), h)
-
-
-def scaled(normals: PyTree, h: FloatScalar) -> PyTree:
-    """Brownian increments over a time h from standard normals."""
-    return jax.tree.map(lambda z: z * jnp.sqrt(jnp.asarray(h, z.dtype)), normals)
+    def prod(self, vf, control):
+        drift, noise = self.problem.field(jnp.zeros_like(self.problem.origin), self.y)
+        moved = like(drift, noise.apply(control))
+        return jax.tree.map(lambda a: jnp.asarray(vf, a.dtype) * a, moved)
 
 
 class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
@@ -222,7 +201,8 @@ class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
     """
 
     solver: diffrax.AbstractSolver
-    problem: Problem
+    held: PyTree
+    """The part of the state that stays: adjoints must not find parameters of the field here."""
 
     @property
     def term_structure(self):
@@ -262,7 +242,7 @@ class Retracted(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         y1, *rest = self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
-        return self.problem.retract(y1), *rest
+        return _retract(self.held, y1), *rest
 
     def func(self, terms, t0, y0, args):
         return self.solver.func(terms, t0, y0, args)

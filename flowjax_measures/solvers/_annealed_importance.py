@@ -17,7 +17,7 @@ from ..measures import Particles
 from ..measures._base import replace
 from ..simulation._terms import Term
 from ..systems.sampling import Jarzynski
-from ._base import AbstractScheme, posed, unwrapped
+from ._base import AbstractScheme, clock, posed, unwrapped
 
 
 class AnnealedImportance(AbstractScheme):
@@ -46,7 +46,8 @@ class AnnealedImportance(AbstractScheme):
 
         move = terms.vf_prod(t0, y0, args, terms.contr(t0, t1))
         x0, x1 = y0.x, y0.x + move.x
-        forth = jax.vmap(lambda x, y: score(t0, x, y))(x0, x1)
-        back = jax.vmap(lambda x, y: score(t1, y, x))(x0, x1)
+        before, after = clock(terms, t0), clock(terms, t1)
+        forth = jax.vmap(lambda x, y: score(before, x, y))(x0, x1)
+        back = jax.vmap(lambda x, y: score(after, y, x))(x0, x1)
         y1 = replace(y0, x=x1, log_w=y0.log_w + system.beta * (forth - back))
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import diffrax
+import jax.numpy as jnp
 
 from ..measures import Increment
 from ..simulation._terms import Term
@@ -32,9 +33,34 @@ class AbstractScheme(diffrax.AbstractSolver):
 
 def posed(terms: Any, y0: Any) -> tuple[Any, Any]:
     """The system that a run is of and its whole state; Nones for terms that are not a run's."""
-    terms = unwrapped(terms)
-    problem = getattr(getattr(terms, "vector_field", terms), "problem", None)
+    problem = problem_of(terms)
     return (None, None) if problem is None else (problem.system, problem.merge(y0))
+
+
+def clock(terms: Any, t: Any) -> Any:
+    """The system's time at a solver's, which counts from the start of the run."""
+    problem = problem_of(terms)
+    return jnp.asarray(t) if problem is None else problem.clock(jnp.asarray(t))
+
+
+def step_index(terms: Any, t0: Any, t1: Any) -> Any:
+    """The index of the constant step from t0 to t1, counted from the system's time 0.
+
+    Random numbers keyed by it go on where a run goes on.
+    """
+    problem = problem_of(terms)
+    first = 0 if problem is None else problem.first
+    return first + jnp.round(t0 / (t1 - t0)).astype(jnp.int32)
+
+
+def problem_of(terms: Any) -> Any:
+    """The problem that terms are of; None for terms that are not a run's."""
+    for term in getattr(terms, "terms", (terms,)):
+        term = unwrapped(term)
+        problem = getattr(getattr(term, "vector_field", term), "problem", None)
+        if problem is not None:
+            return problem
+    return None
 
 
 def unwrapped(terms: Any) -> Any:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from .._custom_types import PRNGKey, Scalar
 from ..measures import Particles
 from ..measures._base import replace
+from ._base import step_index
 
 
 class BirthDeath(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
@@ -67,7 +68,7 @@ class BirthDeath(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
                 "under a system with growth, such as a flow in `WassersteinFisherRao()`."
             )
         y1, *rest = self.solver.step(terms, t0, t1, y0, args, solver_state, made_jump)
-        index = jnp.round(t1 / (t1 - t0)).astype(jnp.int32)
+        index = step_index(terms, t0, t1)
         return _resample(y1, jax.random.fold_in(self.key, index), self.threshold), *rest
 
 

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar
 from ..spaces import Phase
-from ._base import AbstractScheme
+from ._base import AbstractScheme, clock
 
 Damping = FloatScalar | Callable[[FloatScalar], Any]
 
@@ -53,13 +53,13 @@ def _at(damping: Damping, t: FloatScalar) -> Any:
 class _AbstractConformal(AbstractScheme):
     damping: eqx.AbstractVar[Damping]
 
-    def _middle(self, t0, t1):
+    def _middle(self, terms, t0, t1):
         """α in the middle of the step, whose exponential is that of ∫α to second order."""
-        return _at(self.damping, (t0 + t1) / 2)
+        return _at(self.damping, clock(terms, (t0 + t1) / 2))
 
     def _conservative(self, terms, t, y, args):
         """The drift without its damping."""
-        alpha = _at(self.damping, t)
+        alpha = _at(self.damping, clock(terms, t))
         drift = terms.vf(t, y, args)
         return _by_phase(lambda d, z: Phase(d.q, _axpy(alpha, z.p, d.p)), drift, y)
 
@@ -84,7 +84,7 @@ class ConformalSymplecticEuler(_AbstractConformal):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h = t1 - t0
-        decay = jnp.exp(-self._middle(t0, t1) * h)
+        decay = jnp.exp(-self._middle(terms, t0, t1) * h)
         slow = _by_phase(lambda z: Phase(z.q, _scale(decay, z.p)), y0)
 
         def improve(guess, _):
@@ -114,7 +114,7 @@ class ExponentialEuler(_AbstractConformal):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h = t1 - t0
-        loss = self._middle(t0, t1) * h
+        loss = self._middle(terms, t0, t1) * h
         small = jnp.abs(loss) < 1e-5
         gain = h * jnp.where(small, 1 - loss / 2, -jnp.expm1(-loss) / jnp.where(small, 1, loss))
         drift = self._conservative(terms, t0, y0, args)
@@ -146,7 +146,7 @@ class ConformalAdamsBashforth2(_AbstractConformal):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         before, first = solver_state
         h = t1 - t0
-        decay = jnp.exp(-self._middle(t0, t1) * h)
+        decay = jnp.exp(-self._middle(terms, t0, t1) * h)
         drift = self._conservative(terms, t0, y0, args)
         now, past = jnp.where(first, 1.0, 1.5), jnp.where(first, 0.0, -0.5)
 

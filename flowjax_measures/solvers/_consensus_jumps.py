@@ -17,7 +17,7 @@ from ..measures import Particles
 from ..measures._base import replace
 from ..noise._noise import standard_normal
 from ..systems.consensus._weights import Schedule, at
-from ._base import AbstractScheme, posed
+from ._base import AbstractScheme, clock, posed, step_index
 
 
 class ConsensusJumps(AbstractScheme):
@@ -49,9 +49,9 @@ class ConsensusJumps(AbstractScheme):
             raise ValueError("ConsensusJumps steps a system with a consensus from `Particles`.")
         h = t1 - t0
         move = terms.vf_prod(t0, y0, args, terms.contr(t0, t1)).x
-        step = jnp.round(t0 / h).astype(jnp.int32)
+        step = step_index(terms, t0, t1)
         when, where = jax.random.split(jax.random.fold_in(self.key, step))
-        time = jnp.asarray(t0)
+        time = clock(terms, t0)
         counts = jax.random.poisson(when, at(self.rate, time) * h, (mu.size(),))
         widths = at(self.strength, time) * jnp.sqrt(counts.astype(time.dtype))
         shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), y0.x)

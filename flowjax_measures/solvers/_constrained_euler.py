@@ -17,7 +17,7 @@ from .._system import Sum
 from ..measures import Particles
 from ..measures._base import replace
 from ..systems.consensus import EqualityConstraint
-from ._base import AbstractScheme, move, posed
+from ._base import AbstractScheme, clock, move, posed
 
 
 class ConstrainedEuler(AbstractScheme):
@@ -46,7 +46,7 @@ class ConstrainedEuler(AbstractScheme):
                 "ConstrainedEuler steps `system + EqualityConstraint(...)` from `Particles`."
             )
         # Without the constraint's force, which would drown the rest in its round-off.
-        time = jnp.asarray(t0)
+        time = clock(terms, t0)
         law = mu.lift(lambda x: system.first.rates(time, x, mu))
         free = move(terms, law, t0, t1)
         stiffness = (t1 - t0) / constraint.epsilon

@@ -16,7 +16,7 @@ from .._custom_types import PRNGKey
 from .._system import AbstractMeanField
 from ..measures import Particles
 from ..measures._base import replace
-from ._base import AbstractScheme, move, posed
+from ._base import AbstractScheme, clock, move, posed, step_index
 
 
 class EpochBatches(AbstractScheme):
@@ -53,13 +53,13 @@ class EpochBatches(AbstractScheme):
         n = mu.size()
         if n % self.size:
             raise ValueError(f"`size` is {self.size}; give a divisor of the {n} particles.")
-        step = jnp.round(t0 / (t1 - t0)).astype(jnp.int32)
+        step = step_index(terms, t0, t1)
         epoch, part = step // (n // self.size), step % (n // self.size)
         order = jax.random.permutation(jax.random.fold_in(self.key, epoch), n)
         chosen = jax.lax.dynamic_slice(order, (part * self.size,), (self.size,))
         log_w = None if mu.log_w is None else mu.log_w[chosen]
         batch = Particles(jax.tree.map(lambda a: a[chosen], mu.x), log_w, mu.space)
-        time = jnp.asarray(t0)
+        time = clock(terms, t0)
         law = mu.lift(lambda x: system.rates(time, x, batch))
         moves = move(terms, law, t0, t1).x
         if self.moves == "batch":

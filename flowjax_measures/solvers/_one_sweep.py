@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ..measures import Particles
 from ..measures._base import replace
 from ..systems.sgd import StochasticModifiedFlow
-from ._base import AbstractScheme, posed
+from ._base import AbstractScheme, clock, posed
 
 
 class OneSweep(AbstractScheme):
@@ -42,7 +42,7 @@ class OneSweep(AbstractScheme):
                 "anything else leave out `solver`."
             )
         h, (increment,) = terms.contr(t0, t1)
-        t0 = jnp.asarray(t0)
-        move = jax.vmap(lambda x: flow.sweep(t0, x, h, increment))(y0.x)
+        time = clock(terms, t0)
+        move = jax.vmap(lambda x: flow.sweep(time, x, h, increment))(y0.x)
         y1 = replace(y0, x=jax.tree.map(jnp.add, y0.x, move))
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

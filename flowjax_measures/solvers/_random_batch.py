@@ -5,6 +5,7 @@ itself with weight 1/n, each of the other p − 1 with weight (n − 1)/(n(p −
 sum over all partitions is the sum over all particles; its variance is of order 1/(p − 1).
 """
 
+import dataclasses
 import math
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from .._system import AbstractMeanField
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import place
 from ..simulation._terms import Problem
-from ._base import AbstractScheme
+from ._base import AbstractScheme, step_index
 
 
 class RandomBatch(AbstractScheme):
@@ -33,7 +34,7 @@ class RandomBatch(AbstractScheme):
 
     !!! example
 
-        `simulate(Aggregation(kernel), mu, ts, dt=0.01, solver=RandomBatch(2, key))`
+        `simulate(McKeanVlasov(None, kernel), mu, ts, dt=dt, key=key, solver=RandomBatch(2, key))`
     """
 
     size: int = eqx.field(static=True)
@@ -52,7 +53,7 @@ class RandomBatch(AbstractScheme):
         return self.solver.init(terms, t0, t1, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        index = jnp.round(t1 / (t1 - t0)).astype(jnp.int32)
+        index = step_index(terms, t0, t1)
         key = jax.random.fold_in(self.key, index)
         is_problem = lambda node: isinstance(node, Problem)  # noqa: E731
         drawn = jax.tree.map(
@@ -77,7 +78,7 @@ class RandomBatch(AbstractScheme):
             )
         order = jax.random.permutation(key, state.size())
         members = order.astype(jnp.int32).reshape(-1, self.size)
-        return Problem(_Batches(system, members), problem.held)
+        return dataclasses.replace(problem, system=_Batches(system, members))
 
 
 class _Batches(AbstractMeanField):

@@ -7,6 +7,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from harness import Pull
 
 import flowjax_measures as fm
 from flowjax_measures.fitting._losses import named
@@ -34,18 +35,6 @@ class Rotation(fm.AbstractMeanField):
 
     def rates(self, t, x, mu):
         return fm.Rates(-self.decay * x + self.omega * jnp.stack([-x[1], x[0]]))
-
-
-class Pull(fm.AbstractMeanField):
-    """dx = −(α x + β (x − mean)) dt + σ dW."""
-
-    alpha: float
-    beta: float
-    sigma: float | None = None
-
-    def rates(self, t, x, mu):
-        velocity = -self.alpha * x - self.beta * (x - mu.mean())
-        return fm.Rates(velocity, None if self.sigma is None else fm.Isotropic(self.sigma))
 
 
 def swarm(a=1.0, b=2.0, length=0.6):

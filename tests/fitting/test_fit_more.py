@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from test_fit import Pull
+from harness import Pull
 
 import flowjax_measures as fm
 from flowjax_measures.fitting._losses import named

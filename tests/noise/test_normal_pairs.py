@@ -9,7 +9,7 @@ from jax.extend.random import threefry_2x32
 from scipy import stats
 
 from flowjax_measures.noise._normal_pairs import normal_pairs, threefry
-from flowjax_measures.simulation._terms import StepKeyed
+from flowjax_measures.simulation._brownian import StepKeyed
 
 
 def test_words_are_those_of_the_generator_of_jax():
@@ -40,15 +40,15 @@ def _draws():
     """The normals of steps −2 … 6 at once, and parts of them as other programs ask."""
     shapes = (jax.ShapeDtypeStruct((3, 2), float), jax.ShapeDtypeStruct((), float))
     path = StepKeyed(jr.key(1), shapes)
-    shifted, even = StepKeyed(jr.key(1), shapes, 3), StepKeyed(jr.key(1), shapes, 0, even=True)
+    even = StepKeyed(jr.key(1), shapes, even=True)
     steps = lambda i, j: jnp.arange(i, j, dtype=jnp.int32)  # noqa: E731
     parts = {
         (0, 1): path.normals(steps(0, 1)),
         (-1, 4): path.normals(steps(-1, 4)),
-        (1, 6): shifted.normals(steps(-2, 3)),
+        (1, 6): path.normals(steps(1, 6)),
         (2, 6): even.normals(steps(2, 6)),
         (4, 7): even.normals(steps(4, 7)),
-        (5, 6): jax.tree.map(lambda w: 2 * w[None], path.increment(jnp.int32(5), jnp.array(0.25))),
+        (5, 6): jax.tree.map(lambda z: z[None], path.one(jnp.int32(5))),
     }
     return path.normals(steps(-2, 7)), list(parts), list(parts.values())
 
@@ -59,7 +59,7 @@ def test_a_step_has_its_normals_however_it_is_asked():
         for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
             # Programs differ by round-off.
             np.testing.assert_allclose(a[int(i) + 2 : int(j) + 2], b, rtol=1e-13, atol=1e-15)
-    assert len({float(z) for z in np.ravel(whole[0])}) == 54
+    assert len({float(z) for z in np.ravel(whole[0][0])}) == 54
 
 
 @pytest.mark.parametrize("key", [jr.PRNGKey(3), jr.key(3, impl="rbg")])

@@ -13,7 +13,7 @@ from systems.test_consensus_based import bowl, cloud, rugged, variance
 
 import flowjax_measures as fm
 from flowjax_measures.objectives import ackley
-from flowjax_measures.simulation._terms import StepKeyed
+from flowjax_measures.simulation._brownian import StepKeyed
 
 KEY = jr.key(7)
 
@@ -170,7 +170,7 @@ def test_exponential_steps_of_sampling():
     mu = cloud(6, 2)
     final = fm.simulate(system, mu, [0.0, 0.3], dt=0.3, key=jr.key(4), solver=solver).final
     path = StepKeyed(jr.key(4), jax.ShapeDtypeStruct((6, 2), float))
-    normals = path.increment(jnp.int32(0), jnp.array(1.0))
+    (normals,) = path.one(jnp.int32(0))
     np.testing.assert_allclose(
         final.x, eqx.filter_jit(system.advance)(mu, 0.3, normals).x, rtol=1e-10
     )

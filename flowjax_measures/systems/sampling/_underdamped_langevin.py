@@ -33,6 +33,11 @@ class UnderdampedLangevin(AbstractMeanField):
     friction: Scalar = 1.0
     beta: Scalar = 1.0
 
+    @property
+    def langevin(self) -> tuple[Scalar, Scalar, Callable]:
+        """γ, the temperature 1/β and ∇V: what solvers made for this equation ask for."""
+        return self.friction, 1 / self.beta, jax.grad(self.potential)
+
     def rates(self, t, x, mu):
         if isinstance(x, Phase):
             return self._phase(x)

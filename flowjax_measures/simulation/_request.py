@@ -1,0 +1,40 @@
+"""What a run is asked for, beside its times."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+from jaxtyping import PyTree
+
+from .._custom_types import PRNGKey
+from .._system import AbstractSystem
+
+
+class Request(eqx.Module):
+    """The arguments of `simulate`, which says what each of them means."""
+
+    system: AbstractSystem
+    state: Any
+    dt: Any
+    key: PRNGKey | None
+    observe: PyTree[Callable]
+    solver: diffrax.AbstractSolver | None
+    controller: diffrax.AbstractStepSizeController | None
+    adjoint: diffrax.AbstractAdjoint | None
+    event: Any
+    meter: diffrax.AbstractProgressMeter
+    remat: str | None = eqx.field(static=True)
+    max_steps: int | None = eqx.field(static=True)
+
+    @property
+    def constant(self) -> bool:
+        """Whether steps have one length, chosen before the run."""
+        return self.dt is not None and self.controller is None
+
+    @property
+    def loop(self) -> bool:
+        """Whether diffrax's own loop is needed."""
+        implicit = isinstance(self.solver, diffrax.AbstractImplicitSolver)
+        asked = (self.controller, self.event, self.adjoint)
+        return self.dt is None or implicit or any(a is not None for a in asked)
