@@ -4,9 +4,9 @@ n atoms, d dimensions of a point, m sources, k Brownian motions.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from jaxtyping import Array, Float, Key, PyTree, Real
+from jaxtyping import Array, ArrayLike, Float, Key, PyTree, Real
 
 Point = PyTree[Any]
 """One point x: an array of shape (d,), or a pytree whose float leaves flow."""
@@ -16,6 +16,11 @@ Velocity = PyTree[Any]
 
 FloatScalar = Float[Array, ""] | float | int
 Scalar = Real[Array, ""] | float | int
+Positive = Annotated[FloatScalar, "positive"]
+NonNegative = Annotated[FloatScalar, "not negative"]
+PositiveArray = Annotated[ArrayLike, "positive"]
+"""Fields of modules that are checked for their sign where the module is made."""
+
 PointFunction = Callable[[Point], Any]
 Logits = Callable[[Point], FloatScalar]
 PRNGKey = Key[Array, ""] | Any

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from ._custom_types import FloatScalar, Point
+from ._numerics import Checked
 from .measures import AbstractMeasure, Increment, Rates
 from .noise._noise import Covariance, parts
 
 
-class AbstractSystem(eqx.Module):
+class AbstractSystem(Checked):
     """A law of motion of a state: a measure, a dict of measures, or any pytree of arrays."""
 
     calculus: ClassVar[Literal["ito", "stratonovich"]] = "ito"

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Velocity
+from .._numerics import Checked
 
 
-class AbstractEnergy(eqx.Module):
+class AbstractEnergy(Checked):
     """A functional of a measure; energies add with `+` and scale with `*`."""
 
     @abc.abstractmethod

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, Scalar
+from .._custom_types import FloatScalar, Positive
 from .._numerics._matrix import square_root
 from .._reduce import tilted_mean
 from ..measures import AbstractMeasure, Gaussian
@@ -38,7 +38,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
     """
 
     target: AbstractMeasure
-    epsilon: Scalar
+    epsilon: Positive
 
     def __check_init__(self):
         if isinstance(self.epsilon, float | int) and self.epsilon <= 0:

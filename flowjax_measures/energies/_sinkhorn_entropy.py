@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from .._custom_types import FloatScalar, Point, Scalar
+from .._custom_types import FloatScalar, Point, Positive
 from ..measures import Gaussian
 from ._base import AbstractTransportEnergy
 from ._schrodinger import self_entropic_cost, self_potential
@@ -26,7 +26,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
     """
 
     potential: Callable[[Point], FloatScalar]
-    epsilon: Scalar
+    epsilon: Positive
 
     def __call__(self, mu):
         if isinstance(mu, Gaussian):

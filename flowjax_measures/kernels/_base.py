@@ -7,19 +7,19 @@ import abc
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
+from .._numerics import Checked
 from ..noise._noise import floating
 
 Kernel = Callable[[Point, Point], FloatScalar]
 """Any symmetric function of two points."""
 
 
-class AbstractKernel(eqx.Module):
+class AbstractKernel(Checked):
     """A symmetric function of two points."""
 
     @abc.abstractmethod

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
-from .._custom_types import FloatScalar
+from .._custom_types import FloatScalar, PositiveArray
 from .._numerics import safe_power, safe_sqrt
 from .._reduce import mean_distance
 from ..measures import Particles
@@ -17,7 +17,7 @@ from ._base import AbstractExponentialKernel, AbstractKernel, AbstractSummedKern
 class GaussianKernel(AbstractExponentialKernel):
     """k(x, y) = e^{−‖x − y‖²/(2h²)}; `bandwidth` is h."""
 
-    bandwidth: ArrayLike = 1.0
+    bandwidth: PositiveArray = 1.0
 
     def log(self, x, y):
         return -jnp.sum((x - y) ** 2) / (2 * self.bandwidth**2)
@@ -31,7 +31,7 @@ class GaussianKernel(AbstractExponentialKernel):
 class LaplaceKernel(AbstractKernel):
     """k(x, y) = e^{−‖x − y‖/h}; `bandwidth` is h. Its gradient at x = y is set to 0."""
 
-    bandwidth: ArrayLike = 1.0
+    bandwidth: PositiveArray = 1.0
 
     def __call__(self, x, y):
         return jnp.exp(-_distance(x, y) / self.bandwidth)
@@ -65,7 +65,7 @@ class EnergyDistance(AbstractSummedKernel):
 class InverseMultiquadric(AbstractKernel):
     """k(x, y) = (1 + ‖x − y‖²/h²)^{−p}; `bandwidth` is h, `power` is p, ½ by default."""
 
-    bandwidth: ArrayLike = 1.0
+    bandwidth: PositiveArray = 1.0
     power: ArrayLike = 0.5
 
     def __call__(self, x, y):

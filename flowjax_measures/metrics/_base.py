@@ -3,14 +3,13 @@
 import abc
 from typing import Any
 
-import equinox as eqx
-
 from .._custom_types import Point
+from .._numerics import Checked
 from ..energies import AbstractEnergy
 from ..measures import Rates
 
 
-class AbstractMetric(eqx.Module):
+class AbstractMetric(Checked):
     """A geometry on measures, given by its gradient flow of one point."""
 
     @abc.abstractmethod

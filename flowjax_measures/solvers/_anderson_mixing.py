@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from .._numerics._cubature import factor
 from .._numerics._matrix import lyapunov
 from ..measures import Gaussian, Particles
@@ -37,7 +37,7 @@ class AndersonMixing(AbstractScheme):
         `simulate(flow, mu, [0, 20], solver=AndersonMixing(1.0, 5))` takes 20 steps.
     """
 
-    tau: Scalar
+    tau: Positive
     memory: int = 5
 
     orders: ClassVar = (1, None)

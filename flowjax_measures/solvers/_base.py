@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 import diffrax
 import jax.numpy as jnp
 
+from .._numerics import Checked
 from ..measures import Increment
 from ..simulation._terms import Term
 
 
-class AbstractScheme(diffrax.AbstractSolver):
+class AbstractScheme(Checked, diffrax.AbstractSolver):
     """A diffrax solver of our own; subclasses give `orders`, `init` and `step`."""
 
     term_structure: ClassVar = diffrax.AbstractTerm

@@ -21,7 +21,7 @@ import optimistix as optx
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from ..energies import AbstractEnergy, Congestion
 from ..measures import GridDensity
 from ..measures._base import replace
@@ -41,7 +41,7 @@ class EntropicScaling(eqx.Module):
     `max_steps`: bound on the iterations of a step.
     """
 
-    epsilon: Scalar
+    epsilon: Positive
     max_steps: int = 5000
 
     def step(self, energy: AbstractEnergy, mu: GridDensity, tau: Any) -> Array:

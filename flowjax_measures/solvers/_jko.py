@@ -24,7 +24,7 @@ import lineax as lx
 import optimistix as optx
 from jax.flatten_util import ravel_pytree
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from .._numerics._matrix import lyapunov
 from .._system import Averaged
 from ..measures import Gaussian, GridDensity, Particles
@@ -54,7 +54,7 @@ class JKO(AbstractScheme):
         `simulate(GradientFlow(energy), mu, ts, dt=tau, solver=JKO(tau))`
     """
 
-    tau: Scalar
+    tau: Positive
     inner: EntropicScaling | None = None
     max_steps: int = 50
 

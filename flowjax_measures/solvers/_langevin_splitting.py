@@ -19,7 +19,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from ..spaces import Phase
 from ._base import AbstractScheme
 from ._conformal import _axpy, _by_phase
@@ -37,7 +37,7 @@ class LangevinSplitting(AbstractScheme):
         solver=LangevinSplitting(gamma))`
     """
 
-    friction: Scalar
+    friction: Positive
     moves: str = "BAOAB"
 
     orders: ClassVar = (2, None)

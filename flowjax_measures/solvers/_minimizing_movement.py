@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from ..systems.networks import NaturalGradient
 from ._base import AbstractScheme
 
@@ -37,7 +37,7 @@ class MinimizingMovement(AbstractScheme):
         `simulate(flow, theta, ts, solver=MinimizingMovement(tau, flow))`
     """
 
-    tau: Scalar
+    tau: Positive
     flow: NaturalGradient
     iterations: int = 50
     starts: Callable[[PyTree], PyTree] | None = None

@@ -13,7 +13,7 @@ import diffrax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from ..systems.flows import ParabolicMongeAmpere
 from ..systems.flows._parabolic_monge_ampere import _over
 from ._base import AbstractScheme, posed
@@ -29,7 +29,7 @@ class SinkhornIterations(AbstractScheme):
         `simulate(ParabolicMongeAmpere(f, g), psi, ts, solver=SinkhornIterations(0.01))`
     """
 
-    tau: Scalar
+    tau: Positive
 
     orders: ClassVar = (1, None)
 

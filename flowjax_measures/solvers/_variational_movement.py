@@ -11,7 +11,7 @@ from typing import ClassVar
 import diffrax
 import jax
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from ..measures import Gaussian, GridDensity, Particles
 from ._base import AbstractScheme, unwrapped
 from ._jko import proximal
@@ -30,7 +30,7 @@ class VariationalMovement(AbstractScheme):
         `simulate(Game(costs), state, ts, solver=VariationalMovement(tau))`
     """
 
-    tau: Scalar
+    tau: Positive
     partial: bool = False
     max_steps: int = 50
 

@@ -2,12 +2,11 @@
 
 import abc
 
-import equinox as eqx
-
 from .._custom_types import FloatScalar, Point, Velocity
+from .._numerics import Checked
 
 
-class AbstractSpace(eqx.Module):
+class AbstractSpace(Checked):
     """A space in which points live, given inside an ambient vector space.
 
     Geometry acts through three maps of one point: `project` makes an ambient vector tangent,

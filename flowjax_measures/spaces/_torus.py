@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from .._custom_types import FloatScalar, Point, Velocity
+from .._custom_types import FloatScalar, Point, Positive, Velocity
 from .._numerics import safe_sqrt
 from ._base import AbstractSpace
 
@@ -13,7 +13,7 @@ class Torus(AbstractSpace):
     **Arguments:** `length`: the period L of every axis; 1 by default, 2π for angles.
     """
 
-    length: float = 1.0
+    length: Positive = 1.0
 
     def project(self, x: Point, v: Velocity) -> Velocity:
         return v

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..._custom_types import Point, Scalar
+from ..._custom_types import Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import floating
@@ -33,7 +33,7 @@ class EqualityConstraint(AbstractMeanField):
     """
 
     constraint: Callable[[Point], Any]
-    epsilon: Scalar = 0.01
+    epsilon: Positive = 0.01
 
     def linearised(self, x: Point) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
         """g(x) and J(x), on the ravelled float leaves of x."""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import Rates
@@ -35,7 +35,7 @@ class KalmanWassersteinFlow(AbstractMeanField):
     """
 
     potential: Callable[[Point], FloatScalar]
-    beta: Scalar | None = 1.0
+    beta: Positive | None = 1.0
     finite_size: bool = eqx.field(static=True, default=False)
 
     def rates(self, t, x, mu):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, Point, Positive, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import floating
@@ -39,7 +39,7 @@ class PolarizedConsensus(AbstractMeanField):
     sigma: Schedule = 0.7
     alpha: Schedule | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
-    kernel_width: Scalar = 1.0
+    kernel_width: Positive = 1.0
     log_kernel: Callable[[Point, Point], FloatScalar] | None = None
     truncation: Scalar | None = None
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, Positive, Scalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Isotropic
@@ -40,9 +40,9 @@ class LocalizedAttraction(AbstractMeanField):
     """
 
     strength: Scalar
-    width: Scalar
+    width: Positive
     profile: Callable[[FloatScalar], FloatScalar] = bump
-    length: Scalar = 1.0
+    length: Positive = 1.0
 
     def interaction(self, z: FloatScalar) -> FloatScalar:
         """W at a displacement along one axis."""

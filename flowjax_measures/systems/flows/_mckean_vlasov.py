@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Isotropic, floating
@@ -36,7 +36,7 @@ class McKeanVlasov(AbstractMeanField):
 
     potential: Callable[[Point], FloatScalar] | None = None
     kernel: Callable[[Point, Point], FloatScalar] | None = None
-    beta: FloatScalar | None = 1.0
+    beta: Positive | None = 1.0
 
     def rates(self, t, x, mu):
         velocity = jax.tree.map(jnp.zeros_like, floating(x))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractSystem
 from ...measures import GridDensity, Increment
 
@@ -31,7 +31,7 @@ class ParabolicMongeAmpere(AbstractSystem):
 
     source: Callable[[Point], FloatScalar]
     target: Callable[[Point], FloatScalar]
-    length: Scalar = 1.0
+    length: Positive = 1.0
 
     def __call__(self, t, state):
         x, y, log_det = self._image(state)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import PRNGKey, Scalar
+from ..._custom_types import Positive, PRNGKey
 from ..._system import AbstractMeanField
 from ...energies import SlicedWasserstein
 from ...measures import AbstractMeasure, Rates
@@ -39,7 +39,7 @@ class SliceMatching(AbstractMeanField):
 
     target: AbstractMeasure
     bases: Float[Array, "k l d"]
-    period: Scalar = 1.0
+    period: Positive = 1.0
 
     def rates(self, t, x, mu):
         # Times are sums of steps: those a little early belong to the period that begins.

@@ -10,7 +10,7 @@ Friction and propulsion settle at the speed √(a/b); strong short repulsion (C 
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, Positive, Scalar
 from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import Rates
@@ -28,8 +28,8 @@ class Swarming(AbstractMeanField):
     friction: Scalar = 0.5
     attraction: Scalar = 1.0
     repulsion: Scalar = 2.0
-    attraction_length: Scalar = 2.0
-    repulsion_length: Scalar = 0.5
+    attraction_length: Positive = 2.0
+    repulsion_length: Positive = 0.5
 
     def interaction(self, q, other) -> FloatScalar:
         """U(q − other)."""

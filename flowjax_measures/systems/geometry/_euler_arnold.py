@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, Positive, Scalar
 from ..._system import AbstractSystem
 from ...measures import Increment
 
@@ -30,7 +30,7 @@ class EulerArnold(AbstractSystem):
     beta: Scalar = 1.0
     dispersion: Scalar = 0.0
     drift: Scalar = 0.0
-    length: Scalar = 2 * np.pi
+    length: Positive = 2 * np.pi
 
     def _waves(self, u):
         """∂_x, the inertia α − β ∂_x² and its inverse as factors of waves, and which are kept."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, NonNegative
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Dense
@@ -31,7 +31,7 @@ class SimplexFlow(AbstractMeanField):
 
     manifold: ProbabilityManifold
     energy: Callable[[Array], FloatScalar] | None = None
-    temperature: FloatScalar | None = None
+    temperature: NonNegative | None = None
     riemannian: bool = eqx.field(static=True, default=False)
 
     def rates(self, t, x, mu):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, Positive
 from ..._system import AbstractSystem
 from ...measures import GridDensity, Increment
 from ...measures._base import replace
@@ -54,7 +54,7 @@ class ThinFilm(AbstractSystem):
     - `corrected`: whether the term with M″ is there; False is for showing what it does.
     """
 
-    beta: FloatScalar | None = None
+    beta: Positive | None = None
     mobility: Callable[[Array, Array], Array] = entropic_mobility
     corrected: bool = eqx.field(static=True, default=True)
 

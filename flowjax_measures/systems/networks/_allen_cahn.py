@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, Positive, Scalar
 
 
 def _gaussian(x):
@@ -44,7 +44,7 @@ class AllenCahn(eqx.Module):
     upper: Scalar
     profile: Callable[[Any], Any] = _gaussian
     well: Callable[[Any], Any] = _double_well
-    epsilon: FloatScalar = 1.0
+    epsilon: Positive = 1.0
     background: FloatScalar = 0.0
     nodes: int = eqx.field(static=True, default=200)
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, Positive
 from ..._system import AbstractMeanField
 from ...measures import Rates
 
@@ -36,7 +36,7 @@ class MultiIndexFlow(AbstractMeanField):
     """
 
     link: tuple[Float[Array, "..."], ...]
-    time_scale: FloatScalar | None = None
+    time_scale: Positive | None = None
 
     def __check_init__(self):
         for k, tensor in enumerate(self.link, 1):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Rates
@@ -30,7 +30,7 @@ class Jarzynski(AbstractMeanField):
     """
 
     potential: Callable[[FloatScalar, Point], FloatScalar]
-    beta: Scalar = 1.0
+    beta: Positive = 1.0
 
     def rates(self, t, x, mu):
         beta = jnp.asarray(self.beta, x.dtype)

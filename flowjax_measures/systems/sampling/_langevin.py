@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Isotropic
@@ -24,7 +24,7 @@ class Langevin(AbstractMeanField):
     """
 
     potential: Callable[[Point], FloatScalar]
-    beta: Scalar = 1.0
+    beta: Positive = 1.0
 
     def rates(self, t, x, mu):
         force = jax.tree.map(jnp.negative, eqx.filter_grad(self.potential)(x))

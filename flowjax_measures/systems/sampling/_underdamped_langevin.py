@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive, Scalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Diagonal
@@ -30,8 +30,8 @@ class UnderdampedLangevin(AbstractMeanField):
     """
 
     potential: Callable[[Point], FloatScalar]
-    friction: Scalar = 1.0
-    beta: Scalar = 1.0
+    friction: NonNegative = 1.0
+    beta: Positive = 1.0
 
     @property
     def langevin(self) -> tuple[Scalar, Scalar, Callable]:

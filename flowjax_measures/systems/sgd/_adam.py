@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
@@ -45,7 +45,7 @@ class AdamModifiedEquation(AbstractMeanField):
 
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
-    eta: FloatScalar
+    eta: Positive
     batch: FloatScalar = 1
     b1: FloatScalar = 0.9
     b2: FloatScalar = 0.999

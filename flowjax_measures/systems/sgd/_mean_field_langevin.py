@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optimistix as optx
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, NonNegative
 from ..._numerics._cubature import expect
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy, Functional
@@ -34,7 +34,7 @@ class MeanFieldLangevin(AbstractMeanField):
     """
 
     energy: AbstractEnergy | AbstractMeanField
-    temperature: FloatScalar = 1.0
+    temperature: NonNegative = 1.0
 
     def rates(self, t, x, mu):
         temperature = self.temperature

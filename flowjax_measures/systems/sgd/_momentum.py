@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
@@ -46,7 +46,7 @@ class MomentumModifiedEquation(AbstractMeanField):
 
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
-    eta: FloatScalar
+    eta: Positive
     batch: FloatScalar = 1
     momentum: FloatScalar = 0.9
     order: Literal[1, 2] = eqx.field(static=True, default=1)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
@@ -44,7 +44,7 @@ class RMSpropModifiedEquation(AbstractMeanField):
 
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
-    eta: FloatScalar
+    eta: Positive
     batch: FloatScalar = 1
     decay: FloatScalar = 0.9
     eps: FloatScalar = 0.0

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, NonNegative
 from ..._system import AbstractMeanField, AbstractSystem, _SpeciesNoise
 from ...energies import AbstractEnergy
 from ...measures import Gaussian, GridDensity, Increment, Particles
@@ -32,7 +32,7 @@ class SelfInteractingLangevin(AbstractSystem):
     """
 
     energy: AbstractEnergy | AbstractMeanField
-    temperature: FloatScalar = 1.0
+    temperature: NonNegative = 1.0
     forgetting: FloatScalar = 0.1
 
     def __call__(self, t, state):

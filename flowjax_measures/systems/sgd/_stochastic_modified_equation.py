@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Common, Covariance
@@ -58,7 +58,7 @@ class StochasticModifiedEquation(AbstractMeanField):
 
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
-    eta: FloatScalar
+    eta: NonNegative
     batch: FloatScalar = 1
     order: Literal[1, 2] = eqx.field(static=True, default=1)
     replacement: bool = eqx.field(static=True, default=True)

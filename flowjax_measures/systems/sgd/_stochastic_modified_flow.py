@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..._custom_types import FloatScalar, Point, Velocity
+from ..._custom_types import FloatScalar, NonNegative, Point, Velocity
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Cylindrical
@@ -52,7 +52,7 @@ class StochasticModifiedFlow(AbstractMeanField):
 
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
-    eta: FloatScalar
+    eta: NonNegative
     batch: FloatScalar = 1
     replacement: bool = eqx.field(static=True, default=True)
     order: Literal[1, 2] = eqx.field(static=True, default=2)
