@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from .._custom_types import PRNGKey
 from ..inference._parameters import Parameters
-from ..storage.checkpoint import environment, fingerprint, load, save
+from ..storage.checkpoint import environment, load, save, writable
 from ._newton import Newton
 from ._objective import Objective, value_and_gradient
 
@@ -68,6 +68,11 @@ class Optax:
 
         self.update = jax.jit(jax.vmap(one))
 
+    def text(self, free: list[Array]) -> tuple[str, Any]:
+        """The program of an update and the state that it starts from."""
+        values = jnp.zeros(free[0].shape[0], free[0].dtype)
+        return self.update.lower(free, free, self.state, values).as_text(), self.state
+
     def step(self, free: list[Array], values: np.ndarray, gradient: list[Array]) -> list[Array]:
         free, self.state = self.update(free, gradient, self.state, jnp.asarray(values))
         return free
@@ -82,6 +87,7 @@ def descend(
     patience: int,
     draws: PRNGKey | None,
     folder: str | os.PathLike | None,
+    overwrite: bool,
     progress: bool,
 ) -> Descent:
     """Steps until the losses stall, are not finite, or `steps` are taken."""
@@ -91,24 +97,27 @@ def descend(
     best, best_loss = free, np.full(runs, np.inf)
     slope, steepest = np.full(runs, np.inf), np.zeros(runs)
     first, ended = 0, f"All {steps} steps were taken."
-    path = None if folder is None else Path(folder) / "fit"
-    config: Any = None
-    if path is not None and isinstance(search, Optax):
-        config = fingerprint((objective, free, steps, draws, environment()))
-        carry = first, free, search.state, losses, best, best_loss, slope, steepest
-        if path.exists():
-            carry = load(path, carry, config)
-            first, free, search.state, losses, best, best_loss, slope, steepest = carry
+    store = None
+    if folder is not None and isinstance(search, Optax):
+        config = {
+            # Programs hold what functions do, and constants that they close over.
+            "loss, law or data": _text(evaluate, objective, _of(free, runs), _at(draws, 0)),
+            "optimizer": search.text(free), "start": (objective, free), "key": draws,
+            "environment": environment(),
+        }  # fmt: skip
+        store = _Store(writable(folder, overwrite, "fit", "losses-*"), config)
+        carry = free, search.state, best, best_loss, slope, steepest
+        first, carry, before = store.read(carry, runs)
+        free, search.state, best, best_loss, slope, steepest = carry
+        first = min(first, steps)
+        losses[:first] = before[:first]
     meter = _meter(first, steps, progress)
     step = first
     for step in meter:
-        draw = None if draws is None else jr.fold_in(draws, step)
+        value, gradient = evaluate(objective, _of(free, runs), _at(draws, step))
+        values = np.asarray(value).reshape(runs)
         if runs == 1:
-            value, gradient = evaluate(objective, [u[0] for u in free], draw)
-            values, gradient = np.asarray(value)[None], jax.tree.map(lambda g: g[None], gradient)
-        else:
-            value, gradient = evaluate(objective, free, draw)
-            values = np.asarray(value)
+            gradient = jax.tree.map(lambda g: g[None], gradient)
         sizes = np.sqrt(sum(np.sum(np.asarray(g).reshape(runs, -1) ** 2, 1) for g in gradient))
         losses[step] = values
         if progress:
@@ -133,14 +142,54 @@ def descend(
         if isinstance(search, Newton) and search.solved():
             ended = f"Newton's method ended at step {step}."
             break
-        if path is not None and isinstance(search, Optax) and (step + 1) % _EVERY == 0:
-            carry = step + 1, free, search.state, losses, best, best_loss, slope, steepest
-            save(path, carry, config)
+        if store is not None and isinstance(search, Optax) and (step + 1) % _EVERY == 0:
+            carry = free, search.state, best, best_loss, slope, steepest
+            store.write(step + 1, carry, losses[: step + 1])
     i = int(np.argmin(best_loss))
     return Descent(
         [u[i] for u in best], float(best_loss[i]), losses[: step + 1, i], float(slope[i]),
         float(steepest[i]), ended,
     )  # fmt: skip
+
+
+class _Store(NamedTuple):
+    """The files of a fit: where it is, and the losses until there."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    def read(self, carry: tuple, runs: int) -> tuple[int, tuple, np.ndarray]:
+        """The step, what is carried, the losses before."""
+        path = self.folder / "fit"
+        if not path.exists():
+            return 0, carry, np.zeros((0, runs))
+        step, carry = load(path, (0, carry), self.config, argument="folder")
+        like = np.zeros((step, runs))
+        losses = load(self._losses(step), like, self.config, number=step, argument="folder")
+        return step, carry, losses
+
+    def write(self, step: int, carry: tuple, losses: np.ndarray) -> None:
+        """Losses first: what `fit` says is there whenever a process ends."""
+        save(self._losses(step), losses, self.config, number=step)
+        save(self.folder / "fit", (step, carry), self.config)
+        for old in self.folder.glob("losses-*"):
+            if old != self._losses(step):
+                old.unlink()
+
+    def _losses(self, step: int) -> Path:
+        return self.folder / f"losses-{step:06d}"
+
+
+def _text(function: Any, *arguments: Any) -> str:
+    return function.lower(*arguments).as_text()
+
+
+def _of(free: list[Array], runs: int) -> list[Array]:
+    return [u[0] for u in free] if runs == 1 else free
+
+
+def _at(draws: PRNGKey | None, step: int) -> PRNGKey | None:
+    return None if draws is None else jr.fold_in(draws, step)
 
 
 @eqx.filter_jit

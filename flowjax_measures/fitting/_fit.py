@@ -91,6 +91,7 @@ def fit(
     restarts: int = 1,
     adjoint: str | diffrax.AbstractAdjoint | None = "auto",
     folder: str | os.PathLike | None = None,
+    overwrite: bool = False,
     identifiability: bool = True,
     progress: bool = False,
     **options: Any,
@@ -152,7 +153,10 @@ def fit(
       around it, and keeps the best.
     - `adjoint`: "forward", "reverse", or "auto": forward for at most four numbers. Or a diffrax
       adjoint, as of `simulate`.
-    - `folder`: where the fit is written every ten steps; the same call goes on from there.
+    - `folder`: where the fit is written every ten steps; the same call goes on from there, also
+      with more `steps` where `optimizer` is given (the default's rate depends on them). Newton's
+      method is short and takes none.
+    - `overwrite`: whether to begin anew where `folder` holds a fit, this or another.
     - `identifiability`: whether to compute `spectrum`, two gradients for each number. A
       `UserWarning` names directions with less than 1e-6 of the largest curvature (3.5e-4 in
       float32, 1e-4 with adaptive steps).
@@ -182,11 +186,17 @@ def fit(
     without_run = isinstance(loss, str) and loss in WITHOUT_RUN
     distance = not without_run and loss != "summaries"
     if optimizer is None and not distance and few and restarts == 1 and not drawn:
+        if folder is not None:
+            raise ValueError(
+                "`folder`: Newton's method takes a few steps, and writes nothing. Leave `folder` "
+                "out, or give an `optimizer`."
+            )
         search = Newton(objective)
     else:
         search = Optax(optimizer or _adam(learning_rate, steps), free)
     draws = jr.fold_in(_needed(key), 1) if drawn else None
-    found = descend(objective, search, free, steps, tolerance, patience, draws, folder, progress)
+    found = descend(objective, search, free, steps, tolerance, patience, draws, folder, overwrite,
+                    progress)  # fmt: skip
     finite = math.isfinite(found.loss)
     converged = finite and found.slope <= _CONVERGED * found.steepest
     named = distance and isinstance(loss, str)

@@ -24,7 +24,7 @@ from ..noise._noise import floating
 
 
 def increment_likelihood(system: AbstractMeanField, ts: Any, snapshots: list[Particles]) -> Array:
-    """−log L a point and a step, averaged; without noise the mean squared error of velocities."""
+    """−log L a point and a step, averaged by mass; without noise the mean squared error of v."""
     if not isinstance(system, AbstractMeanField):
         raise ValueError(
             '`system`: the loss "increments" needs the rates of one point, an `AbstractMeanField`.'
@@ -47,11 +47,12 @@ def increment_likelihood(system: AbstractMeanField, ts: Any, snapshots: list[Par
     def one(arguments):
         t, h, x, y = arguments
         mu = Particles(x, first.log_w, first.space, first.block)
+        weights = jax.nn.softmax(mu.log_weights())
         law, noise = evaluate(lambda point: system.rates(t, point, mu), x)
         flat = jax.vmap(lambda p: ravel_pytree(floating(p))[0])
         error = flat(y) - flat(x) - h * flat(law.velocity)
         if noise is None:
-            return jnp.mean(jnp.sum((error / h) ** 2, axis=1))
+            return jnp.vdot(weights, jnp.sum((error / h) ** 2, axis=1))
         if any(part.shared for part in noise.parts):
             raise ValueError(
                 '`system`: the loss "increments" takes noise of each point alone; this system has '
@@ -64,6 +65,6 @@ def increment_likelihood(system: AbstractMeanField, ts: Any, snapshots: list[Par
             z = jax.scipy.linalg.solve_triangular(root, e, lower=True)
             return jnp.vdot(z, z) / 2 + jnp.sum(jnp.log(jnp.diag(root)))
 
-        return jnp.mean(jax.vmap(density)(x, error))
+        return jnp.vdot(weights, jax.vmap(density)(x, error))
 
     return jnp.mean(jax.lax.map(one, (times[:-1], jnp.diff(times), before, after)))

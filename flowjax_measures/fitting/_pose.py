@@ -12,7 +12,7 @@ from .._system import AbstractSystem
 from ..inference import couple
 from ..inference._parameters import Parameters, select
 from ..measures import Particles
-from ..measures._base import is_measure
+from ..measures._base import check_finite, is_measure
 from ._losses import WITHOUT_RUN, named
 from ._objective import Objective, sizes
 
@@ -68,12 +68,22 @@ def _noisy(system: AbstractSystem, t: Any, state: Any) -> bool:
     return seen[0]
 
 
+def _list(snapshots: Any) -> list:
+    if is_measure(snapshots):
+        raise ValueError(
+            "`snapshots` is one measure; give a list of them, one for each time. Snapshots stacked "
+            "by `simulate` are [jax.tree.map(lambda a: a[i], run.ys) for i in range(len(run.ts))]."
+        )
+    return list(snapshots)
+
+
 def _data(data) -> tuple[np.ndarray, list]:
     try:
         ts, snapshots = data
     except (TypeError, ValueError) as error:
         raise ValueError("`data` must be a pair (ts, snapshots).") from error
-    times, snapshots = np.asarray(ts, np.float64), list(snapshots)
+    times, snapshots = np.asarray(ts, np.float64), _list(snapshots)
+    check_finite(snapshots, "snapshots")
     if times.ndim != 1 or len(snapshots) != times.size or times.size < 2:
         raise ValueError(
             f"`ts` has shape {times.shape} and `snapshots` has {len(snapshots)} entries; give one "

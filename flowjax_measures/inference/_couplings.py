@@ -24,6 +24,7 @@ from .._custom_types import FloatScalar
 from ..energies._schrodinger import potentials, squared_distances
 from ..kernels._base import log_mass
 from ..measures import AbstractMeasure, Particles
+from ..measures._base import check_finite
 from ..transport import coupling, entropic_coupling
 
 
@@ -45,7 +46,8 @@ class Couplings(NamedTuple):
     def transition(self, first: int, last: int) -> Float[Array, "n m"]:
         """Where particles of snapshot `first` are in snapshot `last`: rows of probabilities.
 
-        Its columns, normalised, are the ancestors of a particle.
+        Its columns, normalised, are the ancestors of a particle. A particle without mass goes where
+        the population goes.
         """
         if not 0 <= first < last < len(self.snapshots):
             raise ValueError(f"`first`, `last` are {first}, {last}; give two snapshots in order.")
@@ -65,6 +67,8 @@ class Couplings(NamedTuple):
                 plan, here, there = plan.T, there, here
             origin = here if self.selves is None else _rows(self.selves[k + (at == "end")]) @ here
             move = (_rows(plan) @ there - origin) / (self.ts[k + 1] - self.ts[k])
+            # A particle without mass stands still.
+            move = jnp.where(jnp.sum(plan, axis=1, keepdims=True) > 0, move, 0)
             found.append(move if at == "start" else -move)
         return found
 
@@ -121,6 +125,7 @@ def couple(
         )
     if growth is not None and len(growth) != len(ts) - 1:
         raise ValueError(f"`growth` has {len(growth)} entries; give one for each interval.")
+    check_finite(snapshots, "snapshots")
     plans, rates = [], []
     for k, span in enumerate(np.diff(ts)):
         here, there = (_normalised(mu) for mu in snapshots[k : k + 2])
@@ -131,7 +136,9 @@ def couple(
         exact = epsilon is None
         plan = coupling(here, there) if exact else _entropic(grown, there, epsilon, tau)
         plans.append(plan)
-        rates.append((jnp.log(jnp.sum(plan, axis=1)) - here.log_weights()) / span)
+        before, after = here.log_weights(), jnp.log(jnp.sum(plan, axis=1))
+        nothing = jnp.isneginf(before)
+        rates.append(jnp.where(nothing, 0, after - jnp.where(nothing, 0, before)) / span)
     selves = None
     if debias and epsilon is not None:
         selves = [_entropic(mu, mu, epsilon, 1.0) for mu in map(_normalised, snapshots)]
@@ -154,6 +161,6 @@ def _normalised(mu: AbstractMeasure) -> Particles:
 
 
 def _rows(plan: Array) -> Array:
-    """Rows of probabilities; a particle without mass goes nowhere."""
+    """Rows of probabilities; a particle without mass goes where all go."""
     total = jnp.sum(plan, axis=1, keepdims=True)
-    return jnp.where(total > 0, plan / jnp.where(total > 0, total, 1), 0)
+    return jnp.where(total > 0, plan / jnp.where(total > 0, total, 1), jnp.sum(plan, axis=0))

@@ -14,25 +14,33 @@ def from_arrays(
 ) -> tuple[np.ndarray, list[Particles]]:
     """Groups rows by their times.
 
-    **Arguments:** `points`: shape (n, d). `times`: shape (n,), one for each row, numbers or what
-    NumPy turns into numbers. `weights`: masses of the rows, shape (n,); equal by default.
+    **Arguments:** `points`: shape (n, d). `times`: shape (n,), one for each row, numbers in a unit
+    of your choice. `weights`: masses of the rows, shape (n,); equal by default.
 
     **Returns:** the different times in order, and `Particles` for each.
     """
-    points, times = np.asarray(points), _numbers(times)
-    if not np.issubdtype(points.dtype, np.floating):
-        points = points.astype(float)
-    if points.ndim != 2 or times.shape != points.shape[:1]:
+    points, times = _numbers(points, "points"), _numbers(times, "times")
+    if points.ndim != 2 or points.size == 0 or times.shape != points.shape[:1]:
         raise ValueError(
-            f"`points` has shape {points.shape} and `times` {times.shape}; give (n, d) and (n,)."
+            f"`points` has shape {points.shape} and `times` {times.shape}; give (n, d) and (n,), "
+            "with n and d at least 1."
         )
     bad = ~(np.isfinite(points).all(1) & np.isfinite(times))
     if bad.any():
         raise ValueError(f"`points` or `times` are not finite in {bad.sum()} rows; drop these.")
-    log_w = None if weights is None else np.log(np.asarray(weights, points.dtype))
+    if weights is not None:
+        weights = _numbers(weights, "weights")
+        if weights.shape != times.shape or not (np.isfinite(weights) & (weights >= 0)).all():
+            raise ValueError(
+                f"`weights` has shape {weights.shape} for {times.size} rows, or holds NaN, inf or "
+                "negative numbers; give one mass ≥ 0 for each row."
+            )
     ts = np.unique(times)
     return ts, [
-        Particles(jnp.asarray(points[times == t]), None if log_w is None else log_w[times == t])
+        Particles(
+            jnp.asarray(points[times == t]),
+            weights=None if weights is None else weights[times == t].astype(points.dtype),
+        )
         for t in ts
     ]
 
@@ -51,7 +59,7 @@ def from_xarray(
             f"`particle` ({particle!r}) and one axis of coordinates."
         )
     array = array.transpose(time, particle, ...)
-    points, times = np.asarray(array.values), _numbers(array[time].values)
+    points, times = _numbers(array.values, "array"), _numbers(array[time].values, "times")
     present = ~np.isnan(points).any(2)
     rows = np.broadcast_to(times[:, None], present.shape)
     return from_arrays(points[present], rows[present])
@@ -82,11 +90,21 @@ def from_anndata(
     return from_arrays(points, data.obs[time], None if weights is None else data.obs[weights])
 
 
-def _numbers(times: Any) -> np.ndarray:
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """Real numbers as floats; dates, durations, complex numbers and text are refused."""
+    values = np.asarray(values)
+    kind = values.dtype.kind
+    if kind in "mM":
+        raise ValueError(
+            f"`{name}` are dates or durations; say in which unit they count, for example days "
+            "since the first: (times - times.min()) / np.timedelta64(1, 'D')."
+        )
     try:
-        return np.asarray(times).astype(np.float64)
+        if kind == "c":
+            raise ValueError("complex")
+        return values if kind == "f" else values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`times` are {np.asarray(times).ravel()[:3]}; give numbers, for example the days that "
-            "the labels stand for."
+            f"`{name}` are {values.ravel()[:3]}; give real numbers, for example the days that the "
+            "labels stand for."
         ) from error

@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
 from .._system import AbstractSystem
-from ..measures._base import is_measure
+from ..measures._base import check_finite, is_measure
 from ..noise._noise import floating
 from ._each import each
 from ._parameters import select
@@ -88,6 +88,7 @@ def regress(
     ts, snapshots = np.asarray(data[0], np.float64), list(data[1])
     if ts.shape != (len(snapshots),):
         raise ValueError(f"`data`: {ts.shape} times for {len(snapshots)} snapshots.")
+    check_finite(snapshots, "data")
     if velocities is None:
         velocities = _differences(ts, snapshots)
     if len(velocities) != len(snapshots):
@@ -95,6 +96,7 @@ def regress(
             f"`velocities` has {len(velocities)} entries for {len(snapshots)} snapshots; those "
             "from couplings miss the last snapshot (at the start) or the first (at the end)."
         )
+    check_finite(velocities, "velocities")
     dtype = jnp.result_type(*[a for a in jax.tree.leaves(snapshots) if eqx.is_inexact_array(a)])
     parameters = select(system, where, False, None, False, dtype)
     start, unravel = ravel_pytree(parameters.values())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from equinox import AbstractClassVar
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
@@ -203,6 +204,23 @@ def atoms_covariance(measure: AbstractMeasure) -> Float[Array, "d d"]:
         return jnp.outer(z, z)
 
     return measure.mean(outer)
+
+
+def check_finite(values: PyTree, argument: str) -> None:
+    """Raises a `ValueError` that names the argument whose numbers are NaN or inf.
+
+    −inf is the logarithm of a mass of zero.
+    """
+    for number, part in enumerate(values if isinstance(values, list | tuple) else [values]):
+        for leaf in jax.tree.leaves(part):
+            if not eqx.is_inexact_array(leaf) or not concrete(leaf):
+                continue
+            numbers = np.asarray(leaf)
+            if np.any(np.isnan(numbers)) or np.any(numbers == np.inf):
+                raise ValueError(
+                    f"`{argument}`: entry {number} holds NaN or inf. Leave these points out, or "
+                    "give them a mass of 0."
+                )
 
 
 def concrete(*leaves: Any) -> bool:

@@ -81,6 +81,8 @@ class Particles(AbstractMeasure):
             raise ValueError(
                 f'`block` is {block!r}; give a positive number of sources, "pallas" or None.'
             )
+        if self.log_w is not None and sharding is None:
+            self.x = _neutral(self.x, self.log_w)
         if sharding is not None:
             check_sharding(sharding, self.size())
             self.x, self.log_w = jax.lax.with_sharding_constraint((self.x, self.log_w), sharding)
@@ -149,6 +151,24 @@ class Particles(AbstractMeasure):
     def sample(self, key, n):
         index = jax.random.categorical(key, self.log_weights(), shape=(n,))
         return jax.tree.map(lambda a: a[index], self.x)
+
+
+def _neutral(x: PyTree, log_w: Float[Array, " n"]) -> PyTree:
+    """The points, those without mass that are not finite put where the heaviest one is.
+
+    0 · NaN would be seen in every sum.
+    """
+    if concrete(log_w) and not np.any(np.isneginf(np.asarray(log_w))):
+        return x
+    heaviest = jnp.argmax(log_w)
+
+    def mend(a):
+        if not eqx.is_inexact_array(a):
+            return a
+        absent = jnp.isneginf(log_w).reshape(-1, *(1,) * (a.ndim - 1)) & ~jnp.isfinite(a)
+        return jnp.where(absent, a[heaviest], a)
+
+    return jax.tree.map(mend, x)
 
 
 def _logarithms(weights: ArrayLike, log_w: Any) -> Float[Array, " n"]:

@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, PyTree
 from .._custom_types import PRNGKey
 from .._system import AbstractSystem
 from ..storage._progress import counted
-from ..storage.checkpoint import environment, fingerprint, load, save
+from ..storage.checkpoint import environment, load, save, writable
 from . import _constant_step, _simulate
 from ._arguments import bar, check, check_times, real_dtype, traced
 from ._brownian import StepKeyed
@@ -37,6 +37,7 @@ def simulate_resumable(
     observe: PyTree[Callable[[Any], Any]] = None,
     solver: diffrax.AbstractSolver | None = None,
     every: int = 1,
+    overwrite: bool = False,
     throw: bool = True,
     progress: bool = False,
 ) -> _simulate.Trajectory:
@@ -51,6 +52,9 @@ def simulate_resumable(
 
     - `folder`: where the pieces are written, one folder for a run.
     - `every`: how many intervals of `ts` make a piece.
+    - `overwrite`: whether to begin anew where `folder` holds a run, this or another.
+
+    Later times may be added to `ts`: what is there is kept.
 
     **Raises:** `ValueError` where the folder holds another run, or a damaged file.
 
@@ -79,24 +83,42 @@ def simulate_resumable(
     def arguments(start, y):
         return asked, y, _part(whole, start, start + every)
 
-    program = _advance.lower(*arguments(0, y)).as_text()
-    config = fingerprint((program, system, state, times, dt, key, every, environment()))
-    carry = 0, y, np.inf
-    if (folder / "state").exists():
-        carry = load(folder / "state", carry, config)
+    folder = writable(folder, overwrite, "state", "piece-*")
+    config = {
+        "program": _advance.lower(*arguments(0, y)).as_text(), "system": system, "state": state,
+        "dt": dt, "key": key, "every": every, "environment": environment(),
+    }  # fmt: skip
+    starts = range(0, intervals, every)
 
-    done, y, bad_time = carry
-    pieces = []
-    for piece, start in enumerate(counted(range(0, intervals, every), progress)):
-        path = folder / f"piece-{piece:06d}"
-        if piece < done:
-            like = eqx.filter_eval_shape(_advance, *arguments(start, y))[0]
-            pieces.append(load(path, like, config))
-            continue
-        ys, y, bad = _advance(*arguments(start, y))
+    def of_piece(start):
+        return config | {"times": times[start : start + every + 1]}
+
+    def written(piece):
+        path, start = folder / f"piece-{piece:06d}", starts[piece]
+        like = eqx.filter_eval_shape(_advance, *arguments(start, y))[0]
+        return load(path, like, of_piece(start), number=piece, argument="folder")
+
+    carry = 0, y, np.inf  # intervals that are done, and where they end
+    if (folder / "state").exists():
+        carry = load(folder / "state", carry, config, argument="folder")
+    if carry[0] > intervals:
+        raise ValueError(
+            f"`folder`: {folder} holds a run of {carry[0]} intervals, longer than `ts` of "
+            f"{intervals}. Give its times, another `folder`, or `overwrite=True`."
+        )
+    done = -(-carry[0] // every)
+    whole_pieces = carry[0] % every == 0 or carry[0] == intervals
+    there = all((folder / f"piece-{piece:06d}").exists() for piece in range(done))
+    if not (whole_pieces and there):
+        # No state but the last is kept: from the start, with the same bits.
+        done, carry = 0, (0, y, np.inf)
+    pieces = [written(piece) for piece in range(done)]
+    _, y, bad_time = carry
+    for piece in counted(range(done, len(starts)), progress):
+        ys, y, bad = _advance(*arguments(starts[piece], y))
         bad_time = min(bad_time, float(bad))
-        save(path, ys, config)
-        save(folder / "state", (piece + 1, y, bad_time), config)
+        save(folder / f"piece-{piece:06d}", ys, of_piece(starts[piece]), number=piece)
+        save(folder / "state", (min(starts[piece] + every, intervals), y, bad_time), config)
         pieces.append(ys)
 
     ys = [jax.tree.map(lambda a: a[1:], p) if i else p for i, p in enumerate(pieces)]

@@ -71,7 +71,12 @@ def schedule(ts: Any, counts: np.ndarray, dtype: Any, dt: float | None = None) -
     ends = np.append(starts[1:], counts.size)
     group = np.cumsum(fresh) - 1
     taken = np.concatenate([[0], np.cumsum(counts)])
-    lengths = (ts[ends] - ts[starts]) / (taken[ends] - taken[starts])
+    steps = taken[ends] - taken[starts]
+    lengths = (ts[ends] - ts[starts]) / steps
+    if dt is not None:
+        # Where dt divides, it is the step: also of a run that is made longer.
+        near = np.abs(lengths - dt) <= 1e-9 * dt + 8 * eps * np.abs(ts).max() / steps
+        lengths = np.where(near, dt, lengths)
     before = round(float(ts[0]) / (h[0] if dt is None else dt))
     first = before + taken[:-1]
     real = lambda a: np.asarray(a, dtype)  # noqa: E731

@@ -1,10 +1,12 @@
-"""Checkpoints: files that are whole or absent, and runs that go on from one bit for bit.
+"""Checkpoints: files that are whole or absent, that know what they are, and say what differs.
 
-A file is a line that names the format, a header with versions, the hash of the configuration and
-the hash of the content, and the arrays by equinox. Nothing is pickled. It is written beside its
-place and renamed, so that a process killed at any moment leaves the old file or the new one.
+A file is a line that names the format, a header (versions, what it belongs to, its number, the
+structure, shapes and types of what it holds, hashes), and the arrays by equinox. Nothing is
+pickled. It is written beside its place and renamed, so that a process killed at any moment leaves
+the old file or the new one.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -21,7 +23,10 @@ from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
 _MAGIC = b"flowjax_measures checkpoint\n"
-_FORMAT = 1
+_FORMAT = 2
+# No header is longer: a file that claims one is not read.
+_HEADER = 2**24
+_AGAIN = "delete it to compute it again."
 
 
 def fingerprint(config: PyTree) -> str:
@@ -34,29 +39,34 @@ def fingerprint(config: PyTree) -> str:
     **Returns:** 64 hexadecimal digits.
     """
     leaves, structure = jax.tree.flatten(_plain(config))
-    # Addresses of functions differ between processes.
-    parts = [re.sub(r" at 0x[0-9a-f]+", "", str(a)).encode() for a in (structure, len(leaves))]
+    parts = [_text(structure).encode(), str(len(leaves)).encode()]
     for leaf in leaves:
         if isinstance(leaf, np.ndarray | np.generic | jax.Array):
             array = np.asarray(leaf)
             parts += [f"{array.dtype}{array.shape}".encode(), array.tobytes()]
         else:
             name = getattr(leaf, "__qualname__", None)
-            parts.append(repr(leaf).encode() if name is None else name.encode())
+            parts.append(_text(leaf).encode() if name is None else name.encode())
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
 
 
-def save(path: str | os.PathLike, tree: PyTree, config: PyTree = None) -> None:
+def save(
+    path: str | os.PathLike, tree: PyTree, config: PyTree = None, *, number: int | None = None
+) -> None:
     """Writes a pytree to a file, at once or not at all.
 
     **Arguments:**
 
     - `path`: the file; its folder is made.
     - `tree`: a pytree of arrays and numbers; arrays that are spread over processes are gathered.
-    - `config`: what the file belongs to; `load` refuses the file for another.
+    - `config`: what the file belongs to; `load` refuses the file for another. The entries of a dict
+      are compared one by one, so that `load` can name the one that differs.
+    - `number`: which of many like it the file is.
+
+    **Raises:** `ValueError` for arrays of Python objects; `OSError` where it can't be written.
     """
     content = io.BytesIO()
     eqx.tree_serialise_leaves(content, _plain(tree))
@@ -64,26 +74,42 @@ def save(path: str | os.PathLike, tree: PyTree, config: PyTree = None) -> None:
     header = {
         "format": _FORMAT,
         "flowjax_measures": _version(),
-        "config": fingerprint(config),
+        "config": _stamp(config),
+        "number": number,
+        "structure": _structure(tree),
+        "leaves": [_leaf(a) for a in jax.tree.leaves(tree)],
         "length": len(payload),
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
     if jax.process_index() != 0:
         return
-    path = Path(path)
+    # The file behind a link is written, not the link.
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "wb") as file:
-        file.write(_MAGIC + json.dumps(header).encode() + b"\n" + payload)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    _sweep_up(path)
+    beside = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(_MAGIC + json.dumps(header).encode() + b"\n" + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
 
 
-def load(path: str | os.PathLike, like: PyTree, config: PyTree = None) -> PyTree:
+def load(
+    path: str | os.PathLike,
+    like: PyTree,
+    config: PyTree = None,
+    *,
+    number: int | None = None,
+    argument: str = "config",
+) -> PyTree:
     """Reads a pytree that `save` wrote.
 
     **Arguments:**
@@ -92,44 +118,145 @@ def load(path: str | os.PathLike, like: PyTree, config: PyTree = None) -> PyTree
     - `like`: a pytree of the same structure, shapes and types; arrays, or
       `jax.ShapeDtypeStruct` in their place. Arrays come back on the devices of `like`.
     - `config`: what the file must belong to.
+    - `number`: which of many like it the file must be.
+    - `argument`: the caller's name for what chose the file, for errors.
 
     **Returns:** the pytree, bit for bit.
 
     **Raises:** `ValueError` for a file that is foreign, truncated, damaged, of another format, of
-    another configuration or of other shapes.
+    another configuration or number, or of another structure, other shapes or types.
     """
-    content = Path(path).read_bytes()
-    if not content.startswith(_MAGIC):
-        raise ValueError(f"`path`: {path} is no checkpoint of this library.")
-    head, _, payload = content[len(_MAGIC) :].partition(b"\n")
-    try:
-        header = json.loads(head)
-        expected = header["length"], header["sha256"], header["config"], header["format"]
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"`path`: the header of {path} is truncated; {_AGAIN}") from error
-    if header["format"] != _FORMAT:
-        raise ValueError(
-            f"`path`: {path} has the format {header['format']}, written by version "
-            f"{header['flowjax_measures']}; this version reads format {_FORMAT}."
-        )
-    if len(payload) != expected[0]:
-        raise ValueError(
-            f"`path`: {path} is truncated: {len(payload)} of {expected[0]} bytes; {_AGAIN}"
-        )
-    if hashlib.sha256(payload).hexdigest() != expected[1]:
+    with open(path, "rb") as file:
+        header = _header(file, path)
+        rest = os.fstat(file.fileno()).st_size - file.tell()
+        if rest != header["length"]:
+            kind = "truncated" if rest < header["length"] else "too long"
+            raise ValueError(
+                f"`path`: {path} is {kind}: {rest} of {header['length']} bytes; {_AGAIN}"
+            )
+        payload = file.read()
+    if hashlib.sha256(payload).hexdigest() != header["sha256"]:
         raise ValueError(f"`path`: {path} is damaged, its bytes have changed; {_AGAIN}")
-    if expected[2] != fingerprint(config):
+    _compare(path, header["config"], _stamp(config), argument)
+    if header["number"] != number:
         raise ValueError(
-            f"`config`: {path} belongs to another configuration (another system, parameters, "
-            "times, versions or devices). Give the configuration that wrote it, or another path."
+            f"`{argument}`: {path} is number {header['number']} of its kind and stands in the "
+            f"place of number {number}; give it its own name again, or {_AGAIN}"
         )
+    found, wanted = header["leaves"], [_leaf(a) for a in jax.tree.leaves(like)]
+    if header["structure"] != _structure(like) or len(found) != len(wanted):
+        raise ValueError(
+            f"`like`: {path} holds another structure, {header['structure']}, than asked for, "
+            f"{_structure(like)}."
+        )
+    for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        if a != b:
+            raise ValueError(f"`like`: leaf {i} of {path} is {a}, and {b} is asked for.")
+    stream = io.BytesIO(payload)
     try:
-        found = eqx.tree_deserialise_leaves(io.BytesIO(payload), _plain(like))
+        tree = eqx.tree_deserialise_leaves(stream, _plain(like))
     except (RuntimeError, EOFError, ValueError) as error:
         raise ValueError(
             f"`like`: {path} holds other shapes or types than asked for: {error}"
         ) from error
-    return jax.tree.map(_placed, like, found)
+    return jax.tree.map(_placed, like, tree)
+
+
+def _header(file: Any, path: Any) -> dict[str, Any]:
+    """The header of a file, read in bounded memory."""
+    if file.read(len(_MAGIC)) != _MAGIC:
+        empty = os.fstat(file.fileno()).st_size == 0
+        what = "is empty; " + _AGAIN if empty else "is no checkpoint of this library."
+        raise ValueError(f"`path`: {path} {what}")
+    line = file.readline(_HEADER)
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"`path`: the header of {path} is truncated; {_AGAIN}") from error
+    if not isinstance(header, dict) or "format" not in header:
+        raise ValueError(f"`path`: the header of {path} is of no format of this library.")
+    if header["format"] != _FORMAT:
+        raise ValueError(
+            f"`path`: {path} has the format {header['format']}, written by version "
+            f"{header.get('flowjax_measures')}; this version reads format {_FORMAT}."
+        )
+    kinds = dict(config=dict, structure=str, leaves=list, length=int, sha256=str)
+    if any(not isinstance(header.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError(f"`path`: the header of {path} is incomplete; {_AGAIN}")
+    return header
+
+
+def _compare(path: Any, written: dict[str, str], given: dict[str, str], argument: str) -> None:
+    names = sorted({*written, *given})
+    differ = [name for name in names if written.get(name) != given.get(name)]
+    if not differ:
+        return
+    what = "another configuration (another system, parameters, times, versions or devices)"
+    if differ != ["config"]:
+        what = f"another one: {', '.join(differ)} differ{'s' if len(differ) == 1 else ''}"
+    way = "another `folder`, or `overwrite=True`" if argument == "folder" else "another path"
+    raise ValueError(
+        f"`{argument}`: {path} belongs to {what}. Give the configuration that wrote it, or {way}."
+    )
+
+
+def _stamp(config: PyTree) -> dict[str, str]:
+    if isinstance(config, dict) and config and all(isinstance(name, str) for name in config):
+        return {name: fingerprint(part) for name, part in config.items()}
+    return {"config": fingerprint(config)}
+
+
+def _text(node: Any) -> str:
+    # Addresses of functions differ between processes.
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(node))
+
+
+def _structure(tree: PyTree) -> str:
+    return _text(jax.tree.structure(tree))
+
+
+def _leaf(a: Any) -> str:
+    """What a leaf is, in words: arrays by type and shape, text by itself, functions by name."""
+    if _is_key(a):
+        return f"key {jax.random.key_impl(a)} {list(a.shape)}"
+    if isinstance(a, np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct):
+        if np.dtype(a.dtype).hasobject:
+            raise ValueError("`tree` holds an array of Python objects; give arrays of numbers.")
+        return f"{a.dtype} {list(a.shape)}"
+    if isinstance(a, bool | int | float | complex):
+        return f"a Python {type(a).__name__}"
+    if isinstance(a, str | bytes):
+        return f"the text {a!r}"
+    return f"{type(a).__name__} {getattr(a, '__qualname__', '')}"
+
+
+def _sweep_up(path: Path) -> None:
+    """Removes what processes that are gone have left half-written."""
+    for old in path.parent.glob(f".{path.name[:200]}.*"):
+        pid = old.name.rpartition(".")[2]
+        if pid.isdigit() and not _alive(int(pid)):
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # Somebody else's.
+        return True
+    return True
+
+
+def writable(folder: str | os.PathLike, overwrite: bool, *patterns: str) -> Path:
+    """A folder for files of these names, emptied of them where it may be overwritten."""
+    folder = Path(folder)
+    if overwrite:
+        for pattern in patterns:
+            for old in folder.glob(pattern):
+                old.unlink()
+    return folder
 
 
 def environment() -> dict[str, Any]:
@@ -142,9 +269,6 @@ def environment() -> dict[str, Any]:
         "devices": (device.platform, device.device_kind, jax.device_count()),
         "x64": jax.config.read("jax_enable_x64"),
     }
-
-
-_AGAIN = "delete it to compute it again."
 
 
 def _version() -> str:

@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 from .._numerics._memory import free
 from .._reduce._ring import check_axis
 from ..storage._progress import counted
-from ..storage.checkpoint import environment, load, save
+from ..storage.checkpoint import environment, load, save, writable
 from ._result import Sweep as Sweep
 
 # A sweep that reports has at least so many chunks, where it has so many runs.
@@ -36,6 +36,7 @@ def sweep(
     memory: int | float | None = None,
     sharding: NamedSharding | None = None,
     folder: str | os.PathLike | None = None,
+    overwrite: bool = False,
     progress: bool = False,
 ) -> Sweep:
     r"""Evaluates a function at every combination of parameters and seeds.
@@ -55,7 +56,9 @@ def sweep(
     - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the runs of a chunk over that
       axis of a mesh, whose other axes are left to the function; default all devices.
     - `folder`: where each chunk is written when it is done. The same call with the same folder goes
-      on from there; the result is bit for bit that of a sweep without a stop.
+      on from there; the result is bit for bit that of a sweep without a stop. What a function
+      reads from outside of JAX (a callback, a file) is not seen when it changes.
+    - `overwrite`: whether to begin anew where `folder` holds a sweep, this or another.
     - `progress`: whether to show a bar, one step a chunk.
 
     **Returns:** a `Sweep`.
@@ -97,7 +100,11 @@ def sweep(
         lowered = program.lower(*jax.tree.map(spec, batch(np.arange(size))))
         return lowered, lowered.compile()
 
-    base = axes, list(coords), environment()
+    base = {
+        "parameters": dict(zip(coords, axes, strict=True)), "environment": environment(),
+    }  # fmt: skip
+    if folder is not None:
+        folder = writable(folder, overwrite, "sweep", "chunk-*")
     size = _planned(folder, base, chunk, runs, count, bool(folder or progress))
     # Processes must agree on the size of a chunk.
     limit = float(np.min(_whole(np.float32(free())))) if memory is None else memory
@@ -107,21 +114,22 @@ def sweep(
             raise ValueError(_too_large(size, need, limit, chunk, memory))
         size = max(int(0.9 * size * limit / need) // count, 1) * count
         lowered, call = compiled(size)
-    config = base, size, lowered.as_text()
-    if folder is not None:
-        save(Path(folder) / "sweep", np.int64(size), base)
+    config = base | {"function": lowered.as_text()}
+    if folder is not None and not (folder / "sweep").exists():
+        save(folder / "sweep", np.int64(size), base)
 
     like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), call.out_info)
     parts = []
     for number in counted(range(-(-runs // size)), progress):
-        path = None if folder is None else Path(folder) / f"chunk-{number:06d}"
+        path = None if folder is None else folder / f"chunk-{number:06d}"
         if path is not None and path.exists():
-            parts.append(jax.tree.map(np.asarray, load(path, like, config)))
+            part = load(path, like, config, number=number, argument="folder")
+            parts.append(jax.tree.map(np.asarray, part))
             continue
         inputs = batch(np.arange(number * size, (number + 1) * size))
         part = _whole(call(*jax.tree.map(lambda a: _put(a, sharding), inputs)))
         if path is not None:
-            save(path, part, config)
+            save(path, part, config, number=number)
         parts.append(part)
     stack = lambda *a: np.concatenate(a)[:runs].reshape(*sizes, *a[0].shape[1:])  # noqa: E731
     return Sweep(jax.tree.map(stack, *parts), coords)
@@ -168,7 +176,7 @@ def _axes(parameters, seeds) -> tuple[list, dict[str, np.ndarray], Callable]:
 def _planned(folder, base, chunk, runs, count, reports) -> int:
     """The number of runs in a chunk: what the folder says, what was asked for, or all."""
     if folder is not None and (Path(folder) / "sweep").exists():
-        size = int(load(Path(folder) / "sweep", np.int64(0), base))
+        size = int(load(Path(folder) / "sweep", np.int64(0), base, argument="folder"))
         if chunk not in (None, size):
             raise ValueError(
                 f"`chunk` is {chunk}, but the sweep in {folder} has chunks of {size} runs; leave "

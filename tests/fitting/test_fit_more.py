@@ -69,9 +69,10 @@ def test_restarts_keep_the_best_and_stop_and_resume_bit_for_bit(data, tmp_path):
 
     save = descent.save
 
-    def once(*arguments):
-        save(*arguments)
-        raise Stop
+    def once(path, *arguments, **options):
+        save(path, *arguments, **options)
+        if path.name == "fit":
+            raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(descent, "save", once)
@@ -80,8 +81,10 @@ def test_restarts_keep_the_best_and_stop_and_resume_bit_for_bit(data, tmp_path):
     again = fm.fit(start, data, steps=20, folder=tmp_path, **call)
     np.testing.assert_array_equal(again.losses, whole.losses)
     same(again, whole, rtol=0)
-    with pytest.raises(ValueError, match="`config`"):
+    with pytest.raises(ValueError, match=r"`folder`.*start differs"):
         fm.fit(Pull(0.4, 0.1), data, steps=20, folder=tmp_path, **call)
+    with pytest.raises(ValueError, match=r"`folder`.*optimizer differs"):
+        fm.fit(start, data, steps=20, folder=tmp_path, **call | dict(optimizer=optax.sgd(0.1)))
 
 
 def test_a_symmetric_matrix_stays_so():

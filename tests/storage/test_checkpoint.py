@@ -44,17 +44,46 @@ def test_files_that_are_refused(tmp_path):
         "is truncated": good[:-7],
         "header of .* is truncated": good[:60],
         "is damaged": good[:-1] + bytes([good[-1] ^ 1]),
-        "has the format 99": good.replace(b'"format": 1', b'"format": 99'),
+        "has the format 99": good.replace(b'"format": 2', b'"format": 99'),
     }
     for message, content in cases.items():
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             checkpoint.load(path, tree, config={"beta": 1.0})
     path.write_bytes(good)
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(ValueError, match="another one: beta differs"):
         checkpoint.load(path, tree, config={"beta": 2.0})
-    with pytest.raises(ValueError, match="other shapes"):
-        checkpoint.load(path, {"x": jnp.arange(5.0)}, config={"beta": 1.0})
+    with pytest.raises(ValueError, match="number None"):
+        checkpoint.load(path, tree, config={"beta": 1.0}, number=3)
+    others = [{"x": jnp.arange(5.0)}, {"y": jnp.arange(4.0)}, {"x": jnp.arange(4)}, {"x": 1.0}]
+    for like in others:
+        with pytest.raises(ValueError, match="`like`"):
+            checkpoint.load(path, like, config={"beta": 1.0})
+    path.write_bytes(good + b"more")
+    with pytest.raises(ValueError, match="too long"):
+        checkpoint.load(path, tree, config={"beta": 1.0})
+    start = good[: good.index(b"{")]
+    for header in (b"[]", b"3", b'{"format": 2}', b"[" * 100_000):
+        path.write_bytes(start + header + b"\n")
+        with pytest.raises(ValueError, match="header"):
+            checkpoint.load(path, tree)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        checkpoint.load(path, tree)
+
+
+def test_what_cannot_be_read_again_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="Python objects"):
+        checkpoint.save(tmp_path / "file", {"x": np.array([{}, None])})
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_link_and_half_written_files(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / ".real.999999999").write_bytes(b"half")
+    checkpoint.save(tmp_path / "link", jnp.arange(3.0))
+    assert (tmp_path / "link").is_symlink() and not (tmp_path / ".real.999999999").exists()
+    np.testing.assert_array_equal(checkpoint.load(tmp_path / "real", jnp.zeros(3)), np.arange(3.0))
 
 
 class Noisy(fm.AbstractMeanField):
@@ -87,11 +116,11 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
 
     save, written = checkpoint.save, []
 
-    def interrupted(path, *args):
+    def interrupted(path, *args, **options):
         if len(written) == 3:
             raise KeyboardInterrupt
         written.append(path)
-        save(path, *args)
+        save(path, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flowjax_measures.simulation._resume.save", interrupted)
@@ -103,7 +132,7 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
     for a, b in zip(jax.tree.leaves((on.ys, on.final)), jax.tree.leaves((whole.ys, whole.final)),
                     strict=True):  # fmt: skip
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(ValueError, match="another one"):
         resumable(tmp_path / "stopped", sigma=0.31)
     with pytest.raises(ValueError, match="`every`"):
         resumable(tmp_path / "none", every=0)
