@@ -1,5 +1,6 @@
 """Cubature, square roots and linear algebra of measures; bytes of memory."""
 
+from ._compiled import Constant as Constant, compiled as compiled
 from ._cubature import (
     degree as degree,
     depends as depends,

@@ -64,7 +64,7 @@ def _checked(what: str, value: Any, signs: frozenset[str], scalar: bool) -> Any:
         )
     if isinstance(value, jax.Array) and not value.is_fully_addressable:
         return value
-    if not np.issubdtype(value.dtype if hasattr(value, "dtype") else float, np.floating):
+    if not np.issubdtype(getattr(value, "dtype", float), np.floating):
         if np.iscomplexobj(value):
             raise ValueError(f"{what} is complex; give {_wanted(signs, scalar)}.")
         return value

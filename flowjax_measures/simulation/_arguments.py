@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+from .._numerics import Constant
 from .._system import AbstractMeanField, AbstractSystem
 from ..measures._base import concrete, is_measure
 
@@ -117,19 +118,18 @@ def real_dtype(state: Any) -> np.dtype:
     return np.dtype(jnp.finfo(jnp.result_type(*leaves or [float])).dtype)
 
 
-def traced(module: Any) -> Any:
-    """Parameters given as Python floats become arrays, so that a new value compiles nothing.
+def fixed(module: Any) -> Any:
+    """A module of another library, whose floats may be more than numbers, as part of a program.
 
-    They stay weakly typed, so that float32 states stay float32. Zeros stay, as they may leave
-    terms out. Of other libraries' solvers only tolerances are numbers and nothing else.
+    Of its controller the tolerances are numbers and nothing else.
     """
-    ours = isinstance(module, AbstractSystem) or type(module).__module__.startswith("flowjax_")
-    if ours:
-        return jax.tree.map(lambda a: jnp.asarray(a) if type(a) is float and a else a, module)
+    if module is None or type(module).__module__.startswith("flowjax_measures."):
+        return module
+    constant = jax.tree.map(lambda a: Constant(a) if type(a) is float else a, module)
     if isinstance(module, diffrax.PIDController):
         where = lambda c: (c.rtol, c.atol)  # noqa: E731
-        return eqx.tree_at(where, module, tuple(map(jnp.asarray, where(module))))
-    return module
+        return eqx.tree_at(where, constant, where(module))
+    return constant
 
 
 def bar(wanted: bool) -> diffrax.AbstractProgressMeter:

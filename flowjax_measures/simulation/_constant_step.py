@@ -146,7 +146,8 @@ def run(
         def draw_steps(j):
             if keyed is None or method.parted or not times.ragged:
                 return draw(xs.first + j)
-            return jax.lax.cond(j[0] < xs.count, draw, keyed.nothing, xs.first + j)
+            nothing = lambda i, keyed=keyed: keyed.nothing(i)  # noqa: E731
+            return jax.lax.cond(j[0] < xs.count, draw, nothing, xs.first + j)
 
         if longest == 1:
             carry = advance(carry, jnp.zeros((), jnp.int32), xs, normals)

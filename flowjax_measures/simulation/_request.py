@@ -1,17 +1,16 @@
 """What a run is asked for, beside its times."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
-import equinox as eqx
 from jaxtyping import PyTree
 
 from .._custom_types import PRNGKey
 from .._system import AbstractSystem
 
 
-class Request(eqx.Module):
+class Request(NamedTuple):
     """The arguments of `simulate`, which says what each of them means."""
 
     system: AbstractSystem
@@ -24,8 +23,8 @@ class Request(eqx.Module):
     adjoint: diffrax.AbstractAdjoint | None
     event: Any
     meter: diffrax.AbstractProgressMeter
-    remat: str | None = eqx.field(static=True)
-    max_steps: int | None = eqx.field(static=True)
+    remat: str | None
+    max_steps: int | None
 
     @property
     def constant(self) -> bool:

@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from .._custom_types import PRNGKey
+from .._numerics import compiled
 from .._system import AbstractSystem
 from ..storage._progress import counted
 from ..storage.checkpoint import environment, load, save, writable
 from . import _constant_step, _simulate
-from ._arguments import bar, check, check_times, real_dtype, traced
+from ._arguments import bar, check, check_times, fixed, real_dtype
 from ._brownian import StepKeyed
 from ._constant_step import _Interval
 from ._request import Request
@@ -67,11 +68,11 @@ def simulate_resumable(
     if every < 1:
         raise ValueError(f"`every` is {every}; give a positive number of intervals of `ts`.")
     times, dtype, folder = check_times(ts, dt), real_dtype(state), Path(folder)
+    step, whole = planned(times, dt, None, dtype)
     asked = Request(
-        traced(system), state, float(dt), key, observe, traced(solver), None, None, None,
+        system, state, step, key, observe, fixed(solver), None, None, None,
         bar(False), "none", None,
     )  # fmt: skip
-    asked, whole = planned(asked, times, None, dtype)
     if asked.loop:
         raise ValueError(
             f"`solver`: {type(solver).__name__} needs diffrax's own loop, whose state is not "
@@ -147,7 +148,7 @@ def _part(whole: Schedule, start: int, end: int) -> Schedule:
     )  # fmt: skip
 
 
-@eqx.filter_jit
+@compiled
 def _advance(asked: Request, y: PyTree, times: Schedule):
     """One piece: what is observed at its times, the end, and when it stopped being finite."""
     times = jax.tree.map(jnp.asarray, times)

@@ -3,6 +3,7 @@
 Times are relative to ts[0]: in float32 a second of Unix time has no room for a step.
 """
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -62,6 +63,13 @@ def schedule(ts: Any, counts: np.ndarray, dtype: Any, dt: float | None = None) -
     """
     if isinstance(ts, Tracer):
         return _traced(ts, counts, dtype)
+    ts = np.asarray(ts)
+    return _known(ts.tobytes(), ts.dtype, counts.tobytes(), np.dtype(dtype), dt)
+
+
+@functools.lru_cache(maxsize=256)
+def _known(times: bytes, kind: np.dtype, steps: bytes, dtype: np.dtype, dt: float | None):
+    ts, counts = np.frombuffer(times, kind), np.frombuffer(steps, np.int64)
     eps = np.finfo(ts.dtype).eps if np.issubdtype(ts.dtype, np.floating) else np.finfo(float).eps
     ts = np.asarray(ts, np.float64)
     h = np.diff(ts) / counts

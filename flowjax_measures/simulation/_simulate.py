@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._custom_types import PRNGKey
-from .._numerics import _memory
+from .._numerics import _memory, compiled
 from .._system import AbstractMeanField, AbstractSystem, Averaged
 from ..measures import Gaussian, Particles
 from ..measures._base import concrete, is_measure
 from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
-from ._arguments import bar, check, check_noise, check_times, real_dtype, traced
+from ._arguments import bar, check, check_noise, check_times, fixed, real_dtype
 from ._brownian import Shapes, StepKeyed, silent
 from ._recompiled import warn_of_new_functions
 from ._request import Request
@@ -137,26 +137,26 @@ def simulate(
     ts = check_times(ts, dt, steps)
     if isinstance(progress, bool):
         progress = bar(progress)
+    dt, times = planned(ts, dt, steps, dtype, stepsize_controller is None)
     asked = Request(
-        traced(system), state, dt, key, observe, traced(solver), traced(stepsize_controller),
-        adjoint, event, progress, remat, max_steps,
+        system, state, dt, key, observe, fixed(solver), fixed(stepsize_controller), fixed(adjoint),
+        fixed(event), progress, remat, max_steps,
     )  # fmt: skip
-    trajectory = _run(*planned(asked, ts, steps, dtype), dtype)
+    trajectory = _run(asked, times, dtype)
     return _raise(trajectory) if throw else trajectory
 
 
-def planned(asked: Request, ts: Any, steps: int | None, dtype: Any) -> tuple[Request, Schedule]:
-    """The steps that are asked for, and the request with their length in place of `dt`."""
+def planned(
+    ts: Any, dt: Any, steps: int | None, dtype: Any, constant: bool = True
+) -> tuple[Any, Schedule]:
+    """The length of a step as it is taken, None for adaptive ones, and which steps they are."""
     if steps is not None:
-        counts = np.full(ts.shape[0] - 1, steps)
-        times = schedule(ts, counts, dtype)
-        asked = eqx.tree_at(lambda a: a.dt, asked, times.h[0], is_leaf=lambda a: a is None)
-        return asked, times
-    if not asked.constant:
-        return asked, schedule(ts, np.ones(ts.shape[0] - 1, int), dtype)
-    dt = float(asked.dt)
-    times = schedule(ts, count_steps(np.asarray(ts, np.float64), dt), dtype, dt)
-    return eqx.tree_at(lambda a: a.dt, asked, np.asarray(dt, dtype)), times
+        times = schedule(ts, np.full(ts.shape[0] - 1, steps, np.int64), dtype)
+        return times.h[0], times
+    if dt is None or not constant:
+        return dt, schedule(ts, np.ones(ts.shape[0] - 1, np.int64), dtype)
+    dt = float(dt)
+    return np.asarray(dt, dtype), schedule(ts, count_steps(np.asarray(ts, float), dt), dtype, dt)
 
 
 def method_of(asked: Request, origin: Any) -> tuple[Method, PyTree, Shapes | None]:
@@ -177,7 +177,7 @@ def method_of(asked: Request, origin: Any) -> tuple[Method, PyTree, Shapes | Non
     return method(solver, problem, y0, shapes), y0, shapes
 
 
-@eqx.filter_jit
+@compiled
 def _run(asked: Request, times: Schedule, dtype: Any) -> Trajectory:
     warn_of_new_functions(asked.system, asked.state, asked.observe)
     times = jax.tree.map(jnp.asarray, times)
@@ -268,10 +268,11 @@ def _solver(system, stochastic, controller):
 
 def _raise(trajectory: Trajectory) -> Trajectory:
     result = trajectory.result
-    fine = (result == Results.successful) | (result == Results.event_occurred)
     bad_time = trajectory.stats["bad_time"]
-    if concrete(fine, bad_time):
-        if bool(jnp.all(fine)):
+    codes = [code._value for code in (Results.successful, Results.event_occurred)]
+    if concrete(result, bad_time):
+        # Read off in NumPy: two comparisons of JAX cost more than a short run.
+        if np.isin(np.asarray(result._value), codes).all():
             return trajectory
         if jnp.ndim(bad_time) > 0:
             raise RuntimeError("A run of the batch failed; `throw=False` returns them all.")
@@ -281,5 +282,6 @@ def _raise(trajectory: Trajectory) -> Trajectory:
             " ".join([Results[result], f"It stopped at t = {at:.6g}.", *advice])
             + " `throw=False` returns the run as it is."
         )
+    fine = (result == Results.successful) | (result == Results.event_occurred)
     ys, final = result.error_if((trajectory.ys, trajectory.final), ~fine)
     return eqx.tree_at(lambda r: (r.ys, r.final), trajectory, (ys, final))

@@ -180,7 +180,8 @@ def _header(file: Any, path: Any) -> dict[str, Any]:
             f"`path`: {path} has the format {header['format']}, written by version "
             f"{header.get('flowjax_measures')}; this version reads format {_FORMAT}."
         )
-    kinds = dict(config=dict, structure=str, leaves=list, length=int, sha256=str)
+    kinds: dict[str, type] = {"config": dict, "structure": str, "leaves": list}
+    kinds |= {"length": int, "sha256": str}
     if any(not isinstance(header.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(f"`path`: the header of {path} is incomplete; {_AGAIN}")
     return header
