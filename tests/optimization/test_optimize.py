@@ -11,7 +11,8 @@ import flowjax_measures as fm
 from flowjax_measures import objectives
 from flowjax_measures.objectives import ackley, rastrigin, sphere
 from flowjax_measures.optimization import kalman_filter, minimize, sample
-from flowjax_measures.systems.consensus._analysis import gaspari_cohn, square_root_analysis
+from flowjax_measures.systems.consensus import gaspari_cohn
+from flowjax_measures.systems.consensus._analysis import square_root_analysis
 
 
 def box(d, low=-5.12, high=4.8):
