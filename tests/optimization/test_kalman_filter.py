@@ -188,3 +188,66 @@ REFUSED = {
 def test_what_cannot_be_meant_is_refused_by_name(name):
     with pytest.raises(ValueError, match=name):
         REFUSED[name]()
+
+
+A = np.array([[1.0, 0.5], [0.0, 1.2], [-0.7, 0.3]])
+Y = np.array([0.4, -1.0, 0.8])
+
+
+def inversion(forward=lambda u: jnp.asarray(A) @ u, form="square_root"):
+    return fm.EnsembleKalmanInversion(forward, Y, 0.5, form)
+
+
+def test_adaptive_inversion_is_at_the_posterior_at_time_one():
+    """Euler's error falls with the first step h₀."""
+    x = np.asarray(jr.normal(KEY, (20, 2)))
+    cov = np.cov(x.T, bias=True)
+    exact = np.linalg.inv(np.linalg.inv(cov) + A.T @ A / 0.5)
+    mean = exact @ (np.linalg.solve(cov, x.mean(0)) + A.T @ Y / 0.5)
+    errors = []
+    for dt in (0.1, 0.05):
+        found = fm.kalman_inversion(inversion(), fm.Particles(x), dt=dt)
+        assert found.status == 1 and found.time == 1.0
+        errors.append(abs(found.mean - mean).max() + abs(found.cov - exact).max())
+    assert errors[0] < 0.05 and 1.7 < errors[0] / errors[1] < 2.4
+
+
+def test_failed_members_are_left_out_and_counted():
+    """28 of 30 members run: their inversion is that of the 28 alone."""
+    x = jr.normal(KEY, (30, 2))
+    broken = fm.Particles(jnp.concatenate([x[:28], jnp.full((2, 2), 9.0)]))
+    forward = lambda u: jnp.where(u[0] > 8, jnp.nan, jnp.asarray(A) @ u)  # noqa: E731
+    found = fm.kalman_inversion(inversion(forward), broken, dt=0.1)
+    alone = fm.kalman_inversion(inversion(), fm.Particles(x[:28]), dt=0.1)
+    assert found.failed == 2
+    np.testing.assert_allclose(found.mean, alone.mean, rtol=1e-10)
+    np.testing.assert_allclose(found.cov, alone.cov, rtol=1e-10)
+    weights = jnp.where(jnp.arange(30) < 28, 1.0, 0.0)
+    massless = fm.kalman_inversion(inversion(forward), fm.Particles(broken.x, weights=weights))
+    assert massless.failed == 0 and massless.status == 1
+
+
+def test_inversion_stops_at_the_discrepancy():
+    found = fm.kalman_inversion(
+        inversion(form="optimization"), fm.Particles(3 + jr.normal(KEY, (20, 2))), time=1e6, dt=0.1,
+        discrepancy=1.2,
+    )  # fmt: skip
+    assert found.status == 2 and found.time < 1e6
+    assert 0.9 * 1.2 * np.sqrt(3) < found.misfit <= 1.2 * np.sqrt(3)
+    with pytest.raises(ValueError, match="`dt`"):
+        fm.kalman_inversion(inversion(), fm.Particles(jnp.ones((3, 2))), dt=-1.0)
+
+
+def test_sampler_chooses_its_steps():
+    """Mean and covariance of the posterior; constant steps of 0.5 leave the finite numbers."""
+    system = fm.EnsembleKalmanSampler(
+        lambda u: 30 * jnp.asarray(A) @ u, 30 * Y, 0.5, jnp.zeros(2), 10.0
+    )
+    start = fm.Particles(jr.normal(KEY, (400, 2)))
+    found = fm.kalman_inversion(system, start, key=KEY, time=6.0, dt=0.5, steps=5000)
+    exact = np.linalg.inv(900 * A.T @ A / 0.5 + np.eye(2) / 10)
+    assert found.status == 1
+    np.testing.assert_allclose(found.mean, exact @ (900 * A.T @ Y / 0.5), atol=0.02)
+    np.testing.assert_allclose(found.cov, exact, atol=0.35 * exact.max())
+    constant = fm.kalman_inversion(system, start, key=KEY, time=6.0, dt=0.5, adaptive=False)
+    assert constant.status == 4

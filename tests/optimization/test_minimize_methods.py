@@ -257,3 +257,29 @@ REFUSED = {
 def test_what_cannot_be_meant_is_refused_by_name(name):
     with pytest.raises(ValueError, match=name):
         REFUSED[name]()
+
+
+def test_asking_and_telling_is_minimize():
+    """The same places and steps, without the consensus at the end."""
+    options = dict(bounds=BOX, particles=20, budget=400)
+    opt = fm.AskTell(**options)
+    state = opt.init(KEY)
+    while not opt.stopped(state):
+        state = opt.tell(state, [float(sphere(x)) for x in opt.ask(state)])
+    result, whole = opt.result(state), minimize(sphere, key=KEY, **options)
+    np.testing.assert_allclose(result.x, whole.x, atol=1e-12)
+    assert result.nfev == whole.nfev == 400
+    with pytest.raises(ValueError, match="`values`"):
+        opt.tell(state, jnp.zeros(3))
+    with pytest.raises(ValueError, match="`colour`"):
+        fm.AskTell(colour="red")
+
+
+def test_scipy_calls_it_as_a_method():
+    found = scipy.optimize.minimize(
+        numpy_objective, [0.0, 2.0], method=fm.scipy_method, bounds=[(-3, 4), (-3, 4)],
+        options={"maxfev": 4000, "particles": 40},
+    )  # fmt: skip
+    np.testing.assert_allclose(found.x, 1.0, atol=0.05)
+    assert found.nfev <= 4000 and isinstance(found.message, str) and "success" in found
+    assert isinstance(found.fun, float)
