@@ -98,6 +98,6 @@ def spans(times: Any, count: int) -> Float[Array, "T 2"] | None:
             f"`times` has shape {times.shape} for {count} observations; give the time of `initial` "
             f"and then those of the observations, {count + 1} in all."
         )
-    if concrete(times) and not np.all(np.diff(np.asarray(times)) > 0):
+    if concrete(times) and not np.all(np.diff(np.asarray(times, float)) > 0.0):
         raise ValueError("`times` must be finite and strictly increasing.")
     return jnp.stack([times[:-1], times[1:]], axis=1)
