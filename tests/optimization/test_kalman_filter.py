@@ -121,6 +121,7 @@ def test_weights_count():
         np.testing.assert_allclose(first, MODEL @ (start.x.T @ w), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_inflation_adapts_to_a_model_that_is_too_sure():
     """Members that stand too near to each other are spread; right ones are left as they are."""
     rng = np.random.default_rng(1)
@@ -137,6 +138,7 @@ def test_inflation_adapts_to_a_model_that_is_too_sure():
     assert sure[-1] > 1.15 and np.mean(right[50:]) < 1.1
 
 
+@pytest.mark.slow
 def test_near_gaussian_laws_are_filtered_nearly_right():
     """The mean-field filter against the true one: the error grows with the bend of the model."""
     x = (jnp.arange(240.0) + 0.5) / 20 - 6
@@ -238,6 +240,7 @@ def test_inversion_stops_at_the_discrepancy():
         fm.kalman_inversion(inversion(), fm.Particles(jnp.ones((3, 2))), dt=-1.0)
 
 
+@pytest.mark.slow
 def test_sampler_chooses_its_steps():
     """Mean and covariance of the posterior; constant steps of 0.5 leave the finite numbers."""
     system = fm.EnsembleKalmanSampler(

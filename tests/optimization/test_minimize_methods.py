@@ -19,13 +19,17 @@ BOX = (jnp.full(2, -5.12), jnp.full(2, 4.8))
 KEY = jr.key(0)
 
 
-@pytest.mark.parametrize("method", ["memory", "mirror", "swarm", "sampling", "jumps"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("memory", "mirror", "jumps")]
+
+
+@pytest.mark.parametrize("method", ["swarm", "sampling", *SLOW])
 def test_methods_by_name_find_the_minimum(method):
     result = minimize(lambda x: sphere(x - 1.0), bounds=BOX, key=KEY, method=method, budget=40_000)
     np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
     assert result.nfev <= 40_000 and result.constr_violation == 0
 
 
+@pytest.mark.slow
 def test_polarized_points_find_four_minima():
     result = minimize(himmelblau, bounds=BOX, key=KEY, method="polarized", budget=40_000)
     found = result.minima
@@ -60,6 +64,7 @@ def test_front_of_two_objectives():
     assert np.ptp(front.fun[:, 0]) > 1.0
 
 
+@pytest.mark.slow
 def test_runs_of_a_method_batch():
     solve = lambda key: minimize(  # noqa: E731
         rastrigin, bounds=BOX, key=key, method="memory", particles=20, budget=2000
@@ -172,6 +177,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
         minimize(dies(-1), folder=tmp_path, **options | {"dt": 0.2})
 
 
+@pytest.mark.slow
 def test_time_and_restarts():
     start = time.monotonic()
     options = dict(bounds=BOX, key=KEY, particles=10)
@@ -204,6 +210,7 @@ def test_labels_stay_and_weights_count():
     assert beside.fun > 0.01
 
 
+@pytest.mark.slow
 def test_walls_that_reflect():
     result = minimize(
         sphere, bounds=(jnp.full(2, 0.5), jnp.full(2, 4.0)), key=KEY, boundary="reflect",

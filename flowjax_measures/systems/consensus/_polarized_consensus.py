@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Positive, Scalar
 from ..._system import AbstractMeanField
@@ -18,7 +19,7 @@ from ...measures import AbstractMeasure, Particles, Rates
 from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
-from ._weights import Schedule, at, energy_logits, strength, weighted_mean
+from ._weights import Schedule, at, energy_logits, normalised, strength, weighted_mean
 
 
 class PolarizedConsensus(AbstractMeanField):
@@ -68,6 +69,10 @@ class PolarizedConsensus(AbstractMeanField):
     def consensus(self, x: Point, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
         """The consensus c(x) that the point `x` sees."""
         return weighted_mean(mu, floating, self._logits(x, mu, t))
+
+    def weights(self, x: Point, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Float[Array, " n"]:
+        """The normalised weights that the point `x` gives to the atoms of `mu`."""
+        return normalised(mu, self._logits(x, mu, t))
 
     def rates(self, t, x, mu):
         centre = self.consensus(x, mu, t)
