@@ -83,7 +83,10 @@ class Host:
         blank = np.zeros(size, bool), np.full(shape, np.nan)
         done, values = blank if stored is None else stored.read(shape)
         left = np.flatnonzero(~done)
-        rows = [jax.tree.map(lambda a, i=i: a[i], places) for i in left]
+        if isinstance(places, np.ndarray):
+            rows = list(places[left])
+        else:
+            rows = [jax.tree.map(lambda a, i=i: a[i], places) for i in left]
         failure = None
         for i, found in zip(left, self._each(rows), strict=True):
             if isinstance(found, Exception):
@@ -123,7 +126,7 @@ class Host:
             found = _attempt(self.objective, True, place)
             failed = isinstance(found, Exception)
             found = np.full(shape, np.nan) if failed else _numbers(found, shape, "one number")
-            return found.astype(dtype)
+            return np.asarray(found, dtype)
 
         value = jax.ShapeDtypeStruct(shape, dtype)
         return lambda *place: jax.pure_callback(measured, value, *place, vmap_method="sequential")
@@ -137,7 +140,9 @@ def _attempt(objective: Callable[..., Any], spread: bool, place: Any) -> Any:
         return error
 
 
-def _numbers(found: Any, shape: tuple, wanted: str) -> np.ndarray:
+def _numbers(found: Any, shape: tuple, wanted: str) -> Any:
+    if type(found) is float and shape == ():
+        return found
     array = np.asarray(found)
     if array.dtype == object or np.iscomplexobj(array) or array.shape != shape:
         raise ValueError(
