@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from .._custom_types import Point, PRNGKey, Scalar
 from ..measures import Particles
+from ..noise._noise import floating
 from ..systems.consensus import ConsensusBasedSampling
+from ._setup import check_key
 from ._start import placed, points, walls_of
 
 
@@ -22,7 +24,7 @@ def sample(
     particles: int = 1000,
     spread: Scalar = 1.0,
     alpha: Scalar = 1.0,
-    dt: float = 0.5,
+    dt: Scalar = 0.5,
     steps: int = 100,
 ) -> Particles:
     r"""Points distributed nearly as e^{−f}, by exponential steps of `ConsensusBasedSampling`.
@@ -32,15 +34,20 @@ def sample(
     **Arguments:** as of `minimize`; `objective`: f; `alpha`: α; `steps`, `dt`: how many steps of
     which length; `bounds` only place the first points.
     """
+    check_key(key)
     start, run = jax.random.split(key)
     walls = None if bounds is None else walls_of(bounds, initial)
     mu = points(initial, walls, start, particles, spread)
-    return _march(ConsensusBasedSampling(objective, alpha), mu, run, dt, steps)
+    dtype = jnp.result_type(*jax.tree.leaves(floating(mu.x)))
+    # As arrays, other numbers compile nothing.
+    alpha = jnp.asarray(alpha, dtype) if isinstance(alpha, int | float) else alpha
+    system = ConsensusBasedSampling(objective, alpha)
+    return _march(system, mu, run, jnp.asarray(dt, dtype), jnp.asarray(steps))
 
 
 @eqx.filter_jit
-def _march(system: Any, mu: Particles, key: PRNGKey, dt: Scalar, steps: int) -> Particles:
-    def step(x, k):
-        return system.step(placed(mu, x), dt, jax.random.fold_in(key, k)).x, None
+def _march(system: Any, mu: Particles, key: PRNGKey, dt: Scalar, steps: Any) -> Particles:
+    def step(k, x):
+        return system.step(placed(mu, x), dt, jax.random.fold_in(key, k)).x
 
-    return placed(mu, jax.lax.scan(step, mu.x, jnp.arange(steps))[0])
+    return placed(mu, jax.lax.fori_loop(0, steps, step, mu.x))

@@ -300,3 +300,18 @@ def test_wrong_names_are_refused():
     for wrong in ({"noise": "white"}, {"correction": "step"}, {"gradient": "exact"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             fm.ConsensusBased(bowl, **wrong)
+
+
+def test_weights_are_those_of_the_mean():
+    x = jr.normal(jr.key(0), (5, 2))
+    f = lambda x: jnp.where(x[0] > 1, jnp.nan, jnp.sum(x**2))  # noqa: E731
+    mu = fm.Particles(x, weights=jnp.arange(1.0, 6.0))
+    system = fm.ConsensusBased(f, alpha=3.0)
+    w = system.weights(mu)
+    plain = np.arange(1, 6) * np.where(x[:, 0] > 1, 0, np.exp(-3 * np.sum(x**2, axis=1)))
+    np.testing.assert_allclose(w, plain / plain.sum(), rtol=1e-12)
+    np.testing.assert_allclose(w @ x, system.consensus(mu), rtol=1e-12)
+    polarized = fm.PolarizedConsensus(f, alpha=3.0, kernel_width=0.5)
+    np.testing.assert_allclose(
+        polarized.weights(x[0], mu) @ x, polarized.consensus(x[0], mu), rtol=1e-12
+    )

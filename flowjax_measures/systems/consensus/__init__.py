@@ -1,5 +1,4 @@
 from ._adaptive_pareto import AdaptivePareto as AdaptivePareto
-from ._analysis import gaspari_cohn as gaspari_cohn
 from ._consensus_based import ConsensusBased as ConsensusBased
 from ._consensus_based_sampling import ConsensusBasedSampling as ConsensusBasedSampling
 from ._effective_sample_size import EffectiveSampleSize as EffectiveSampleSize
@@ -8,6 +7,10 @@ from ._ensemble_kalman_sampler import EnsembleKalmanSampler as EnsembleKalmanSam
 from ._equality_constraint import EqualityConstraint as EqualityConstraint
 from ._inferred_gradient import InferredGradient as InferredGradient
 from ._kalman_wasserstein_flow import KalmanWassersteinFlow as KalmanWassersteinFlow
+from ._localization import (
+    gaspari_cohn as gaspari_cohn,
+    thresholded_covariance as thresholded_covariance,
+)
 from ._memory_consensus import Memory as Memory, MemoryConsensus as MemoryConsensus
 from ._mirror_consensus import MirrorConsensus as MirrorConsensus
 from ._pareto_consensus import ParetoConsensus as ParetoConsensus

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from ..._custom_types import Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
-from ...noise._noise import Diagonal
+from ...noise._noise import Diagonal, floating
 from ...spaces import Euclidean
 from ._weights import energy_logits, weighted_mean
 
@@ -53,18 +53,21 @@ class AdaptivePareto(AbstractMeanField):
         """The consensus of the preferences softmax(theta)."""
         w = jax.nn.softmax(theta)
         worst = lambda y: jnp.max(w * jnp.abs(self.objectives(y[0])))  # noqa: E731
-        return weighted_mean(mu, lambda y: y[0], energy_logits(worst, self.alpha))
+        return weighted_mean(mu, lambda y: floating(y[0]), energy_logits(worst, self.alpha))
 
     def rates(self, t, x, mu):
         place, theta = x
-        away = place - self.consensus(theta, mu)
+        away = jax.tree.map(jnp.subtract, floating(place), self.consensus(theta, mu))
         image = self.objectives(place)
 
         def repulsion(y):
             gap = image - self.objectives(y[0])
             return -gap / self.reach**2 * jnp.exp(-jnp.sum(gap**2) / (2 * self.reach**2))
 
-        velocity = (-self.drift_rate * away, self.adaptation * mu.mean(repulsion))
+        pull = jax.tree.map(lambda z: -self.drift_rate * z, away)
+        velocity = (pull, self.adaptation * mu.mean(repulsion))
         if self.noise == "isotropic":
-            away = jnp.broadcast_to(Euclidean().distance(away, jnp.zeros_like(away)), away.shape)
-        return Rates(velocity, Diagonal((self.sigma * away, jnp.zeros_like(theta))))
+            distance = Euclidean().distance(away, jax.tree.map(jnp.zeros_like, away))
+            away = jax.tree.map(lambda z: jnp.broadcast_to(distance, z.shape), away)
+        shake = jax.tree.map(lambda z: self.sigma * z, away)
+        return Rates(velocity, Diagonal((shake, jnp.zeros_like(theta))))

@@ -23,8 +23,8 @@ from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Rates
 from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
-from ._exploration import check_exploration, exploration
-from ._weights import Schedule, at, energy_logits, strength, weighted_mean
+from ._exploration import check_exploration, exploration, heaviside
+from ._weights import Schedule, at, energy_logits, normalised, strength, weighted_mean
 
 
 class ConsensusBased(AbstractMeanField):
@@ -69,13 +69,11 @@ class ConsensusBased(AbstractMeanField):
     def __check_init__(self):
         check_exploration(self.noise, self.truncation)
         if isinstance(self.correction, str) and self.correction != "heaviside":
-            raise ValueError(
-                f'`correction` is {self.correction!r}; it is "heaviside", a function, or None.'
-            )
+            wanted = 'it is "heaviside", a function, or None.'
+            raise ValueError(f"`correction` is {self.correction!r}; {wanted}")
         if self.gradient not in ("pathwise", "weights_stopped"):
-            raise ValueError(
-                f'`gradient` is {self.gradient!r}; it is "pathwise" or "weights_stopped".'
-            )
+            wanted = 'it is "pathwise" or "weights_stopped".'
+            raise ValueError(f"`gradient` is {self.gradient!r}; {wanted}")
 
     def consensus(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
         """The consensus point c(μ), of the float leaves of a point."""
@@ -91,17 +89,20 @@ class ConsensusBased(AbstractMeanField):
 
         return weighted_mean(mu, outer, self._logits(mu, t))
 
+    def weights(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Float[Array, " n"]:
+        """The normalised weights e^{−αf} dμ of the atoms of `mu`."""
+        return normalised(mu, self._logits(mu, t))
+
     def rates(self, t, x, mu):
         centre = self.consensus(mu, t)
         away = jax.tree.map(jnp.subtract, floating(x), centre)
         pull = at(self.drift_rate, t)
         if self.correction is not None:
             worse = self.objective(x) - self.objective(centre)
-            step = _heaviside if isinstance(self.correction, str) else self.correction
+            step = heaviside if isinstance(self.correction, str) else self.correction
             pull = pull * step(worse)
-        noise = exploration(
-            self.noise, at(self.sigma, t), away, lambda: self.spread(mu, t), self.truncation
-        )
+        spread, sigma = (lambda: self.spread(mu, t)), at(self.sigma, t)
+        noise = exploration(self.noise, sigma, away, spread, self.truncation)
         return Rates(jax.tree.map(lambda z: -pull * z, away), noise)
 
     def _logits(self, mu, t):
@@ -114,7 +115,3 @@ class ConsensusBased(AbstractMeanField):
                 'the weights; start from `Particles`, or use "pathwise".'
             )
         return lambda y: jax.lax.stop_gradient(logits(y))
-
-
-def _heaviside(gap: FloatScalar) -> FloatScalar:
-    return jnp.asarray(gap > 0, jnp.result_type(gap))

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..._custom_types import Point
 from ...measures import AbstractMeasure, Particles
+from ...measures._base import concrete
 from ...noise._noise import floating
 
 
@@ -26,10 +29,18 @@ def flat(x: Point) -> Float[Array, " d"]:
 
 
 def moments(mu: AbstractMeasure, forward: Callable[[Point], Any]) -> Moments:
-    """C^{uG} = ⟨(u − ⟨u⟩)(G(u) − ⟨G⟩)ᵀ⟩ and the means."""
+    """C^{uG} = ⟨(u − ⟨u⟩)(G(u) − ⟨G⟩)ᵀ⟩ and the means, of the members whose model ran.
+
+    A member of particles where G is not finite is left out.
+    """
     image = lambda y: jnp.ravel(forward(y))  # noqa: E731
-    point_mean, image_mean = mu.mean(lambda y: (flat(y), image(y)))
-    cross = mu.mean(lambda y: jnp.outer(flat(y) - point_mean, image(y) - image_mean))
+    if not isinstance(mu, Particles):
+        point_mean, image_mean = mu.mean(lambda y: (flat(y), image(y)))
+        cross = mu.mean(lambda y: jnp.outer(flat(y) - point_mean, image(y) - image_mean))
+        return Moments(point_mean, image_mean, cross)
+    ran = lambda y: jnp.where(jnp.all(jnp.isfinite(image(y))), 0.0, -jnp.inf)  # noqa: E731
+    point_mean, image_mean = mu.mean(lambda y: (flat(y), finite(image(y))), ran)
+    cross = mu.mean(lambda y: jnp.outer(flat(y) - point_mean, finite(image(y)) - image_mean), ran)
     return Moments(point_mean, image_mean, cross)
 
 
@@ -42,6 +53,48 @@ def covariance_matrix(cov: Any, size: int, name: str) -> Float[Array, "m m"]:
             f"shape {(size, size)}."
         )
     return cov if cov.ndim == 2 else jnp.diag(jnp.broadcast_to(cov, (size,)))
+
+
+def finite(image: Float[Array, " m"]) -> Float[Array, " m"]:
+    """The image, 0 where a model that did not run has none."""
+    return jnp.where(jnp.isfinite(image), image, 0)
+
+
+def moved_where_run(image: Float[Array, " m"], v: Float[Array, " d"]) -> Float[Array, " d"]:
+    """A member whose model did not run stands still."""
+    return jnp.where(jnp.all(jnp.isfinite(image)), v, 0)
+
+
+def failed(mu: Particles, forward: Callable[[Point], Any]) -> Int[Array, ""]:
+    """The number of members of positive mass whose model did not run."""
+    ran = jax.vmap(lambda y: jnp.all(jnp.isfinite(jnp.ravel(forward(y)))))(mu.x)
+    return jnp.sum(~ran & (mu.log_weights() > -jnp.inf))
+
+
+def check_data(data: Any, noise_cov: Any) -> None:
+    """Refuses data and noise by which no model can be weighed."""
+    if concrete(data) and not np.all(np.isfinite(np.asarray(data))):
+        raise ValueError("`data` holds NaN or inf; leave those entries out, in `forward` too.")
+    cov = covariance_matrix(noise_cov, data.size, "noise_cov")
+    if not concrete(cov):
+        return
+    values = np.asarray(cov, float)
+    good = np.all(np.isfinite(values)) and np.allclose(values, values.T)
+    if not good or not np.linalg.eigvalsh(values).min() > 0:
+        raise ValueError(
+            "`noise_cov` is not a positive definite matrix of finite numbers; give variances > 0, "
+            "or such a matrix."
+        )
+
+
+def misfit(image: Float[Array, " m"], data: Any) -> Float[Array, " m"]:
+    """G(u) − y, where both have as many numbers."""
+    data = jnp.ravel(data)
+    if image.size != data.size:
+        raise ValueError(
+            f"`data` has {data.size} numbers, and `forward` returns {image.size}; give as many."
+        )
+    return image - data
 
 
 def finite_size_drift(x: Float[Array, " d"], mu: AbstractMeasure) -> Float[Array, " d"]:

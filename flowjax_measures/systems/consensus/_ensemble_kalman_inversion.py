@@ -14,14 +14,22 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..._custom_types import Point
 from ..._numerics._cubature import factor
 from ..._system import AbstractMeanField
-from ...measures import Rates
+from ...measures import Particles, Rates
 from ...noise._noise import Dense, floating
-from ._ensemble import covariance_matrix, moments
+from ._ensemble import (
+    check_data,
+    covariance_matrix,
+    failed,
+    finite,
+    misfit,
+    moments,
+    moved_where_run,
+)  # fmt: skip
 
 
 class EnsembleKalmanInversion(AbstractMeanField):
@@ -30,7 +38,8 @@ class EnsembleKalmanInversion(AbstractMeanField):
     For G(u) = Au and B = AᵀΓ⁻¹A, exactly from a `Gaussian` and up to O(N^{−1/2}) from particles,
     C(t)⁻¹ = C(0)⁻¹ + 2tB ("optimization") or C(0)⁻¹ + tB (the two others), which at t = 1 hold the
     posterior mean and covariance of the prior they started from. Points never leave the affine span
-    of the first ones.
+    of the first ones. Members of particles for which
+    the model returns NaN or inf are left out of the means, and stand still.
 
     **Arguments:**
 
@@ -50,16 +59,21 @@ class EnsembleKalmanInversion(AbstractMeanField):
             raise ValueError(
                 f'`form` is {self.form!r}; it is "optimization", "stochastic" or "square_root".'
             )
-        covariance_matrix(self.noise_cov, self.data.size, "noise_cov")
+        check_data(self.data, self.noise_cov)
+
+    def failed(self, mu: Particles) -> Int[Array, ""]:
+        """How many members of `mu` the model does not run for."""
+        return failed(mu, self.forward)
 
     def rates(self, t, x, mu):
+        image = jnp.ravel(self.forward(x))
+        misfit(image, self.data)
         _, mean, cross = moments(mu, self.forward)
         noise_cov = covariance_matrix(self.noise_cov, self.data.size, "noise_cov")
         gain = jnp.linalg.solve(noise_cov, cross.T).T
-        image = jnp.ravel(self.forward(x))
-        if self.form == "square_root":
-            image = (image + mean) / 2
+        seen = (image + mean) / 2 if self.form == "square_root" else image
         unravel = ravel_pytree(floating(x))[1]
-        velocity = unravel(-gain @ (image - jnp.ravel(self.data)))
+        push = -gain @ finite(misfit(seen, self.data))
+        velocity = unravel(moved_where_run(image, push))
         noise = Dense(gain @ factor(noise_cov)) if self.form == "stochastic" else None
         return Rates(velocity, noise)

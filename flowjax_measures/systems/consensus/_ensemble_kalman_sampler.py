@@ -12,14 +12,23 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..._custom_types import Point
 from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
-from ...measures import Rates
+from ...measures import Particles, Rates
 from ...noise._noise import Dense, floating
-from ._ensemble import covariance_matrix, finite_size_drift, moments
+from ._ensemble import (
+    check_data,
+    covariance_matrix,
+    failed,
+    finite,
+    finite_size_drift,
+    misfit,
+    moments,
+    moved_where_run,
+)  # fmt: skip
 
 
 class EnsembleKalmanSampler(AbstractMeanField):
@@ -47,6 +56,13 @@ class EnsembleKalmanSampler(AbstractMeanField):
     prior_cov: ArrayLike = eqx.field(converter=jnp.asarray)
     finite_size: bool = eqx.field(static=True, default=False)
 
+    def __check_init__(self):
+        check_data(self.data, self.noise_cov)
+
+    def failed(self, mu: Particles) -> Int[Array, ""]:
+        """How many members of `mu` the model does not run for."""
+        return failed(mu, self.forward)
+
     def rates(self, t, x, mu):
         here, unravel = ravel_pytree(floating(x))
         centre = ravel_pytree(floating(self.prior_mean))[0]
@@ -54,9 +70,11 @@ class EnsembleKalmanSampler(AbstractMeanField):
         prior_cov = covariance_matrix(self.prior_cov, here.size, "prior_cov")
         cross = moments(mu, self.forward).cross
         cov = mu.covariance()
-        misfit = jnp.ravel(self.forward(x)) - jnp.ravel(self.data)
-        velocity = -cross @ jnp.linalg.solve(noise_cov, misfit)
+        image = jnp.ravel(self.forward(x))
+        gap = finite(misfit(image, self.data))
+        velocity = -cross @ jnp.linalg.solve(noise_cov, gap)
         velocity = velocity - cov @ jnp.linalg.solve(prior_cov, here - centre)
         if self.finite_size:
             velocity = velocity + finite_size_drift(here, mu)
+        velocity = moved_where_run(image, velocity)
         return Rates(unravel(velocity), Dense(2**0.5 * square_root(cov)))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from ..._custom_types import Scalar
+from ..._custom_types import FloatScalar, Scalar
 from ..._numerics._matrix import square_root
 from ...noise._noise import AbstractNoise, Dense, Diagonal, Isotropic
 from ...spaces import Euclidean
@@ -50,3 +50,8 @@ def exploration(
     return Isotropic(
         sigma * (distance if truncation is None else jnp.minimum(distance, truncation))
     )
+
+
+def heaviside(gap: FloatScalar) -> FloatScalar:
+    """1 where the gap is positive."""
+    return jnp.asarray(gap > 0, jnp.result_type(gap))

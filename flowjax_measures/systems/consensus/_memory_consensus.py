@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
-from ...noise._noise import Diagonal
+from ...noise._noise import Diagonal, floating
 from ...spaces import Euclidean
-from ._weights import energy_logits, weighted_mean
+from ._effective_sample_size import EffectiveSampleSize
+from ._weights import energy_logits, strength, weighted_mean
 
 
 class Memory(NamedTuple):
@@ -45,7 +46,7 @@ class MemoryConsensus(AbstractMeanField):
     objective: Callable[[Point], FloatScalar]
     drift_rate: Scalar = 1.0
     sigma: Scalar = 0.7
-    alpha: Scalar = 30.0
+    alpha: Scalar | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
     memory_drift: Scalar = 0.4
     memory_sigma: Scalar = 0.0
@@ -59,12 +60,14 @@ class MemoryConsensus(AbstractMeanField):
 
     def consensus(self, mu: AbstractMeasure) -> Point:
         """The weighted mean of the memories."""
-        weights = energy_logits(self.objective, self.alpha)
-        return weighted_mean(mu, lambda y: y.best, lambda y: weights(y.best))
+        energy = lambda y: self.objective(y.best)  # noqa: E731
+        weights = energy_logits(energy, strength(self.alpha, 0.0, mu, energy))
+        return weighted_mean(mu, lambda y: floating(y.best), weights)
 
     def rates(self, t, x, mu):
-        shared = jax.tree.map(jnp.subtract, x.x, self.consensus(mu))
-        own = jax.tree.map(jnp.subtract, x.x, x.best)
+        here = floating(x.x)
+        shared = jax.tree.map(jnp.subtract, here, self.consensus(mu))
+        own = jax.tree.map(jnp.subtract, here, floating(x.best))
         gap = self.objective(x.best) - self.objective(x.x)
         # ∞ · 0: two equal places are a draw for every sharpness.
         score = jnp.where(gap == 0, 0, self.sharpness * jnp.where(gap == 0, 1, gap))

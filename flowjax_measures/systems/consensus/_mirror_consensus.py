@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
 from ._weights import Schedule, at, energy_logits, strength, weighted_mean
@@ -50,15 +51,18 @@ class MirrorConsensus(AbstractMeanField):
 
     def consensus(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
         """The consensus, a primal point."""
-        return weighted_mean(mu, self.mirror, self._logits(mu, t))
+        return weighted_mean(mu, self._shown, self._logits(mu, t))
+
+    def _shown(self, y: Point) -> Point:
+        return floating(self.mirror(y))
 
     def rates(self, t, x, mu):
         centre = self.consensus(mu, t)
-        away = jax.tree.map(jnp.subtract, self.mirror(x), centre)
+        away = jax.tree.map(jnp.subtract, self._shown(x), centre)
 
         def spread():
             def outer(y):
-                z = ravel_pytree(jax.tree.map(jnp.subtract, self.mirror(y), centre))[0]
+                z = ravel_pytree(jax.tree.map(jnp.subtract, self._shown(y), centre))[0]
                 return jnp.outer(z, z)
 
             return weighted_mean(mu, outer, self._logits(mu, t))

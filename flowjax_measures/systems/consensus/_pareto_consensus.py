@@ -10,12 +10,14 @@ weakly Pareto optimal; over all w they are the front. Itô.
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ...noise._noise import floating
 from ._exploration import check_exploration, exploration
 from ._weights import energy_logits, weighted_mean
 
@@ -52,10 +54,10 @@ class ParetoConsensus(AbstractMeanField):
     def consensus(self, index: Array, mu: AbstractMeasure) -> Point:
         """The consensus of the preferences in row `index`."""
         logits = energy_logits(lambda y: self.scalarised(y[0], index), self.alpha)
-        return weighted_mean(mu, lambda y: y[0], logits)
+        return weighted_mean(mu, lambda y: floating(y[0]), logits)
 
     def rates(self, t, x, mu):
         place, index = x
-        away = place - self.consensus(index, mu)
+        away = jax.tree.map(jnp.subtract, floating(place), self.consensus(index, mu))
         noise = exploration(self.noise, self.sigma, (away, None))
-        return Rates((-self.drift_rate * away, None), noise)
+        return Rates((jax.tree.map(lambda z: -self.drift_rate * z, away), None), noise)

@@ -11,14 +11,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Positive, Scalar
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Rates
+from ...measures import AbstractMeasure, Particles, Rates
 from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
-from ._weights import Schedule, at, energy_logits, strength, weighted_mean
+from ._weights import Schedule, at, energy_logits, normalised, strength, weighted_mean
 
 
 class PolarizedConsensus(AbstractMeanField):
@@ -32,6 +33,8 @@ class PolarizedConsensus(AbstractMeanField):
     - `objective`, `drift_rate`, `sigma`, `alpha`, `noise`, `truncation`: as of `ConsensusBased`.
     - `kernel_width`: κ of the Gaussian kernel.
     - `log_kernel`: function log k(x, y) of two points, in place of the Gaussian kernel.
+    - `local_alpha`: whether `EffectiveSampleSize` is that of what a point sees through the kernel,
+      an α for each point: clusters of other energies then are as sharp as the best one.
     """
 
     objective: Callable[[Point], FloatScalar]
@@ -42,26 +45,34 @@ class PolarizedConsensus(AbstractMeanField):
     kernel_width: Positive = 1.0
     log_kernel: Callable[[Point, Point], FloatScalar] | None = None
     truncation: Scalar | None = None
+    local_alpha: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         check_exploration(self.noise, self.truncation)
 
     def _logits(self, x, mu, t):
-        weights = energy_logits(self.objective, strength(self.alpha, t, mu, self.objective))
-        log_kernel = self.log_kernel
-        if log_kernel is not None:
-            return lambda y: weights(y) + log_kernel(x, y)
         here = floating(x)
 
-        def logits(y):
+        def near(y):
+            if self.log_kernel is not None:
+                return self.log_kernel(x, y)
             squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), here, floating(y))
-            return weights(y) - jax.tree.reduce(jnp.add, squares) / (2 * self.kernel_width**2)
+            return -jax.tree.reduce(jnp.add, squares) / (2 * self.kernel_width**2)
 
-        return logits
+        seen = mu
+        if self.local_alpha:
+            points, log_w = mu.atoms()
+            seen = Particles(points, log_w + jax.vmap(near)(points))
+        weights = energy_logits(self.objective, strength(self.alpha, t, seen, self.objective))
+        return lambda y: weights(y) + near(y)
 
     def consensus(self, x: Point, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
         """The consensus c(x) that the point `x` sees."""
         return weighted_mean(mu, floating, self._logits(x, mu, t))
+
+    def weights(self, x: Point, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Float[Array, " n"]:
+        """The normalised weights that the point `x` gives to the atoms of `mu`."""
+        return normalised(mu, self._logits(x, mu, t))
 
     def rates(self, t, x, mu):
         centre = self.consensus(x, mu, t)

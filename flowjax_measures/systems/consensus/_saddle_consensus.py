@@ -15,8 +15,10 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField, AbstractSystem, Custom, Species
 from ...measures import Increment, Rates
+from ...noise._noise import floating
+from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
-from ._weights import energy_logits, weighted_mean
+from ._weights import energy_logits, strength, weighted_mean
 
 
 class SaddleConsensus(AbstractSystem):
@@ -33,8 +35,8 @@ class SaddleConsensus(AbstractSystem):
     objective: Callable[[Point, Point], FloatScalar]
     drift_rate: Scalar = 1.0
     sigma: Scalar = 0.7
-    alpha: Scalar = 30.0
-    beta: Scalar = 30.0
+    alpha: Scalar | EffectiveSampleSize = 30.0
+    beta: Scalar | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
 
     def __check_init__(self):
@@ -44,12 +46,15 @@ class SaddleConsensus(AbstractSystem):
 
     def consensus(self, state: dict) -> dict:
         """Both consensus points, under the names of the populations."""
-        x, y = state["min"].mean(), state["max"].mean()
-        lower = energy_logits(lambda z: self.objective(z, y), self.alpha)
-        upper = energy_logits(lambda z: -self.objective(x, z), self.beta)
+        x, y = state["min"].mean(floating), state["max"].mean(floating)
+
+        def centre(name, sharpness, energy):
+            alpha = strength(sharpness, 0.0, state[name], energy)
+            return weighted_mean(state[name], floating, energy_logits(energy, alpha))
+
         return {
-            "min": weighted_mean(state["min"], lambda z: z, lower),
-            "max": weighted_mean(state["max"], lambda z: z, upper),
+            "min": centre("min", self.alpha, lambda z: self.objective(z, y)),
+            "max": centre("max", self.beta, lambda z: -self.objective(x, z)),
         }
 
     def __call__(self, t, state) -> Increment:
@@ -57,7 +62,7 @@ class SaddleConsensus(AbstractSystem):
 
         def law(name: str) -> AbstractMeanField:
             def rates(t, x, mu):
-                away = jax.tree.map(jnp.subtract, x, centres[name])
+                away = jax.tree.map(jnp.subtract, floating(x), centres[name])
                 noise = exploration(self.noise, self.sigma, away)
                 return Rates(jax.tree.map(lambda z: -self.drift_rate * z, away), noise)
 

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar, Point, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
-from ...noise._noise import Diagonal
+from ...noise._noise import Diagonal, floating
 from ...spaces import Euclidean, Phase
-from ._weights import energy_logits, weighted_mean
+from ._effective_sample_size import EffectiveSampleSize
+from ._weights import energy_logits, strength, weighted_mean
 
 
 class SwarmConsensus(AbstractMeanField):
@@ -34,7 +35,7 @@ class SwarmConsensus(AbstractMeanField):
     objective: Callable[[Point], FloatScalar]
     drift_rate: Scalar = 1.0
     sigma: Scalar = 0.7
-    alpha: Scalar = 30.0
+    alpha: Scalar | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
     inertia: Scalar = 0.1
 
@@ -44,11 +45,12 @@ class SwarmConsensus(AbstractMeanField):
 
     def consensus(self, mu: AbstractMeasure) -> Point:
         """The weighted mean of the positions."""
-        weights = energy_logits(self.objective, self.alpha)
-        return weighted_mean(mu, lambda y: y.q, lambda y: weights(y.q))
+        energy = lambda y: self.objective(y.q)  # noqa: E731
+        weights = energy_logits(energy, strength(self.alpha, 0.0, mu, energy))
+        return weighted_mean(mu, lambda y: floating(y.q), weights)
 
     def rates(self, t, x, mu):
-        away = jax.tree.map(jnp.subtract, x.q, self.consensus(mu))
+        away = jax.tree.map(jnp.subtract, floating(x.q), self.consensus(mu))
         push = jax.tree.map(
             lambda z, v: -(self.drift_rate * z + (1 - self.inertia) * v) / self.inertia, away, x.p
         )

@@ -62,3 +62,11 @@ def weighted_mean(mu: AbstractMeasure, fn: PointFunction, logits: Logits) -> Any
     mean, log_normaliser = mu.tilt(fn, logits)
     empty = jnp.isneginf(log_normaliser)
     return jax.tree.map(lambda a, b: jnp.where(empty, b, a), mean, mu.mean(fn))
+
+
+def normalised(mu: AbstractMeasure, logits: Logits) -> Float[Array, " n"]:
+    """The weights by which `weighted_mean` weighs the atoms; they sum to one."""
+    points, log_w = mu.atoms()
+    tilted = log_w + jax.vmap(logits)(points)
+    empty = jnp.all(jnp.isneginf(tilted))
+    return jax.nn.softmax(jnp.where(empty, log_w, tilted))
