@@ -11,46 +11,29 @@ import hashlib
 import io
 import json
 import os
-import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from jaxtyping import PyTree
+
+from ._identity import (
+    describe,
+    environment as environment,
+    fingerprint as fingerprint,
+    is_key,
+    library_version,
+    plain_tree,
+    stamp,
+    structure,
+)
 
 _MAGIC = b"flowjax_measures checkpoint\n"
 _FORMAT = 2
 # No header is longer: a file that claims one is not read.
 _HEADER = 2**24
 _AGAIN = "delete it to compute it again."
-
-
-def fingerprint(config: PyTree) -> str:
-    """A hash of a configuration, the same in every process.
-
-    **Arguments:**
-
-    - `config`: any pytree; arrays count by value, functions by their name.
-
-    **Returns:** 64 hexadecimal digits.
-    """
-    leaves, structure = jax.tree.flatten(_plain(config))
-    parts = [_text(structure).encode(), str(len(leaves)).encode()]
-    for leaf in leaves:
-        if isinstance(leaf, np.ndarray | np.generic | jax.Array):
-            array = np.asarray(leaf)
-            parts += [f"{array.dtype}{array.shape}".encode(), array.tobytes()]
-        else:
-            name = getattr(leaf, "__qualname__", None)
-            parts.append(_text(leaf).encode() if name is None else name.encode())
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()
 
 
 def save(
@@ -69,15 +52,15 @@ def save(
     **Raises:** `ValueError` for arrays of Python objects; `OSError` where it can't be written.
     """
     content = io.BytesIO()
-    eqx.tree_serialise_leaves(content, _plain(tree))
+    eqx.tree_serialise_leaves(content, plain_tree(tree))
     payload = content.getvalue()
     header = {
         "format": _FORMAT,
-        "flowjax_measures": _version(),
-        "config": _stamp(config),
+        "flowjax_measures": library_version(),
+        "config": stamp(config),
         "number": number,
-        "structure": _structure(tree),
-        "leaves": [_leaf(a) for a in jax.tree.leaves(tree)],
+        "structure": structure(tree),
+        "leaves": [describe(a) for a in jax.tree.leaves(tree)],
         "length": len(payload),
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
@@ -137,24 +120,24 @@ def load(
         payload = file.read()
     if hashlib.sha256(payload).hexdigest() != header["sha256"]:
         raise ValueError(f"`path`: {path} is damaged, its bytes have changed; {_AGAIN}")
-    _compare(path, header["config"], _stamp(config), argument)
+    _compare(path, header["config"], stamp(config), argument)
     if header["number"] != number:
         raise ValueError(
             f"`{argument}`: {path} is number {header['number']} of its kind and stands in the "
             f"place of number {number}; give it its own name again, or {_AGAIN}"
         )
-    found, wanted = header["leaves"], [_leaf(a) for a in jax.tree.leaves(like)]
-    if header["structure"] != _structure(like) or len(found) != len(wanted):
+    found, wanted = header["leaves"], [describe(a) for a in jax.tree.leaves(like)]
+    if header["structure"] != structure(like) or len(found) != len(wanted):
         raise ValueError(
             f"`like`: {path} holds another structure, {header['structure']}, than asked for, "
-            f"{_structure(like)}."
+            f"{structure(like)}."
         )
     for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
         if a != b:
             raise ValueError(f"`like`: leaf {i} of {path} is {a}, and {b} is asked for.")
     stream = io.BytesIO(payload)
     try:
-        tree = eqx.tree_deserialise_leaves(stream, _plain(like))
+        tree = eqx.tree_deserialise_leaves(stream, plain_tree(like))
     except (RuntimeError, EOFError, ValueError) as error:
         raise ValueError(
             f"`like`: {path} holds other shapes or types than asked for: {error}"
@@ -201,36 +184,6 @@ def _compare(path: Any, written: dict[str, str], given: dict[str, str], argument
     )
 
 
-def _stamp(config: PyTree) -> dict[str, str]:
-    if isinstance(config, dict) and config and all(isinstance(name, str) for name in config):
-        return {name: fingerprint(part) for name, part in config.items()}
-    return {"config": fingerprint(config)}
-
-
-def _text(node: Any) -> str:
-    # Addresses of functions differ between processes.
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(node))
-
-
-def _structure(tree: PyTree) -> str:
-    return _text(jax.tree.structure(tree))
-
-
-def _leaf(a: Any) -> str:
-    """What a leaf is, in words: arrays by type and shape, text by itself, functions by name."""
-    if _is_key(a):
-        return f"key {jax.random.key_impl(a)} {list(a.shape)}"
-    if isinstance(a, np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct):
-        if np.dtype(a.dtype).hasobject:
-            raise ValueError("`tree` holds an array of Python objects; give arrays of numbers.")
-        return f"{a.dtype} {list(a.shape)}"
-    if isinstance(a, bool | int | float | complex):
-        return f"a Python {type(a).__name__}"
-    if isinstance(a, str | bytes):
-        return f"the text {a!r}"
-    return f"{type(a).__name__} {getattr(a, '__qualname__', '')}"
-
-
 def _sweep_up(path: Path) -> None:
     """Removes what processes that are gone have left half-written."""
     for old in path.parent.glob(f".{path.name[:200]}.*"):
@@ -260,42 +213,7 @@ def writable(folder: str | os.PathLike, overwrite: bool, *patterns: str) -> Path
     return folder
 
 
-def environment() -> dict[str, Any]:
-    """What the bits of a result depend on, beside its program: versions and devices."""
-    device = jax.devices()[0]
-    return {
-        "flowjax_measures": _version(),
-        "jax": jax.__version__,
-        "jaxlib": version("jaxlib"),
-        "devices": (device.platform, device.device_kind, jax.device_count()),
-        "x64": jax.config.read("jax_enable_x64"),
-    }
-
-
-def _version() -> str:
-    try:
-        return version("flowjax_measures")
-    except PackageNotFoundError:  # Imported from its folder, not installed.
-        return "unknown"
-
-
-def _is_key(a: Any) -> bool:
-    return isinstance(a, jax.Array) and jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key)
-
-
-def _plain(tree: PyTree) -> PyTree:
-    """Keys as their numbers, arrays whole on this process."""
-
-    def plain(a):
-        a = jax.random.key_data(a) if _is_key(a) else a
-        if isinstance(a, jax.Array) and not a.is_fully_addressable:
-            return multihost_utils.process_allgather(a, tiled=True)
-        return a
-
-    return jax.tree.map(plain, tree)
-
-
 def _placed(like: Any, found: Any) -> Any:
-    if _is_key(like):
+    if is_key(like):
         return jax.random.wrap_key_data(found, impl=jax.random.key_impl(like))
     return jax.device_put(found, like.sharding) if isinstance(like, jax.Array) else found
