@@ -77,7 +77,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def librarylibrary_version() -> str:
+def library_version() -> str:
     try:
         return version("flowjax_measures")
     except PackageNotFoundError:  # Imported from its folder, not installed.
