@@ -11,9 +11,9 @@ import optimistix as optx
 from jaxtyping import Array
 
 from ._brownian import ByIndex, OfTree, Shapes, StepKeyed, brownian_tree
+from ._method import Method
 from ._request import Request
 from ._schedule import Schedule
-from ._stepper import Method
 from ._terms import Problem, is_curved
 
 # Checkpoints of the reverse pass. diffrax would take one for every √(2 max_steps); each is a copy

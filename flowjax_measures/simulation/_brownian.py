@@ -16,6 +16,7 @@ from ..noise import apart, normal_pairs
 Shapes = PyTree[jax.ShapeDtypeStruct]
 # Bridges inside a step are exact down to this part of it.
 _PART = 2.0**-10
+_GRAIN = 2.0**-16
 
 
 def silent(shapes: Shapes | None) -> bool:
@@ -117,7 +118,8 @@ class Inside(eqx.Module):
     h: Array
 
     def __call__(self, t0, t1, use_levy=False):
-        part = lambda t: jnp.clip((t - self.start) / self.h, 0, 1)  # noqa: E731
+        # Rounded: a path is rough, and sees the round-off of times as its root.
+        part = lambda t: jnp.clip(jnp.round((t - self.start) / self.h / _GRAIN) * _GRAIN, 0, 1)  # noqa: E731
         key = jax.random.fold_in(self.key, self.index)
         tree = brownian_tree(key, self.shapes, self.levels, jnp.ones_like(self.h), _PART)
         unit = tree.evaluate(part(t0), part(t1), use_levy=use_levy)

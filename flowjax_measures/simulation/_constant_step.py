@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._brownian import Inside, OfStep, StepKeyed
+from ._method import Method
 from ._schedule import Schedule
-from ._stepper import Method
 
 
 def scan(

@@ -68,8 +68,8 @@ def schedule(ts: Any, counts: np.ndarray, dtype: Any, dt: float | None = None) -
 
 
 @functools.lru_cache(maxsize=256)
-def _known(times: bytes, kind: np.dtype, steps: bytes, dtype: np.dtype, dt: float | None):
-    ts, counts = np.frombuffer(times, kind), np.frombuffer(steps, np.int64)
+def _known(known: bytes, kind: np.dtype, steps: bytes, dtype: np.dtype, dt: float | None):
+    ts, counts = np.frombuffer(known, kind), np.frombuffer(steps, np.int64)
     eps = np.finfo(ts.dtype).eps if np.issubdtype(ts.dtype, np.floating) else np.finfo(float).eps
     ts = np.asarray(ts, np.float64)
     h = np.diff(ts) / counts
@@ -79,11 +79,11 @@ def _known(times: bytes, kind: np.dtype, steps: bytes, dtype: np.dtype, dt: floa
     ends = np.append(starts[1:], counts.size)
     group = np.cumsum(fresh) - 1
     taken = np.concatenate([[0], np.cumsum(counts)])
-    steps = taken[ends] - taken[starts]
-    lengths = (ts[ends] - ts[starts]) / steps
+    taken_by = taken[ends] - taken[starts]
+    lengths = (ts[ends] - ts[starts]) / taken_by
     if dt is not None:
         # Where dt divides, it is the step: also of a run that is made longer.
-        near = np.abs(lengths - dt) <= 1e-9 * dt + 8 * eps * np.abs(ts).max() / steps
+        near = np.abs(lengths - dt) <= 1e-9 * dt + 8 * eps * np.abs(ts).max() / taken_by
         lengths = np.where(near, dt, lengths)
     before = round(float(ts[0]) / (h[0] if dt is None else dt))
     first = before + taken[:-1]

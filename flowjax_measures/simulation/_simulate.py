@@ -19,10 +19,10 @@ from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
 from ._arguments import bar, check, check_noise, check_times, fixed, real_dtype
 from ._brownian import Shapes, StepKeyed, silent
+from ._method import Method, method
 from ._recompiled import warn_of_new_functions
 from ._request import Request
 from ._schedule import Schedule, count_steps, schedule
-from ._stepper import Method, method
 from ._terms import Problem, pose
 
 # Above this many bytes of stored steps the default keeps √steps of them.

@@ -1,117 +1,109 @@
-"""A solver matched to a problem: the terms that it wants, the Lévy areas that it eats."""
+"""`stepper`: one step at a time, for those who hold the loop."""
 
-from typing import Any, Literal
+from typing import Any
 
 import diffrax
 import equinox as eqx
-from jaxtyping import PyTree
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
 
-from . import _split
-from ._brownian import Shapes
-from ._calculus import converted, is_additive
-from ._terms import AdditiveTerm, Drift, NoiseTerm, Problem, Retracted, Term
-
-
-class Method(eqx.Module):
-    """What steps a problem: a solver that ends its steps on the space, and what terms it takes."""
-
-    problem: Problem
-    solver: Retracted
-    kind: Literal["one", "two", "additive", "split"] = eqx.field(static=True)
-    levels: int = eqx.field(static=True, default=1)
-    """1: increments of the Brownian motion alone; 2, 3: space-time Lévy areas too."""
-    parted: bool = eqx.field(static=True, default=False)
-    """Whether parts of a step are asked for."""
-
-    def terms(self, path: Any, y: PyTree) -> Any:
-        """The terms for a Brownian path, None without noise."""
-        if self.kind == "split":
-            return _split.two_drifts(self.problem, self.solver.solver)
-        drift = diffrax.ODETerm(Drift(self.problem))
-        if path is None:
-            return drift
-        if self.kind == "additive":
-            return diffrax.MultiTerm(drift, AdditiveTerm(self.problem, path, y))
-        if self.kind == "two":
-            return diffrax.MultiTerm(drift, NoiseTerm(self.problem, path))
-        return Term(self.problem, path)
+from .._custom_types import FloatScalar, PRNGKey
+from .._system import AbstractSystem
+from ._arguments import bar, check, check_times, fixed, real_dtype
+from ._brownian import Inside, OfStep, StepKeyed
+from ._request import Request
+from ._schedule import Schedule, schedule
+from ._simulate import method_of
 
 
-def method(
-    solver: diffrax.AbstractSolver, problem: Problem, y: PyTree, shapes: Shapes | None
-) -> Method:
-    """The method that a solver is for a problem, or an error that says what to take."""
-    name, inner = type(solver).__name__, _innermost(solver)
-    if isinstance(inner, diffrax.SemiImplicitEuler):
-        if shapes is not None:
-            raise ValueError(f"`solver`: {name} takes no noise. Take diffrax.Euler().")
-        return _method(problem, _split.PhaseSplit(solver), "one")
-    if _split.is_implicit_explicit(inner):
-        if shapes is not None:
-            raise ValueError(
-                f"`solver`: {name} takes no noise. Take diffrax.Euler() with steps short enough "
-                "for the stiff part."
-            )
-        return _method(problem, solver, "split")
-    if _is_langevin(inner):
-        langevin: Any = _split.langevin_solver(solver, problem, y)
-        return _method(problem, langevin, "one", levels=_levels(inner))
-    if shapes is None:
-        return _method(problem, solver, "one")
-    if isinstance(inner, diffrax.ItoMilstein | diffrax.ReversibleHeun | diffrax.LeapfrogMidpoint):
-        raise ValueError(
-            f"`solver`: {name} needs the noise as a matrix between all points, which is not made. "
-            "Take diffrax.Euler() for Itô noise; diffrax.Heun(), SPaRK() or StratonovichMilstein() "
-            "for Stratonovich noise, into which Itô noise is converted where it can be."
+class Carry(eqx.Module):
+    """Where a run is, between two steps: a pytree of arrays, for scans and vmaps.
+
+    - `state`: the measure, or the state of any kind; `time`: its time; `steps`: steps taken.
+    """
+
+    state: Any
+    steps: Array
+    key: PRNGKey | None
+    start: Schedule
+    inner: PyTree
+
+    @property
+    def time(self) -> Array:
+        """The time of `state`."""
+        return self.start.origin + self.start.h[0] * self.steps.astype(self.start.h.dtype)
+
+
+class Stepper(eqx.Module):
+    """What `stepper` returns: `init` makes a carry, `step` moves it by `dt`."""
+
+    system: AbstractSystem
+    dt: float = eqx.field(static=True)
+    solver: diffrax.AbstractSolver | None
+
+    def init(self, state: Any, key: PRNGKey | None = None, t0: FloatScalar | int = 0.0) -> Carry:
+        """The start of a run at time `t0`; `key` is needed for noise."""
+        check(self.system, state, key, None, None, self.solver)
+        dtype, t0 = real_dtype(state), float(t0)
+        ts = check_times(np.array([t0, t0 + self.dt]), self.dt)
+        times = schedule(ts, np.ones(1, np.int64), dtype, self.dt)
+        start = jax.tree.map(jnp.asarray, times)
+        method, y, shapes = method_of(self._asked(state, key), start.origin)
+        path = self._path(method, shapes, start, jnp.zeros((), jnp.int32), key)
+        inner = method.solver.init(
+            method.terms(path, y), start.base[0], start.base[0] + start.h[0], y, None
         )
-    if isinstance(inner, diffrax.AbstractImplicitSolver):
-        raise ValueError(
-            f"`solver`: {name} would solve for the noise too, and converges to no solution of a "
-            "stochastic equation. Take diffrax.Euler(), or SemiImplicitEuler of this library."
+        merged = method.problem.merge(y)
+        return Carry(merged, jnp.zeros((), jnp.int32), key, start, inner)
+
+    def step(self, carry: Carry) -> Carry:
+        """The carry after one step."""
+        start, k = carry.start, carry.steps
+        method, y, shapes = method_of(self._asked(carry.state, carry.key), start.origin)
+        method = eqx.tree_at(lambda m: m.problem.first, method, start.first[0])
+        h = start.h[0]
+        t0, t1 = h * k.astype(h.dtype), h * (k + 1).astype(h.dtype)
+        terms = method.terms(self._path(method, shapes, start, k, carry.key), y)
+        y, _, _, inner, _ = method.solver.step(terms, t0, t1, y, None, carry.inner, False)
+        return Carry(method.problem.merge(y), k + 1, carry.key, start, inner)
+
+    def _asked(self, state: Any, key: PRNGKey | None) -> Request:
+        return Request(
+            self.system, state, self.dt, key, None, fixed(self.solver), None, None, None,
+            bar(False), None, None,
+        )  # fmt: skip
+
+    def _path(self, method: Any, shapes: Any, start: Schedule, k: Array, key: Any) -> Any:
+        if shapes is None:
+            return None
+        index, h = start.first[0] + k, start.h[0]
+        if method.parted:
+            return Inside(key, shapes, method.levels, index, h * k.astype(h.dtype), h)
+        return OfStep(StepKeyed(key, shapes, method.levels).one(index), h)
+
+
+def stepper(
+    system: AbstractSystem, dt: float, solver: diffrax.AbstractSolver | None = None
+) -> Stepper:
+    """Steps of a system in a loop of your own: the same path as `simulate` with the same key.
+
+    **Arguments:** `system`, `dt`, `solver`: as of `simulate`, at constant steps.
+
+    **Returns:** an object with `init(state, key=None, t0=0.0)` and `step(carry)`; both can be
+    jitted, scanned, vmapped and differentiated.
+
+    **Raises:** `ValueError` that names the argument.
+
+    !!! example
+
+        ```python
+        loop = fm.stepper(fm.SelfAttention(beta=2.0), dt=0.1)
+        carry = loop.init(tokens)
+        carry, spread = jax.lax.scan(
+            lambda c, _: (loop.step(c), fm.dispersion(c.state)), carry, length=100
         )
-    problem = converted(problem, y, solver)
-    parted = solver is not inner or not _asks_for_whole_steps(inner)
-    if not isinstance(inner, diffrax.AbstractSRK):
-        kind = "two" if "MultiTerm" in str(solver.term_structure) else "one"
-        return _method(problem, solver, kind, parted=parted)
-    if not inner.tableau.is_additive_noise():
-        return _method(problem, solver, "two", _levels(inner), parted)
-    if not is_additive(problem, y):
-        raise ValueError(
-            f"`solver`: {name} steps noise that depends on neither state nor time, on flat space. "
-            "Take diffrax.SPaRK() or GeneralShARK(), or leave `solver` out."
-        )
-    return _method(problem, solver, "additive", _levels(inner), parted)
-
-
-def _method(problem, solver, kind, levels=1, parted=False) -> Method:
-    if getattr(solver, "scan_kind", "none") is None:
-        # The loop over stages that can be differentiated in both modes.
-        is_none = lambda a: a is None  # noqa: E731
-        solver = eqx.tree_at(lambda s: s.scan_kind, solver, _scan_kind(solver), is_leaf=is_none)
-    return Method(problem, Retracted(solver, problem.held), kind, levels, parted)
-
-
-def _scan_kind(solver: Any) -> str:
-    return "lax" if isinstance(solver, diffrax.AbstractSRK) else "bounded"
-
-
-def _innermost(solver: Any) -> Any:
-    # Wrappers of ours (`RandomBatch`, …) hand whole steps on.
-    while isinstance(solver, diffrax.AbstractWrappedSolver):
-        solver = solver.solver
-    return solver
-
-
-def _asks_for_whole_steps(solver: Any) -> bool:
-    return type(solver).__module__.split(".")[0] in ("diffrax", "flowjax_measures")
-
-
-def _is_langevin(solver: Any) -> bool:
-    return isinstance(solver, diffrax.ALIGN | diffrax.ShOULD | diffrax.QUICSORT)
-
-
-def _levels(solver: Any) -> int:
-    """How much of the Brownian motion a solver asks for: the least that it takes."""
-    kinds = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)
-    return next(n for n, kind in enumerate(kinds, 1) if issubclass(kind, solver.minimal_levy_area))
+        ```
+    """
+    return Stepper(system, float(dt), solver)

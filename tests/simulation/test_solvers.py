@@ -301,3 +301,28 @@ def test_progress_moves_between_two_times(capsys):
     jax.effects_barrier()
     shown = [float(line.rstrip("%")) for line in capsys.readouterr().out.split()]
     assert sum(1 < v < 99 for v in shown) >= 3
+
+
+@pytest.mark.parametrize("solver", [None, diffrax.ShARK(), diffrax.HalfSolver(diffrax.Euler())])
+def test_a_loop_of_ones_own_takes_the_path_of_simulate(solver):
+    mu = fm.Particles(jnp.array([[0.3, -1.0], [0.7, 2.0], [1.0, 0.0]]))
+    loop = fm.stepper(Ornstein(), 0.1, solver)
+
+    def end(carry, _):
+        return loop.step(carry), carry.state.x
+
+    carry, path = jax.jit(lambda c: jax.lax.scan(end, c, length=6))(loop.init(mu, jr.key(5), 0.3))
+    ts = np.linspace(0.3, 0.9, 7)
+    run = fm.simulate(Ornstein(), mu, ts, dt=0.1, key=jr.key(5), solver=solver)
+    np.testing.assert_allclose(path, run.ys.x[:-1], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(carry.state.x, run.final.x, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(carry.time, 0.9, rtol=1e-14)
+
+
+def test_a_loop_keeps_the_memory_of_a_solver():
+    loop = fm.stepper(SPIN, 0.1, diffrax.LeapfrogMidpoint())
+    carry = loop.init(PAIR)
+    for _ in range(5):
+        carry = loop.step(carry)
+    run = fm.simulate(SPIN, PAIR, [0.0, 0.5], dt=0.1, solver=diffrax.LeapfrogMidpoint())
+    np.testing.assert_allclose(carry.state.x, run.final.x, rtol=1e-13)
