@@ -17,9 +17,15 @@ from ._distances import (
     mmd as mmd,
     sinkhorn_divergence as sinkhorn_divergence,
     sliced_wasserstein as sliced_wasserstein,
+    unbalanced_sinkhorn_divergence as unbalanced_sinkhorn_divergence,
 )
-from ._entropic import entropic_coupling as entropic_coupling
-from ._exact import coupling as coupling, mccann as mccann, wasserstein as wasserstein
+from ._entropic import (
+    entropic_cost as entropic_cost,
+    entropic_coupling as entropic_coupling,
+    entropic_potentials as entropic_potentials,
+)
+from ._exact import coupling as coupling, wasserstein as wasserstein
+from ._geodesics import mccann as mccann
 from ._hellinger_kantorovich import hellinger_kantorovich as hellinger_kantorovich
 from ._kinetic import kinetic_cost as kinetic_cost, kinetic_interpolation as kinetic_interpolation
 from ._maps import (
@@ -29,10 +35,12 @@ from ._maps import (
 )
 from ._minibatch import minibatch_coupling as minibatch_coupling
 from ._nested import nested_mccann as nested_mccann, nested_wasserstein as nested_wasserstein
+from ._partial import Partial as Partial, partial_transport as partial_transport
 from ._splines import transport_spline as transport_spline
 from ._unbalanced import (
     KullbackLeibler as KullbackLeibler,
     SquaredError as SquaredError,
+    TotalVariation as TotalVariation,
     Unbalanced as Unbalanced,
     unbalanced_transport as unbalanced_transport,
 )

@@ -10,24 +10,26 @@ from jaxtyping import Array, Float
 from .._custom_types import FloatScalar
 from .._numerics import safe_sqrt
 from ..energies._bures import bures_map
-from ..energies._sinkhorn import _normalised
+from ..energies._ground import check_flat, located, space_of
 from ..energies._sliced import _line, monotone
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import replace
 from ._exact import coupling
-from ._masses import check_masses
+from ._masses import comparable
 
 
 def barycentric_map(mu: AbstractMeasure, nu: AbstractMeasure) -> Float[Array, "n d"]:
     """Where the optimal plan of W₂ sends the atoms of `mu`, in the mean; not differentiated."""
-    check_masses(mu, nu)
-    (x, log_a), (y, log_b) = jax.lax.stop_gradient((_normalised(mu), _normalised(nu)))
+    space = comparable(mu, nu)
+    check_flat("barycentric_map", mu, nu)
+    (x, log_a), (y, log_b) = jax.lax.stop_gradient((located(mu, space), located(nu, space)))
     if x.shape[1] == 1:
         here, there = _line(x[:, 0], jnp.exp(log_a)), _line(y[:, 0], jnp.exp(log_b))
         return jax.vmap(lambda s: monotone(s, here, there))(x[:, 0])[:, None]
     plan = coupling(mu, nu)
     share = jnp.sum(plan, axis=1, keepdims=True)
-    return jnp.where(share > 0, plan @ y / jnp.where(share > 0, share, 1), x)
+    alone = share == 0
+    return jnp.where(alone, x, plan @ y / jnp.where(alone, 1, share))
 
 
 def linearized_wasserstein(
@@ -44,7 +46,7 @@ def linearized_wasserstein(
         spread = jnp.trace(bend @ reference.cov @ bend.T)  # pyright: ignore
         return safe_sqrt(jnp.sum((mu.m - nu.m) ** 2) + spread)  # pyright: ignore
     gap = barycentric_map(reference, mu) - barycentric_map(reference, nu)
-    weights = jnp.exp(_normalised(reference)[1])
+    weights = jnp.exp(located(reference, space_of(reference))[1])
     return safe_sqrt(weights @ jnp.sum(gap**2, axis=1))
 
 
