@@ -1,6 +1,7 @@
 """Distances, couplings and geodesics between measures."""
 
 from ..energies._bures import bures as bures, bures_map as bures_map
+from ._barycenter import barycenter as barycenter, median as median
 from ._collective_diffusion import (
     CollectiveDiffusion as CollectiveDiffusion,
     collective_diffusion as collective_diffusion,
@@ -26,10 +27,19 @@ from ._entropic import (
 )
 from ._exact import coupling as coupling, wasserstein as wasserstein
 from ._geodesics import mccann as mccann
+from ._gromov import (
+    GromovWasserstein as GromovWasserstein,
+    gromov_wasserstein as gromov_wasserstein,
+)
 from ._hellinger_kantorovich import hellinger_kantorovich as hellinger_kantorovich
+from ._information import (
+    fisher_information as fisher_information,
+    kl_divergence as kl_divergence,
+)
 from ._kinetic import kinetic_cost as kinetic_cost, kinetic_interpolation as kinetic_interpolation
 from ._maps import (
     barycentric_map as barycentric_map,
+    entropic_map as entropic_map,
     linearized_wasserstein as linearized_wasserstein,
     quantize as quantize,
 )
