@@ -56,7 +56,8 @@ def gromov_wasserstein(
     if not all(np.all(np.isfinite(v)) for v in arrays):
         plan = jnp.full((log_a.size, log_b.size), jnp.nan, dtype)
         return GromovWasserstein(jnp.full((), jnp.nan, dtype), plan)
-    value, plan = _best(*arrays, starts)
+    one, two, a, b = arrays
+    value, plan = _best(one, two, a, b, starts)
     return GromovWasserstein(
         jnp.sqrt(jnp.asarray(max(value, 0.0), dtype)), jnp.asarray(plan, dtype)
     )
