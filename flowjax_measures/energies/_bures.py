@@ -3,13 +3,16 @@ r"""The Wasserstein distance of Gaussians, as a number, a map and an energy.
 F(μ) = ½ W₂²(μ, ν),   δF/δμ(x) = ½|x|² − u(x),   ∇u the optimal map from μ to ν
 """
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._numerics._matrix import square_root
 from ..measures import AbstractMeasure, Gaussian
+from ..measures._base import concrete
 from ..spaces._bures import bures_square
 from ._base import AbstractTransportEnergy
+from ._ground import shared_space
 
 
 class SquaredWasserstein(AbstractTransportEnergy):
@@ -48,11 +51,46 @@ def _check(mu: AbstractMeasure, nu: AbstractMeasure) -> None:
             f"`bures` is between Gaussians, not {type(mu).__name__} and {type(nu).__name__}; "
             "`wasserstein(mu, nu, 2)` takes other measures."
         )
+    shared_space(mu, nu)
 
 
 def bures_map(mu: Gaussian, nu: Gaussian) -> Float[Array, "d d"]:
-    """The matrix T of the optimal map x ↦ n + T (x − m) from μ to ν; μ must be non-singular."""
-    root = square_root(mu.cov)
-    inner = square_root(root @ nu.cov @ root)
+    """The matrix T of the optimal map x ↦ n + T (x − m) from μ to ν.
+
+    **Raises:** `ValueError` for a singular `mu`, which a map may not reach ν from; `mccann` needs
+    none.
+    """
+    _check(mu, nu)
+    if concrete(mu.cov) and bool(_singular(mu.cov)):
+        raise ValueError(
+            "`mu` is singular: no map sends it to all of `nu`. `mccann` and `kinetic_interpolation`"
+            " take it as it is, and from a non-singular `nu` there is a map to it."
+        )
+    return _map(mu.cov, nu.cov)
+
+
+def bures_coupling(mu: Gaussian, nu: Gaussian) -> Float[Array, "d d"]:
+    """E (X − m)(Y − n)ᵀ of the optimal pair; neither covariance need be regular.
+
+    A T where μ has a map. Else A^{1/2} U B^{1/2} with the orthogonal U for which
+    tr A^{1/2} U B^{1/2} is largest, whose derivative is left out.
+    """
+    singular = _singular(mu.cov)
+    regular = jnp.where(singular, jnp.eye(mu.m.size, dtype=mu.m.dtype), mu.cov)
+    root_a, root_b = (square_root(jax.lax.stop_gradient(m.cov)) for m in (mu, nu))
+    left, _, right = jnp.linalg.svd(root_a @ root_b)
+    turned = root_a @ left @ right @ root_b
+    return jnp.where(singular, turned, regular @ _map(regular, nu.cov))
+
+
+def _map(a: Float[Array, "d d"], b: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    root = square_root(a)
+    inner = square_root(root @ b @ root)
     half = jnp.linalg.solve(root, inner)
     return jnp.linalg.solve(root, half.T).T
+
+
+def _singular(cov: Float[Array, "d d"]) -> Bool[Array, ""]:
+    """Whether a map would lose half of the digits."""
+    values = jnp.linalg.eigvalsh(jax.lax.stop_gradient(cov))
+    return values[0] <= jnp.sqrt(jnp.finfo(cov.dtype).eps) * values[-1]

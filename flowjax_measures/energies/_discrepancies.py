@@ -15,14 +15,17 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point
 from ..kernels import AbstractKernel, EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel, convolve, correlate
+from ..kernels._radial import on_space
 from ..measures import AbstractMeasure
 from ._base import AbstractTransportEnergy
+from ._ground import shared_space
 
 
 class MMD(AbstractTransportEnergy):
     r"""½ MMD²(μ, ν) = ½ ∬ k d(μ−ν) d(μ−ν); δF/δμ = k∗(μ − ν).
 
-    All pairs count, a particle with itself included; both measures are divided by their masses.
+    All pairs count, a particle with itself included; both measures are divided by their masses. A
+    kernel of the distance takes the geodesic one of the measures' space.
 
     **Arguments:** `target`: ν. `kernel`: k, symmetric; `EnergyDistance()` by default.
     """
@@ -31,12 +34,13 @@ class MMD(AbstractTransportEnergy):
     kernel: Kernel = EnergyDistance()
 
     def __call__(self, mu):
-        nu = self.target
-        inner = correlate(self.kernel, mu, mu) + correlate(self.kernel, nu, nu)
-        return inner / 2 - correlate(self.kernel, mu, nu)
+        nu, kernel = self.target, on_space(self.kernel, shared_space(mu, self.target))
+        inner = correlate(kernel, mu, mu) + correlate(kernel, nu, nu)
+        return inner / 2 - correlate(kernel, mu, nu)
 
     def first_variation(self, x, mu):
-        return convolve(self.kernel, x, mu) - convolve(self.kernel, x, self.target)
+        kernel = on_space(self.kernel, shared_space(mu, self.target))
+        return convolve(kernel, x, mu) - convolve(kernel, x, self.target)
 
 
 class SteinKernel(AbstractKernel):

@@ -1,27 +1,37 @@
 r"""The Sinkhorn divergence to a target measure ([feydy2019]).
 
     S_ε(μ, ν) = OT_ε(μ, ν) − ½ OT_ε(μ, μ) − ½ OT_ε(ν, ν),
-    OT_ε(μ, ν) = min_π ∫ ‖x − y‖² dπ + ε KL(π | μ⊗ν),
-    δS/δμ(x) = f_{μν}(x) − f_{μμ}(x),   f_{μν}(x) = −ε log ∫ e^{(g(y) − ‖x−y‖²)/ε} ν(dy).
+    OT_ε(μ, ν) = min_π ∫ d(x, y)² dπ + ε KL(π | μ⊗ν),
+    δS/δμ(x) = f_{μν}(x) − f_{μμ}(x),   f_{μν}(x) = −ε log ∫ e^{(g(y) − d(x,y)²)/ε} ν(dy),
 
-Its Wasserstein flow moves x by 2 (T_{μν}(x) − T_{μμ}(x)), the difference of two barycentric maps.
-Both measures are divided by their masses. The cost has no ½: with ½‖x−y‖² the same ε is half.
+with the distance d of the measures' space.
+
+In flat space its Wasserstein flow moves x by 2 (T_{μν}(x) − T_{μμ}(x)), the difference of two
+barycentric maps. Both measures are divided by their masses. The cost has no ½: with ½‖x−y‖² the
+same ε is half.
 """
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Positive
 from .._numerics._matrix import square_root
 from .._reduce import tilted_mean
 from ..measures import AbstractMeasure, Gaussian
-from ..noise._noise import floating
+from ..spaces import AbstractSpace
 from ._base import AbstractTransportEnergy
-from ._schrodinger import entropic_cost, potentials, self_entropic_cost, self_potential
+from ._ground import flat, is_flat, located, shared_space, square, squares
+from ._schrodinger import (
+    balanced,
+    centred,
+    cost_potentials,
+    optimal_entropic_cost,
+    potentials,
+    self_cost_potential,
+    self_entropic_cost,
+)
 
 
 class SinkhornDivergence(AbstractTransportEnergy):
@@ -40,26 +50,24 @@ class SinkhornDivergence(AbstractTransportEnergy):
     target: AbstractMeasure
     epsilon: Positive
 
-    def __check_init__(self):
-        if isinstance(self.epsilon, float | int) and self.epsilon <= 0:
-            raise ValueError(
-                f"`epsilon` is {self.epsilon}; give ε > 0, in the units of ‖x − y‖². "
-                "`wasserstein` has no regularisation."
-            )
-
     def __call__(self, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
+            shared_space(mu, self.target)
             nu, epsilon = self.target, self.epsilon
             return (
                 _gaussian_cost(mu, nu, epsilon)
                 - (_gaussian_cost(mu, mu, epsilon) + _gaussian_cost(nu, nu, epsilon)) / 2
             )
-        epsilon, (x, log_a), (y, log_b) = self._atoms(mu)
-        selves = self_entropic_cost(x, log_a, epsilon) + self_entropic_cost(y, log_b, epsilon)
-        return entropic_cost(x, log_a, y, log_b, epsilon) - selves / 2
+        space, epsilon, (x, log_a), (y, log_b) = self._atoms(mu)
+        selves = [
+            self_entropic_cost(squares(space, z, z), log_w, epsilon)
+            for z, log_w in ((x, log_a), (y, log_b))
+        ]
+        return entropic_value(space, x, log_a, y, log_b, epsilon) - sum(selves) / 2
 
     def first_variation(self, x, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
+            shared_space(mu, self.target)
             nu, z = self.target, x - mu.m
             pull = _slope(mu.cov, nu.cov, self.epsilon) - _self_slope(mu.cov, self.epsilon)
             return 2 * jnp.vdot(z, mu.m - nu.m) - jnp.vdot(z, pull @ z)
@@ -70,39 +78,51 @@ class SinkhornDivergence(AbstractTransportEnergy):
 
         `start`: potentials of a measure nearby, from which they are sooner found.
         """
-        epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
+        space, epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
         near, _, near_own = (None, None, None) if start is None else start
-        f, g = potentials(points, log_a, targets, log_b, epsilon, near)
-        return f, g, self_potential(points, log_a, epsilon, near_own)
+        f, g = space_potentials(space, points, log_a, targets, log_b, epsilon, near)
+        own = self_cost_potential(squares(space, points, points), log_a, epsilon, near_own)
+        return f, g, own
 
     def extended(self, x: Any, mu: AbstractMeasure, found: tuple[Array, Array, Array]) -> Any:
         """The first variation at x from the potentials at the atoms."""
-        epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
+        space, epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
         _, g, own = found
-        x = _flat(x)
-        return _extend(x, targets, log_b, g, epsilon) - _extend(x, points, log_a, own, epsilon)
+        x = flat(x) if is_flat(space) else x
+        cost = square(space)
+        there = extended(cost, x, targets, log_b, g, epsilon)
+        return there - extended(cost, x, points, log_a, own, epsilon)
 
-    def _atoms(self, mu: AbstractMeasure) -> tuple[Array, Any, Any]:
-        """ε, and the atoms of both measures as vectors with normalised weights."""
-        here, there = _normalised(mu), _normalised(self.target)
-        return jnp.asarray(self.epsilon, here[0].dtype), here, there
-
-
-def _flat(x: Any) -> Float[Array, " d"]:
-    return ravel_pytree(floating(x))[0]
-
-
-def _normalised(mu: AbstractMeasure) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
-    points, log_weights = mu.atoms()
-    return jax.vmap(_flat)(points), jax.nn.log_softmax(log_weights)
+    def _atoms(self, mu: AbstractMeasure) -> tuple[AbstractSpace, Array, Any, Any]:
+        """The space, ε, and the atoms of both measures with normalised weights."""
+        space = shared_space(mu, self.target)
+        here, there = located(mu, space), located(self.target, space)
+        return space, jnp.asarray(self.epsilon, here[1].dtype), here, there
 
 
-def _extend(x, points, log_weights, potential, epsilon):
+def space_potentials(space, x, log_a, y, log_b, epsilon, start=None) -> tuple[Array, Array]:
+    """The potentials of the cost d(x, y)² at atoms as `located` gives them."""
+    if is_flat(space):
+        return potentials(x, log_a, y, log_b, epsilon, start)
+    f, g = cost_potentials(squares(space, x, y), log_a, log_b, epsilon, start)
+    return balanced(f, g, log_a, log_b)
+
+
+def entropic_value(space, x, log_a, y, log_b, epsilon) -> FloatScalar:
+    """OT_ε of the cost d(x, y)², with derivatives of every order."""
+    if not is_flat(space):
+        return optimal_entropic_cost(squares(space, x, y), log_a, log_b, epsilon)
+    near, (f, g) = centred(x, log_a, y, log_b)
+    moved = jnp.vdot(jnp.exp(log_a), f) + jnp.vdot(jnp.exp(log_b), g)
+    return optimal_entropic_cost(near, log_a, log_b, epsilon) + moved
+
+
+def extended(cost, x, points, log_weights, potential, epsilon):
     """The potential that belongs to `potential`, at any point x."""
 
     def logits(atom):
         y, g = atom
-        return (g - jnp.sum((x - y) ** 2)) / epsilon
+        return (g - cost(x, y)) / epsilon
 
     one = lambda atom: jnp.ones_like(atom[1])  # noqa: E731
     return -epsilon * tilted_mean(one, logits, (points, potential), log_weights)[1]

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point, Positive
 from ..measures import Gaussian
 from ._base import AbstractTransportEnergy
-from ._schrodinger import self_entropic_cost, self_potential
-from ._sinkhorn import _extend, _flat, _gaussian_cost, _normalised, _self_slope
+from ._ground import flat, is_flat, located, space_of, square, squares
+from ._schrodinger import self_cost_potential, self_entropic_cost
+from ._sinkhorn import _gaussian_cost, _self_slope, extended
 
 
 class SinkhornRelativeEntropy(AbstractTransportEnergy):
@@ -32,8 +33,10 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
         if isinstance(mu, Gaussian):
             cost = _gaussian_cost(mu, mu, self.epsilon)
         else:
-            x, log_a = _normalised(mu)
-            cost = self_entropic_cost(x, log_a, jnp.asarray(self.epsilon, log_a.dtype))
+            space = space_of(mu)
+            x, log_a = located(mu, space)
+            epsilon = jnp.asarray(self.epsilon, log_a.dtype)
+            cost = self_entropic_cost(squares(space, x, x), log_a, epsilon)
         return mu.mean(self.potential) - cost / self.epsilon
 
     def first_variation(self, x, mu):
@@ -41,8 +44,10 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
             z = x - mu.m
             potential = jnp.vdot(z, z - _self_slope(mu.cov, self.epsilon) @ z)
         else:
-            points, log_a = _normalised(mu)
+            space = space_of(mu)
+            points, log_a = located(mu, space)
             epsilon = jnp.asarray(self.epsilon, log_a.dtype)
-            own = self_potential(points, log_a, epsilon)
-            potential = _extend(_flat(x), points, log_a, own, epsilon)
+            own = self_cost_potential(squares(space, points, points), log_a, epsilon)
+            here = flat(x) if is_flat(space) else x
+            potential = extended(square(space), here, points, log_a, own, epsilon)
         return self.potential(x) - 2 / self.epsilon * potential

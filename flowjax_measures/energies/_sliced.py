@@ -7,6 +7,7 @@ On a line W₂ is the distance of quantile functions, found by sorting. An atom 
 mean of the part of θ_#ν that it is coupled with.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from .._numerics import safe_sqrt
 from .._reduce import sort_order
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ._base import AbstractEnergy
+from ._ground import check_flat, shared_space
 
 
 class SlicedWasserstein(AbstractEnergy):
@@ -28,37 +30,48 @@ class SlicedWasserstein(AbstractEnergy):
     **Arguments:**
 
     - `target`: the measure ν.
-    - `directions`: unit vectors θ, shape (k, d), of equal weight, for example
-      `sphere_directions(key, 200, d)`. `None` is exact on the line, takes 64 equal angles of the
-      half-circle in the plane, and about 512 directions, in fixed orthonormal bases, beyond.
+    - `directions`: unit vectors θ, shape (k, d), for example `sphere_directions(key, 200, d)`.
+      `None` is exact on the line, takes 64 equal angles of the half-circle in the plane, a lattice
+      of 512 points on the half-sphere in space, and about 512 directions, in fixed orthonormal
+      bases, beyond.
+    - `weights`: those of the directions, shape (k,), divided by their sum; equal by default.
     """
 
     target: AbstractMeasure
     directions: Float[Array, "k d"] | None = None
+    weights: Float[Array, " k"] | None = None
+
+    def __check_init__(self):
+        if self.weights is None:
+            return
+        if self.directions is None or self.weights.shape != self.directions.shape[:1]:
+            raise ValueError(
+                f"`weights` has shape {self.weights.shape}; give one for each of the `directions`."
+            )
 
     def __call__(self, mu):
         theta = self._directions(mu)
         nu = self.target
         if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
-            return jnp.mean(jax.vmap(lambda u: _gaussian_square(u, mu, nu))(theta)) / 2
+            return self._mean(jax.vmap(lambda u: _gaussian_square(u, mu, nu))(theta)) / 2
         (x, a), (y, b) = _atoms(mu), _atoms(self.target)
         if _matched(mu, nu):
             gap = lambda u: jnp.mean((_sorted(x @ u) - _sorted(y @ u)) ** 2)  # noqa: E731
-            return jnp.mean(jax.vmap(gap)(theta)) / 2
-        return jnp.mean(jax.vmap(lambda u: square(x @ u, a, y @ u, b))(theta)) / 2
+            return self._mean(jax.vmap(gap)(theta)) / 2
+        return self._mean(jax.vmap(lambda u: square(x @ u, a, y @ u, b))(theta)) / 2
 
     def first_variation(self, x, mu):
         theta = self._directions(mu)
         nu = self.target
         if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
             one = lambda u: _gaussian_potential(jnp.vdot(u, x), u, mu, nu)  # noqa: E731
-            return jnp.mean(jax.vmap(one)(theta))
+            return self._mean(jax.vmap(one)(theta))
         (points, a), (y, b) = _atoms(mu), _atoms(self.target)
 
         def slice_potential(u):
             return potential(jnp.vdot(u, x), _line(points @ u, a), _line(y @ u, b))
 
-        return jnp.mean(jax.vmap(slice_potential)(theta))
+        return self._mean(jax.vmap(slice_potential)(theta))
 
     def velocity(self, x, mu):
         theta = self._directions(mu)
@@ -73,12 +86,20 @@ class SlicedWasserstein(AbstractEnergy):
                 return u * (_rank_map(s, _sorted(points @ u), _sorted(y @ u)) - s)
             return u * (monotone(s, _line(points @ u, a), _line(y @ u, b)) - s)
 
-        return jnp.mean(jax.vmap(pull)(theta), axis=0)
+        return self._mean(jax.vmap(pull)(theta))
 
     def diffusivity(self, x, mu):
         return None
 
+    def _mean(self, values: Float[Array, "k *v"]) -> Float[Array, "*v"]:
+        """The mean over the directions."""
+        if self.weights is None:
+            return jnp.mean(values, axis=0)
+        return jnp.tensordot(self.weights / jnp.sum(self.weights), values, axes=1)
+
     def _directions(self, mu: AbstractMeasure) -> Float[Array, "k d"]:
+        shared_space(mu, self.target)
+        check_flat("SlicedWasserstein", mu)
         if self.directions is not None:
             return self.directions
         centre = mu.mean()
@@ -92,10 +113,26 @@ def _rule(dimension: int) -> np.ndarray:
     angle = np.pi * (np.arange(64) + 0.5) / 64
     if dimension == 2:
         return np.stack([np.cos(angle), np.sin(angle)], -1)
+    if dimension == 3:
+        return _lattice(512)
     # Random orthonormal bases of a fixed seed: no worse than independent directions.
     count = max(512 // dimension, 8)
     draws = np.random.default_rng(0).standard_normal((count, dimension, dimension))
     return np.linalg.qr(draws)[0].swapaxes(1, 2).reshape(-1, dimension)
+
+
+@cache
+def _lattice(count: int) -> np.ndarray:
+    """Fibonacci's spiral on the upper half-sphere, turned and stretched to integrate ⟨θ, x⟩²."""
+    k = np.arange(count) + 0.5
+    height, angle = k / count, np.pi * (1 + 5**0.5) * k
+    radius = np.sqrt(1 - height**2)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], -1)
+    for _ in range(60):
+        second = points.T @ points * 3 / count
+        points = points @ np.linalg.inv(np.linalg.cholesky(second)).T
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points
 
 
 def sphere_directions(key, count: int, dimension: int) -> Float[Array, "k d"]:

@@ -14,18 +14,19 @@ the plan of a snapshot with itself, x̄_{μν}(x) − x̄_{μμ}(x), has neither
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import FloatScalar
-from ..energies._schrodinger import potentials, squared_distances
+from ..energies._ground import is_flat, located
 from ..kernels._base import log_mass
 from ..measures import AbstractMeasure, Particles
-from ..measures._base import check_finite
+from ..measures._base import check_finite, replace
 from ..transport import coupling, entropic_coupling
+from ..transport._geodesics import along, between, geodesic_space, kept_space
 
 
 class Couplings(NamedTuple):
@@ -62,13 +63,13 @@ class Couplings(NamedTuple):
             raise ValueError(f'`at` is {at!r}; it is "start" or "end" of an interval.')
         found = []
         for k, plan in enumerate(self.plans):
-            here, there = self.snapshots[k].atoms()[0], self.snapshots[k + 1].atoms()[0]
+            here, there = self.snapshots[k], self.snapshots[k + 1]
             if at == "end":
                 plan, here, there = plan.T, there, here
-            origin = here if self.selves is None else _rows(self.selves[k + (at == "end")]) @ here
-            move = (_rows(plan) @ there - origin) / (self.ts[k + 1] - self.ts[k])
-            # A particle without mass stands still.
-            move = jnp.where(jnp.sum(plan, axis=1, keepdims=True) > 0, move, 0)
+            move = _mean_move(plan, here, there)
+            if self.selves is not None:
+                move = move - _mean_move(self.selves[k + (at == "end")], here, here)
+            move = move / (self.ts[k + 1] - self.ts[k])
             found.append(move if at == "start" else -move)
         return found
 
@@ -79,10 +80,11 @@ class Couplings(NamedTuple):
             raise ValueError(f"`t` is {t}; it is between {self.ts[0]} and {self.ts[-1]}.")
         k = min(int(np.searchsorted(self.ts, t, side="right")) - 1, len(self.plans) - 1)
         share = (t - self.ts[k]) / (self.ts[k + 1] - self.ts[k])
-        x, y = self.snapshots[k].atoms()[0], self.snapshots[k + 1].atoms()[0]
-        moved = (1 - share) * x[:, None] + share * y[None]
-        mass = self.plans[k].ravel()
-        return Particles(moved.reshape(-1, x.shape[1]), jnp.log(mass / jnp.sum(mass)))
+        mu, nu = self.snapshots[k : k + 2]
+        space = geodesic_space(mu, nu)
+        mass = self.plans[k] / jnp.sum(self.plans[k])
+        move = lambda x, y: between(space, x, y, share)  # noqa: E731
+        return along(_normalised(mu), _normalised(nu), mass, move)
 
 
 def couple(
@@ -98,7 +100,7 @@ def couple(
 
     **Arguments:**
 
-    - `ts`, `snapshots`: the times, and measures whose points are vectors.
+    - `ts`, `snapshots`: the times, and measures on one space, whose distances and geodesics count.
     - `epsilon`: the entropy ε in units of ‖x − y‖²; `None` is exact transport, of some hundreds of
       particles.
     - `growth`: prior growth rates g of the particles, an array for each interval; with `tau` < 1
@@ -132,32 +134,36 @@ def couple(
         grown = here
         if growth is not None:
             factors = span * jnp.asarray(growth[k])
-            grown = _normalised(Particles(here.x, here.log_weights() + factors))
-        exact = epsilon is None
-        plan = coupling(here, there) if exact else _entropic(grown, there, epsilon, tau)
+            grown = _normalised(replace(here, log_w=here.log_weights() + factors))
+        if epsilon is None:
+            plan = coupling(here, there)
+        else:
+            plan = entropic_coupling(grown, there, epsilon, tau_mu=float(tau))
         plans.append(plan)
         before, after = here.log_weights(), jnp.log(jnp.sum(plan, axis=1))
         nothing = jnp.isneginf(before)
         rates.append(jnp.where(nothing, 0, after - jnp.where(nothing, 0, before)) / span)
     selves = None
     if debias and epsilon is not None:
-        selves = [_entropic(mu, mu, epsilon, 1.0) for mu in map(_normalised, snapshots)]
+        selves = [entropic_coupling(mu, mu, epsilon) for mu in map(_normalised, snapshots)]
     return Couplings(ts, snapshots, plans, rates, selves)
-
-
-def _entropic(mu: Particles, nu: Particles, epsilon: FloatScalar, tau: FloatScalar) -> Array:
-    if tau < 1:
-        return entropic_coupling(mu, nu, epsilon, tau_mu=float(tau))
-    # Newton's method on the potentials: Sinkhorn's steps are many where ε is small.
-    (x, log_a), (y, log_b) = mu.atoms(), nu.atoms()
-    f, g = potentials(x, log_a, y, log_b, jnp.asarray(epsilon, x.dtype))
-    tilt = (f[:, None] + g - squared_distances(x, y)) / epsilon
-    return jnp.exp(tilt + log_a[:, None] + log_b)
 
 
 def _normalised(mu: AbstractMeasure) -> Particles:
     x, log_w = mu.atoms()
-    return Particles(x, log_w - log_mass(mu))
+    return Particles(x, log_w - log_mass(mu), space=kept_space(mu, mu))
+
+
+def _mean_move(plan: Array, here: AbstractMeasure, there: AbstractMeasure) -> Float[Array, "n d"]:
+    """∫ log_x(y) π(dy | x) of each atom x: y − x in flat space; 0 for one without mass."""
+    space: Any = geodesic_space(here, there)
+    (x, _), (y, _) = located(here, space), located(there, space)
+    if is_flat(space):
+        moved = _rows(plan) @ y - x
+    else:
+        steps = jax.vmap(lambda p: jax.vmap(lambda q: space.logarithm(p, q))(y))(x)
+        moved = jnp.sum(_rows(plan)[:, :, None] * steps, axis=1)
+    return jnp.where(jnp.sum(plan, axis=1, keepdims=True) == 0, 0, moved)
 
 
 def _rows(plan: Array) -> Array:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
 from .._numerics import Checked
+from ..measures import Gaussian
 from ..noise._noise import floating
 
 Kernel = Callable[[Point, Point], FloatScalar]
@@ -44,6 +45,14 @@ class AbstractSummedKernel(AbstractKernel):
     @abc.abstractmethod
     def convolve(self, x: Point, mu: Any) -> FloatScalar:
         """(k∗μ)(x)."""
+
+
+class AbstractSmoothedKernel(AbstractKernel):
+    """A kernel of x − y whose mean over a Gaussian is known, where a cubature would be rough."""
+
+    @abc.abstractmethod
+    def smoothed(self, z: Float[Array, " d"], cov: Float[Array, "d d"]) -> FloatScalar:
+        """E k(Z, 0) for Z ~ N(z, cov)."""
 
 
 class AbstractSeparableKernel(AbstractSummedKernel):
@@ -81,6 +90,8 @@ def log_convolve(kernel: AbstractExponentialKernel, x: Point, mu: Any) -> FloatS
 
 def convolve(kernel: Kernel, x: Point, mu: Any) -> FloatScalar:
     """(k∗μ)(x)."""
+    if isinstance(kernel, AbstractSmoothedKernel) and isinstance(mu, Gaussian):
+        return kernel.smoothed(x - mu.m, mu.cov)
     if isinstance(kernel, AbstractExponentialKernel):
         return jnp.exp(log_convolve(kernel, x, mu))
     if isinstance(kernel, AbstractSummedKernel):
@@ -90,6 +101,10 @@ def convolve(kernel: Kernel, x: Point, mu: Any) -> FloatScalar:
 
 def correlate(kernel: Kernel, mu: Any, nu: Any) -> FloatScalar:
     """∬ k dμ dν / (∫ dμ ∫ dν)."""
+    if isinstance(kernel, AbstractSmoothedKernel) and isinstance(mu, Gaussian):
+        if isinstance(nu, Gaussian):
+            return kernel.smoothed(mu.m - nu.m, mu.cov + nu.cov)
+        mu, nu = nu, mu
     if isinstance(kernel, AbstractExponentialKernel):
         inner = lambda x: log_convolve(kernel, x, nu)  # noqa: E731
         return jnp.exp(mu.logmean(inner) - log_mass(mu))

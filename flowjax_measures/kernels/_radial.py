@@ -1,6 +1,8 @@
 """Kernels of the distance of two points."""
 
+import dataclasses
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,10 +10,18 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
 from .._custom_types import FloatScalar, PositiveArray
-from .._numerics import safe_power, safe_sqrt
+from .._numerics import safe_power
 from .._reduce import mean_distance
 from ..measures import Particles
-from ._base import AbstractExponentialKernel, AbstractKernel, AbstractSummedKernel
+from ..spaces import AbstractSpace, Euclidean, Simplex, Sphere
+from ..spaces._base import squared_distance
+from ._base import (
+    AbstractExponentialKernel,
+    AbstractKernel,
+    AbstractSmoothedKernel,
+    AbstractSummedKernel,
+)
+from ._smoothed import mean_exponential, mean_multiquadric, mean_norm, mean_norm_power
 
 
 class GaussianKernel(AbstractExponentialKernel):
@@ -28,41 +38,62 @@ class GaussianKernel(AbstractExponentialKernel):
         return self.log(x, y) - volume
 
 
-class LaplaceKernel(AbstractKernel):
-    """k(x, y) = e^{−‖x − y‖/h}; `bandwidth` is h. Its gradient at x = y is set to 0."""
+class LaplaceKernel(AbstractSmoothedKernel):
+    """k(x, y) = e^{−d(x, y)/h}; `bandwidth` is h. Its gradient at x = y is set to 0.
 
-    bandwidth: PositiveArray = 1.0
-
-    def __call__(self, x, y):
-        return jnp.exp(-_distance(x, y) / self.bandwidth)
-
-
-class RieszKernel(AbstractKernel):
-    """k(x, y) = −‖x − y‖^r for 0 < r < 2; `exponent` is r. Its gradient at x = y is set to 0."""
-
-    exponent: ArrayLike = 1.0
-
-    def __call__(self, x, y):
-        return -safe_power(jnp.sum((x - y) ** 2), self.exponent / 2)
-
-
-class EnergyDistance(AbstractSummedKernel):
-    """k(x, y) = −‖x − y‖, the kernel whose MMD² is the energy distance.
-
-    Over n particles on the line its sums are taken by sorting, in O(n log n).
+    `space` measures the distance d; `mmd` takes that of its measures.
     """
 
+    bandwidth: PositiveArray = 1.0
+    space: AbstractSpace = Euclidean()
+
     def __call__(self, x, y):
-        return -_distance(x, y)
+        return jnp.exp(-self.space.distance(x, y) / self.bandwidth)
+
+    def smoothed(self, z, cov):
+        return mean_exponential(z, cov, self.bandwidth)
+
+
+class RieszKernel(AbstractSmoothedKernel):
+    """k(x, y) = −d(x, y)^r for 0 < r < 2; `exponent` is r. Its gradient at x = y is set to 0.
+
+    `space` measures the distance d; `mmd` takes that of its measures.
+    """
+
+    exponent: ArrayLike = 1.0
+    space: AbstractSpace = Euclidean()
+
+    def __call__(self, x, y):
+        return -safe_power(squared_distance(self.space, x, y), self.exponent / 2)
+
+    def smoothed(self, z, cov):
+        return -mean_norm_power(z, cov, self.exponent)
+
+
+class EnergyDistance(AbstractSmoothedKernel, AbstractSummedKernel):
+    """k(x, y) = −d(x, y), the kernel whose MMD² is the energy distance.
+
+    Over n particles on the line its sums are taken by sorting, in O(n log n). `space` measures the
+    distance d, ‖x − y‖ by default; `mmd` and `energy_distance` take that of their measures.
+    """
+
+    space: AbstractSpace = Euclidean()
+
+    def __call__(self, x, y):
+        return -self.space.distance(x, y)
 
     def convolve(self, x, mu):
         spread = not isinstance(mu, Particles) or mu.sharding is not None
-        if spread or not eqx.is_array(mu.x) or mu.x.shape[1:] != (1,):
+        curved = not isinstance(self.space, Euclidean)
+        if spread or curved or not eqx.is_array(mu.x) or mu.x.shape[1:] != (1,):
             return mu.mean(lambda y: self(x, y))
         return -mean_distance(x[0], mu.x[:, 0], jax.nn.softmax(mu.log_weights()))
 
+    def smoothed(self, z, cov):
+        return -mean_norm(z, cov)
 
-class InverseMultiquadric(AbstractKernel):
+
+class InverseMultiquadric(AbstractSmoothedKernel):
     """k(x, y) = (1 + ‖x − y‖²/h²)^{−p}; `bandwidth` is h, `power` is p, ½ by default."""
 
     bandwidth: PositiveArray = 1.0
@@ -70,6 +101,9 @@ class InverseMultiquadric(AbstractKernel):
 
     def __call__(self, x, y):
         return (1 + jnp.sum((x - y) ** 2) / self.bandwidth**2) ** -jnp.asarray(self.power)
+
+    def smoothed(self, z, cov):
+        return mean_multiquadric(z, cov, self.bandwidth, self.power)
 
 
 class LinearKernel(AbstractKernel):
@@ -81,5 +115,18 @@ class LinearKernel(AbstractKernel):
         return jnp.vdot(x, y) + self.offset
 
 
-def _distance(x, y) -> FloatScalar:
-    return safe_sqrt(jnp.sum((x - y) ** 2))
+def on_space(kernel: Any, space: AbstractSpace) -> Any:
+    """The kernel with the distance of a space; refused where it would ignore the space."""
+    if isinstance(space, Euclidean | Simplex):
+        return kernel
+    if isinstance(kernel, EnergyDistance | RieszKernel | LaplaceKernel):
+        return dataclasses.replace(kernel, space=space)
+    # In the space around a sphere any kernel is one on the sphere.
+    vectors = GaussianKernel | InverseMultiquadric | LinearKernel
+    if isinstance(kernel, vectors) and not isinstance(space, Sphere):
+        raise ValueError(
+            f"`kernel` is {type(kernel).__name__}, which knows vectors only, and the points live "
+            f"on {space}; take EnergyDistance(), LaplaceKernel(), `fourier_kernel` on a torus, or "
+            "a function of two points."
+        )
+    return kernel

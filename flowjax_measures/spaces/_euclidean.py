@@ -21,6 +21,14 @@ class Euclidean(AbstractSpace):
         """The end of the straight line from `x` along `v`."""
         return jax.tree.map(jnp.add, x, v)
 
+    def logarithm(self, x: Point, y: Point) -> Velocity:
+        """The straight line from `x` to `y`, y − x."""
+        return jax.tree.map(jnp.subtract, y, x)
+
     def distance(self, x: Point, y: Point) -> FloatScalar:
+        return safe_sqrt(self.squared_distance(x, y))
+
+    def squared_distance(self, x: Point, y: Point) -> FloatScalar:
+        """‖x − y‖², smooth also where x = y."""
         squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)
-        return safe_sqrt(jax.tree.reduce(jnp.add, squares))
+        return jax.tree.reduce(jnp.add, squares)

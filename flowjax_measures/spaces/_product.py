@@ -6,7 +6,7 @@ from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar, Point, Velocity
 from .._numerics import safe_sqrt
-from ._base import AbstractSpace
+from ._base import AbstractSpace, squared_distance
 
 
 def _is_space(node) -> bool:
@@ -34,8 +34,16 @@ class Product(AbstractSpace):
             lambda s, a, b: s.exponential(a, b), self.spaces, x, v, is_leaf=_is_space
         )
 
+    def logarithm(self, x: Point, y: Point) -> Velocity:
+        """The tangents at `x` of the shortest geodesics of the factors to `y`."""
+        return jax.tree.map(lambda s, a, b: s.logarithm(a, b), self.spaces, x, y, is_leaf=_is_space)
+
     def distance(self, x: Point, y: Point) -> FloatScalar:
+        return safe_sqrt(self.squared_distance(x, y))
+
+    def squared_distance(self, x: Point, y: Point) -> FloatScalar:
+        """The sum of the factors' squared distances."""
         squares = jax.tree.map(
-            lambda s, a, b: s.distance(a, b) ** 2, self.spaces, x, y, is_leaf=_is_space
+            lambda s, a, b: squared_distance(s, a, b), self.spaces, x, y, is_leaf=_is_space
         )
-        return safe_sqrt(jax.tree.reduce(jnp.add, squares))
+        return jax.tree.reduce(jnp.add, squares)

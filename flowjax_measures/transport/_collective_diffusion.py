@@ -8,7 +8,8 @@ from c(0) to c(T), with Σ_a c_a = 1; for one phase alone without the last condi
 
 Σ_a b_a = B(t) is constant in x but not zero: for two phases of weight one b = c B + b′ leaves
 ½ ∫ B² + b′²/(c(1 − c)), of which the term B² is often forgotten. With c = c(0) + ∂_xx s and
-b = ∂_t s all constraints are solved, and a convex function of s is left: Newton's method.
+b = ∂_t s all constraints are solved, and a convex function of s is left: Newton's method. In time
+1/c is the mean of its values at both ends of a step, which keeps all c positive.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics._checks import check_positive
 from ..measures import GridDensity
 from ..measures._base import concrete
+
+# The part of the action by which the dual may stay below it.
+_OPEN = 1e-8
+# What is left of the wall about c = 0 after a step.
+_WALL = 0.3
 
 
 class CollectiveDiffusion(NamedTuple):
@@ -43,16 +50,18 @@ def collective_diffusion(
     duration: Scalar = 1.0,
     weights: Sequence[float] | None = None,
     steps: int = 16,
-    iterations: int = 30,
+    iterations: int = 200,
 ) -> CollectiveDiffusion:
     """The least action between concentrations on periodic grids of the line.
 
     **Arguments:** `starts`, `ends`: one positive density, or those of all phases, which sum to
     one. `duration`: T. `weights`: w > 0, ones by default. `steps`: of time. `iterations`: of
-    Newton's method, on (steps − 1) × cells × phases unknowns; some thousand.
+    Newton's method at most, on (steps − 1) × cells × phases unknowns; some thousand.
 
-    **Raises:** `ValueError` where the phases don't sum to one, or masses change.
+    **Raises:** `ValueError` where the phases don't sum to one, or masses change; `RuntimeError`
+    where the gap to the dual is still open (values are NaN there in compiled code).
     """
+    check_positive("duration", duration)
     c0, c1, side = _read(starts, ends)
     phases, n = c0.shape
     w = jnp.ones(phases, c0.dtype) if weights is None else jnp.asarray(weights, c0.dtype)
@@ -79,60 +88,99 @@ def collective_diffusion(
 
     def action(z):
         c, b = fields(z)
-        middle = (c[1:] + c[:-1]) / 2
-        return h * side * jnp.sum(w[:, None] * b**2 / (2 * middle))
+        return h * side * jnp.sum(w[:, None] * b**2 * (1 / c[1:] + 1 / c[:-1]) / 4)
 
     def valid(z):
-        c = fields(z)[0]
-        return jnp.min(c[1:] + c[:-1]) > 0
+        return jnp.min(fields(z)[0]) > 0
 
     size = (steps - 1) * free * n + free + (steps if phases > 1 else 0)
     line = jnp.arange(1, steps, dtype=c0.dtype) / steps
     z = jnp.zeros(size, c0.dtype)
-    z = z.at[: (steps - 1) * free * n].set((line[:, None, None] * final[:free]).ravel())
-    slope, curvature = jax.grad(action), jax.hessian(action)
+    # Linear in time, with the best constant flux: where c is small none should pass.
+    inverse = 1 / c0[:free] + 1 / c1[:free]
+    shift = -jnp.sum(final[:free] * inverse, axis=1) / jnp.sum(inverse, axis=1)
+    started = final[:free] + shift[:, None]
+    z = z.at[: (steps - 1) * free * n].set((line[:, None, None] * started).ravel())
+    z = z.at[(steps - 1) * free * n : (steps - 1) * free * n + free].set(shift)
 
-    def improve(z, _):
-        matrix = curvature(z)
+    def merit(z, barrier):
+        """The action, with a wall about c = 0 that falls away: steps must not stick to it."""
+        return action(z) - barrier * jnp.mean(jnp.log(fields(z)[0]))
+
+    slope, curvature = jax.grad(merit), jax.hessian(merit)
+
+    def improve(carry):
+        count, z, _, barrier = carry
+        matrix = curvature(z, barrier)
         # Round-off must not stop the last steps: the dual's value is of the first order in them.
-        ceiling = action(z) * (1 + 1e3 * jnp.finfo(z.dtype).eps)
-        tiny = 1e-13 * jnp.trace(matrix) / size * jnp.eye(size, dtype=z.dtype)
-        move = -jnp.linalg.solve(matrix + tiny, slope(z))
+        ceiling = merit(z, barrier) + 1e3 * jnp.finfo(z.dtype).eps * action(z)
+        # Curvatures where c is small and large differ by its cube: each unknown in its own unit.
+        unit = jnp.sqrt(jnp.diagonal(matrix))
+        scaled = matrix / unit[:, None] / unit + 1e-14 * jnp.eye(size, dtype=z.dtype)
+        move = -jnp.linalg.solve(scaled, slope(z, barrier) / unit) / unit
 
         def shorter(carry):
             return carry / 2
 
         def long(carry):
             trial = z + carry * move
-            worse = ~valid(trial) | ~(action(trial) <= ceiling)
+            worse = ~valid(trial) | ~(merit(trial, barrier) <= ceiling)
             return worse & (carry > 1e-6)
 
         scale = jax.lax.while_loop(long, shorter, jnp.ones((), z.dtype))
         trial = z + scale * move
-        return jnp.where(valid(trial) & (action(trial) <= ceiling), trial, z), None
+        z = jnp.where(valid(trial) & (merit(trial, barrier) <= ceiling), trial, z)
+        lower = barrier * _WALL
+        return count + 1, z, gap(z), jnp.where(lower > 1e-13 * action(z), lower, 0)
 
-    z = jax.lax.scan(improve, z, length=iterations)[0]
-    c, b = fields(z)
-    return CollectiveDiffusion(c, b, action(z), _dual(c, b, w, second, h, side))
+    def gap(z):
+        c, b = fields(z)
+        return action(z) - _dual(c, b, w, second, h, side)
+
+    eps = jnp.finfo(z.dtype).eps
+    closed = lambda z, wide, part: wide <= part * action(z) + eps * side * n  # noqa: E731
+    _, z, wide, _ = jax.lax.while_loop(
+        lambda carry: (carry[0] < iterations) & ~closed(*carry[1:3], 1e3 * eps),
+        improve,
+        (0, z, gap(z), 0.1 * action(z)),
+    )
+    solved = closed(z, wide, jnp.maximum(_OPEN, 1e5 * eps))
+    if concrete(solved) and not bool(solved):
+        raise RuntimeError(
+            f"The gap between the action {float(action(z)):.6g} and its dual is {float(wide):.3g} "
+            f"after {iterations} iterations. Give more `iterations`, or densities further from 0."
+        )
+    c, b = (jnp.where(solved, value, jnp.nan) for value in fields(z))
+    value = jnp.where(solved, action(z), jnp.nan)
+    return CollectiveDiffusion(c, b, value, value - wide)
 
 
 def _dual(c, b, w, second, h, side):
     """The dual's value at potentials read off (c, b) and made to keep their constraint."""
-    slopes = w[:, None] * b / ((c[1:] + c[:-1]) / 2)
+    slopes = w[:, None] * b * (1 / c[1:] + 1 / c[:-1]) / 2
     inverse = jnp.linalg.pinv(second)
-    falls = (slopes[1:] ** 2 + slopes[:-1] ** 2) * h / (4 * w[:, None])
+    # The harmonic mean of two concentrations is at most 2(θ² c + (1 − θ)² c′), here equal to it.
+    before = c[1:] / (c[1:] + c[:-1])
+    after = 1 - before
+
+    def paid(slopes):
+        """What the slopes cost at each time between the ends."""
+        onward, back = (before * slopes)[1:] ** 2, (after * slopes)[:-1] ** 2
+        return (onward + back) * h / w[:, None]
+
+    falls = paid(slopes)
     zeta = slopes[:1] @ inverse
     zeta = jnp.concatenate([zeta, zeta - jnp.cumsum(falls, axis=0)])
     # ∂_xx ζ_a + ∂_x Q is the slope up to what is left of convergence, with one Q for all phases.
     bend = zeta @ second
     pull = jnp.mean(slopes - bend, axis=1, keepdims=True) if len(w) > 1 else 0.0
     slopes = bend + (pull - jnp.mean(pull, axis=-1, keepdims=True) if len(w) > 1 else 0.0)
-    falls = (slopes[1:] ** 2 + slopes[:-1] ** 2) * h / (4 * w[:, None])
+    falls = paid(slopes)
     over = jnp.max(jnp.diff(zeta, axis=0) + falls, axis=-1, keepdims=True)
     zeta = zeta.at[1:].add(-jnp.cumsum(over, axis=0))
     ends = jnp.sum(zeta[-1] * c[-1] - zeta[0] * c[0])
-    edges = jnp.sum((slopes[0] ** 2 * c[0] + slopes[-1] ** 2 * c[-1]) / w[:, None])
-    return side * (ends - h / 4 * edges)
+    first, last = (before * slopes)[0] ** 2 * c[0], (after * slopes)[-1] ** 2 * c[-1]
+    return side * (ends - h * jnp.sum((first + last) / w[:, None]))
 
 
 def _second(n: int) -> np.ndarray:

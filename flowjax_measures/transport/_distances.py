@@ -2,42 +2,131 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Scalar
 from .._numerics import safe_sqrt
+from .._numerics._checks import check_positive
 from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
+from ..energies._ground import check_flat, is_circle, located, shared_space, squares
+from ..energies._relaxed_schrodinger import relaxed_value
 from ..kernels import EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel
 from ..measures import AbstractMeasure
-from ._masses import check_masses
+from ._exact import wasserstein
+from ._masses import comparable
+
+
+@eqx.filter_jit
+def _value(energy, mu):
+    """Compiled once for each shape."""
+    return energy(mu)
+
+
+@eqx.filter_jit
+def _root(energy, mu):
+    """The root of an energy that is half a square."""
+    return safe_sqrt(2 * energy(mu))
 
 
 def sliced_wasserstein(
-    mu: AbstractMeasure, nu: AbstractMeasure, directions: Float[Array, "k d"] | None = None
+    mu: AbstractMeasure,
+    nu: AbstractMeasure,
+    directions: Float[Array, "k d"] | None = None,
+    weights: Float[Array, " k"] | None = None,
 ) -> FloatScalar:
-    """The sliced distance SW₂, the root of the mean of W₂² over `directions`.
+    r"""The sliced distance SW₂, the root of the mean of W₂² over `directions`.
 
-    `None` is exact on the line and 64 angles in the plane; see `SlicedWasserstein`.
+    On the line, and on the circle, it is W₂ itself.
+
+    **Arguments:** `mu`, `nu`: measures of equal mass. `directions`: unit vectors; `None` is exact
+    on the line, takes 64 angles in the plane and a rule of some hundred directions beyond.
+    `weights`: those of the directions, divided by their sum; equal by default.
+
+    **Raises:** `ValueError` for points on spheres or on tori beyond the circle.
+
+    !!! example
+
+        `fm.sliced_wasserstein(mu, nu, fm.sphere_directions(key, 200, 5))`
     """
-    check_masses(mu, nu)
-    return safe_sqrt(2 * SlicedWasserstein(nu, directions)(mu))
+    space = comparable(mu, nu)
+    if is_circle(space, mu):
+        return wasserstein(mu, nu)
+    return _root(SlicedWasserstein(nu, directions, weights), mu)
 
 
 def sinkhorn_divergence(mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scalar) -> FloatScalar:
-    """The Sinkhorn divergence S_ε(μ, ν) with cost ‖x − y‖²; see `SinkhornDivergence`."""
-    check_masses(mu, nu)
-    return SinkhornDivergence(nu, epsilon)(mu)
+    r"""The Sinkhorn divergence S_ε(μ, ν), a square, with the cost d(x, y)²; `SinkhornDivergence`.
+
+    **Arguments:** `mu`, `nu`: measures of equal mass. `epsilon`: ε > 0, in units of the cost.
+
+    !!! example
+
+        `fm.sinkhorn_divergence(mu, nu, 0.1)` tends to `fm.wasserstein(mu, nu) ** 2` as ε → 0.
+    """
+    comparable(mu, nu)
+    return _value(SinkhornDivergence(nu, epsilon), mu)
+
+
+def unbalanced_sinkhorn_divergence(
+    mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scalar, strength: Scalar = 1.0
+) -> FloatScalar:
+    r"""The Sinkhorn divergence of measures of any masses, a square ([sejourne2019]).
+
+        OT(μ, ν) − ½ OT(μ, μ) − ½ OT(ν, ν) + ε/2 (μ(X) − ν(X))²
+
+    with marginals relaxed by λ KL. It is positive, and 0 where μ = ν; differentiable once.
+
+    **Arguments:** `mu`, `nu`: measures with the masses that they have. `epsilon`: ε > 0.
+    `strength`: λ > 0; large for masses that should move and not be made.
+
+    !!! example
+
+        `fm.unbalanced_sinkhorn_divergence(mu, nu, 0.1, strength=1.0)`
+    """
+    space = shared_space(mu, nu)
+    check_positive("epsilon", epsilon)
+    check_positive("strength", strength)
+    return _unbalanced(mu, nu, space, epsilon, strength)
+
+
+@eqx.filter_jit
+def _unbalanced(mu, nu, space, epsilon, strength):
+    (x, _), (y, _) = located(mu, space), located(nu, space)
+    log_a, log_b = mu.atoms()[1], nu.atoms()[1]
+    epsilon, inverse = (jnp.asarray(v, log_a.dtype) for v in (epsilon, 1 / strength))
+
+    def value(x, log_a, y, log_b):
+        return relaxed_value(squares(space, x, y), log_a, log_b, epsilon, inverse, inverse)
+
+    selves = value(x, log_a, x, log_a) + value(y, log_b, y, log_b)
+    gap = jnp.sum(jnp.exp(log_a)) - jnp.sum(jnp.exp(log_b))
+    return value(x, log_a, y, log_b) - selves / 2 + epsilon / 2 * gap**2
 
 
 def mmd(mu: AbstractMeasure, nu: AbstractMeasure, kernel: Kernel) -> FloatScalar:
-    """The maximum mean discrepancy, the root of ∬ k d(μ−ν) d(μ−ν)."""
-    return safe_sqrt(2 * MMD(nu, kernel)(mu))
+    r"""The maximum mean discrepancy, the root of ∬ k d(μ−ν) d(μ−ν).
+
+    Both measures are divided by their masses. A kernel of the distance takes that of the measures'
+    space; a Gaussian enters in closed form or by a quadrature with all digits.
+
+    !!! example
+
+        `fm.mmd(mu, nu, fm.GaussianKernel(0.5))`
+    """
+    return _root(MMD(nu, kernel), mu)
 
 
 def energy_distance(mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
-    """2 E‖X − Y‖ − E‖X − X′‖ − E‖Y − Y′‖, with X, X′ of μ and Y, Y′ of ν independent."""
-    return 2 * MMD(nu, EnergyDistance())(mu)
+    r"""2 E d(X, Y) − E d(X, X′) − E d(Y, Y′), a square, with independent X, X′ of μ and Y, Y′ of ν.
+
+    !!! example
+
+        `fm.energy_distance(fm.Particles(x), fm.Gaussian(m, cov))`
+    """
+    return 2 * _value(MMD(nu, EnergyDistance()), mu)
 
 
 def ksd(
@@ -45,5 +134,11 @@ def ksd(
     potential: Callable[[Point], FloatScalar],
     kernel: Kernel = InverseMultiquadric(),
 ) -> FloatScalar:
-    """The kernel Stein discrepancy of `mu` to e^{−V}, the root of ∬ u_V dμ dμ."""
-    return safe_sqrt(2 * KernelSteinDiscrepancy(potential, kernel)(mu))
+    r"""The kernel Stein discrepancy of `mu` to e^{−V}, the root of ∬ u_V dμ dμ.
+
+    !!! example
+
+        `fm.ksd(mu, fm.Quadratic(1.0))`
+    """
+    check_flat("ksd", mu)
+    return _root(KernelSteinDiscrepancy(potential, kernel), mu)

@@ -7,13 +7,16 @@ r"""The Hellinger–Kantorovich distance, between measures of any masses ([liero
 Mass that would travel further than π √(α/β) is made and unmade in place.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
 from .._numerics import safe_sqrt
-from ..energies._sinkhorn import _flat
+from .._numerics._checks import check_positive
+from ..energies._ground import flat, is_flat, shared_space, squares
 from ..measures import AbstractMeasure
+from ..spaces import AbstractSpace
 from ._unbalanced import KullbackLeibler, relaxed
 
 
@@ -29,15 +32,25 @@ def hellinger_kantorovich(
     **Arguments:** `mu`, `nu`: measures, with the masses that they have. `alpha`: α, the speed of
     transport. `beta`: β, the speed of growth.
     """
+    space = shared_space(mu, nu)
+    check_positive("alpha", alpha)
+    check_positive("beta", beta)
+    return _distance(mu, nu, space, alpha, beta)
+
+
+@eqx.filter_jit
+def _distance(mu, nu, space: AbstractSpace, alpha, beta):
     (x, log_a), (y, log_b) = mu.atoms(), nu.atoms()
-    x, y = jax.vmap(_flat)(x), jax.vmap(_flat)(y)
-    speed = jnp.sqrt(jnp.asarray(beta, x.dtype) / (4 * alpha))
-    cost = jax.vmap(lambda p: jax.vmap(lambda q: _cost(p, q, speed))(y))(x)
+    if is_flat(space):
+        x, y = jax.vmap(flat)(x), jax.vmap(flat)(y)
+    speed = jnp.sqrt(jnp.asarray(beta, log_a.dtype) / (4 * alpha))
+    cost = _cost(safe_sqrt(squares(space, x, y)), speed)
     sides = ((KullbackLeibler(), jnp.exp(log_a)), (KullbackLeibler(), jnp.exp(log_b)))
     return safe_sqrt(4 / beta * relaxed(cost, *sides).value)
 
 
-def _cost(x, y, speed):
-    angle = speed * safe_sqrt(jnp.sum((x - y) ** 2))
-    near = angle < jnp.pi / 2
-    return jnp.where(near, -2 * jnp.log(jnp.cos(jnp.where(near, angle, 0))), jnp.inf)
+def _cost(distance, speed):
+    angle = speed * distance
+    # A distance that is NaN is not far.
+    far = angle >= jnp.pi / 2
+    return jnp.where(far, jnp.inf, -2 * jnp.log(jnp.cos(jnp.where(far, 0, angle))))

@@ -20,10 +20,12 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
     `one`, `two`: the marginals' laws, with `total` mass, `demand(f)`, the marginal that belongs to
     the potential f, and `stiffness(f)`, minus its derivative.
     """
-    near = jnp.isfinite(cost)
+    a, b = one.total, two.total
+    # Atoms of mass zero take no part; NaN is not far.
+    given, held = cost, (a != 0)[:, None] & (b != 0)
+    near = ~jnp.isposinf(cost) & held
     cost = jnp.where(near, cost, 1)
     eps = jnp.finfo(cost.dtype).eps
-    a, b = one.total, two.total
     mass = jnp.sum(a) + jnp.sum(b)
     tolerance = jnp.maximum(1e-13, 10 * eps) * mass * jnp.maximum(1, jnp.max(cost))
 
@@ -67,10 +69,13 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
     wrong = wrong + jnp.sum(jnp.abs(two.demand(g) - jnp.sum(plan, 0)))
     solved = jnp.vdot(plan, slack(f, g)) + wrong < jnp.sqrt(tolerance * mass)
     plan = jnp.where(solved, plan, jnp.nan)
-    # An atom without a neighbour is unmade: f grows for ever.
-    alone = lambda near, p: jnp.where(jnp.any(near, axis=1), p, jnp.inf)  # noqa: E731
     f, g = (jnp.where(solved, p, jnp.nan) for p in (f, g))
-    return alone(near, f), alone(near.T, g), plan
+    # An atom without a neighbour is unmade: f grows for ever. One without mass has the potential
+    # that the others leave it.
+    alone = lambda near, p: jnp.where(jnp.any(near, axis=1), p, jnp.inf)  # noqa: E731
+    f, g = alone(near, f), alone(near.T, g)
+    left = lambda cost, p: jnp.min(cost - jnp.where(jnp.isposinf(p), -jnp.inf, p), axis=1)  # noqa: E731
+    return jnp.where(a == 0, left(given, g), f), jnp.where(b == 0, left(given.T, f), g), plan
 
 
 def _room(value, move, near):

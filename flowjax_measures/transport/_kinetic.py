@@ -17,22 +17,29 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
-from ..energies._bures import bures_map
+from .._numerics._checks import check_positive
+from ..energies._bures import bures_coupling
+from ..energies._ground import is_flat, space_of
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import replace
-from ..spaces import Phase
+from ..spaces import Euclidean, Phase, Product, Torus
 from ._exact import coupling, wasserstein
+from ._geodesics import along
+from ._masses import comparable
 
 
 def kinetic_cost(mu: AbstractMeasure, nu: AbstractMeasure, duration: Scalar = 1.0) -> FloatScalar:
-    r"""The least cost min_π ∫ c_T dπ of kinetic transport; not a distance, and not symmetric.
+    r"""The least cost min_π ∫ c_T dπ of kinetic transport, a square; no distance, not symmetric.
 
     It vanishes where ν is μ after free motion over the time T. 1/2 of it is the rate of the large
     deviations of dv = dW.
 
     **Arguments:** `mu`, `nu`: particles whose points are `Phase(q, p)`, p the velocity, or
-    Gaussians of the vector (q, p). `duration`: T.
+    Gaussians of the vector (q, p). Positions may live on a torus, `PhaseSpace(Torus())`, where
+    curves may wind. `duration`: T > 0.
     """
+    check_positive("duration", duration)
+    comparable(mu, nu)
     return wasserstein(_half_step(mu, duration, 1), _half_step(nu, duration, -1)) ** 2
 
 
@@ -43,28 +50,42 @@ def kinetic_interpolation(
 
     Between Gaussians a Gaussian; else the particles of the optimal plan, as in `mccann`.
     """
+    check_positive("duration", duration)
+    space = comparable(mu, nu)
     ends = _half_step(mu, duration, 1), _half_step(nu, duration, -1)
     if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
         forth, back = (_matrix(mu, duration, sign) for sign in (1, -1))
-        onward = jnp.linalg.solve(back, bures_map(*ends) @ forth)  # pyright: ignore
+        # E (X − m)(Y − n)ᵀ of the phases, from that of their half steps.
+        cross = jnp.linalg.solve(forth, jnp.linalg.solve(back, bures_coupling(*ends).T).T)
         d = mu.m.size // 2
 
         def spline(x, y):
             here, there = Phase(x[:d], x[d:]), Phase(y[:d], y[d:])
             return ravel_pytree(_hermite(here, there, t, duration))[0]
 
-        step = jax.jacfwd(lambda x: spline(x, onward @ x))(mu.m)
-        cov = step @ mu.cov @ step.T
+        one, two = jax.jacfwd(spline, (0, 1))(mu.m, nu.m)
+        mixed = one @ cross @ two.T
+        cov = one @ mu.cov @ one.T + two @ nu.cov @ two.T + mixed + mixed.T
         return Gaussian(spline(mu.m, nu.m), (cov + cov.T) / 2)
-    plan = coupling(*ends)
-    x, y = mu.atoms()[0], nu.atoms()[0]
-    equal = all(isinstance(m, Particles) and m.log_w is None for m in (mu, nu))
-    if equal and plan.shape[0] == plan.shape[1]:
-        there = jax.tree.map(lambda a: a[jnp.argmax(plan, axis=1)], y)
-        return Particles(jax.vmap(lambda p, q: _hermite(p, q, t, duration))(x, there))
-    pairs = jax.vmap(lambda p: jax.vmap(lambda q: _hermite(p, q, t, duration))(y))(x)
-    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), pairs)
-    return Particles(flat, jnp.log(plan.ravel()))
+
+    def move(x, y):
+        if not is_flat(space):
+            y = y._replace(q=_unwound(_base(space), x, y, duration))
+        moved = _hermite(x, y, t, duration)
+        return moved if is_flat(space) else moved._replace(q=_base(space).nearest(moved.q))
+
+    return along(mu, nu, coupling(*ends), move)
+
+
+def _base(space: Any) -> Any:
+    """The torus of the positions."""
+    return space.spaces.q
+
+
+def _unwound(torus: Torus, x: Phase, y: Phase, duration: Scalar) -> Array:
+    """The copy of y's position, on the space that covers the torus, that costs the least force."""
+    free = x.q + duration * (x.p + y.p) / 2
+    return free + torus.displacement(y.q, free)
 
 
 def _hermite(x: Phase, y: Phase, t: FloatScalar, duration: Scalar) -> Phase:
@@ -96,7 +117,17 @@ def _half_step(mu: Any, duration: Scalar, sign: int) -> Any:
         )
     scale = jnp.sqrt(12 / duration**3)
     q = jax.tree.map(lambda q, p: scale * (q + sign * duration / 2 * p), mu.x.q, mu.x.p)
-    return replace(mu, x=Phase(q, jax.tree.map(lambda p: p / jnp.sqrt(duration), mu.x.p)))
+    space = space_of(mu)
+    if not is_flat(space):
+        parts = getattr(space, "spaces", None)
+        if not (isinstance(parts, Phase) and isinstance(parts.q, Torus)):
+            raise ValueError(
+                f"Kinetic transport was given points on {mu.space}; it knows flat space and "
+                "PhaseSpace(Torus())."
+            )
+        space = Product(Phase(Torus(scale * parts.q.length), Euclidean()))
+    moved = Phase(q, jax.tree.map(lambda p: p / jnp.sqrt(duration), mu.x.p))
+    return replace(mu, x=moved, space=space)
 
 
 def _matrix(mu: Gaussian, duration: Scalar, sign: int) -> Float[Array, "d d"]:

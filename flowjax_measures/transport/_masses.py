@@ -1,21 +1,41 @@
 """What measures must share to be transported into each other."""
 
-import jax.numpy as jnp
+import numpy as np
 
-from ..kernels._base import log_mass
-from ..measures import AbstractMeasure
+from ..energies._ground import shared_space
+from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import concrete
+from ..spaces import AbstractSpace
 
 # Densities on grids have mass one up to their tails and their quadrature.
 _TOLERANCE = 0.01
 
 
+def comparable(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractSpace:
+    """The space of two measures that transport can compare; refuses unequal masses and spaces."""
+    space = shared_space(mu, nu)
+    check_masses(mu, nu)
+    return space
+
+
 def check_masses(mu: AbstractMeasure, nu: AbstractMeasure) -> None:
     """Refuses measures of unequal masses; those of equal mass count as divided by it."""
-    one, two = log_mass(mu), log_mass(nu)
-    if concrete(one, two) and not abs(float(one - two)) < _TOLERANCE:
+    one, two = _log_mass(mu), _log_mass(nu)
+    if one is not None and two is not None and not abs(one - two) < _TOLERANCE:
         raise ValueError(
-            f"The measures have the masses {jnp.exp(one):.6g} and {jnp.exp(two):.6g}: transport "
+            f"The measures have the masses {np.exp(one):.6g} and {np.exp(two):.6g}: transport "
             "moves mass and makes none. Normalise them, log_w − logsumexp(log_w), or take "
-            "`hellinger_kantorovich` or `entropic_coupling` with τ < 1, which may make mass."
+            "`hellinger_kantorovich`, `unbalanced_transport`, or `entropic_coupling` with τ < 1, "
+            "which may make mass."
         )
+
+
+def _log_mass(mu: AbstractMeasure) -> float | None:
+    """The logarithm of the mass, where it can be looked at."""
+    if isinstance(mu, Gaussian) or (isinstance(mu, Particles) and mu.log_w is None):
+        return 0.0
+    log_weights = mu.log_w if isinstance(mu, Particles) else mu.atoms()[1]
+    if not concrete(log_weights):
+        return None
+    # By NumPy: within a program even numbers that are known would become traced.
+    return float(np.logaddexp.reduce(np.asarray(log_weights, np.float64)))

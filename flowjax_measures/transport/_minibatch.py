@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import PRNGKey
-from ..energies._schrodinger import squared_distances
-from ..energies._sinkhorn import _normalised
+from ..energies._ground import located, squares
 from ..measures import Particles
-from ._exact import _plan
+from ..measures._base import concrete
+from ._masses import comparable
+from ._plans import optimal_plan
 
 
 def minibatch_coupling(
@@ -19,14 +20,18 @@ def minibatch_coupling(
 ) -> Float[Array, "n n"]:
     """Masses of pairs of n and n particles of equal weight, optimal for W₂ in each batch.
 
+    Distances are those of the particles' `space`. In `jit` the batches are solved one after the
+    other.
+
     **Arguments:** `key`: for the drawing. `size`: particles of each measure in a batch, a divisor
     of n.
     """
-    (x, _), (y, _) = _normalised(mu), _normalised(nu)
-    n = len(x)
-    if mu.log_w is not None or nu.log_w is not None or len(y) != n:
+    space = comparable(mu, nu)
+    (x, _), (y, _) = located(mu, space), located(nu, space)
+    n = mu.size()
+    if mu.log_w is not None or nu.log_w is not None or nu.size() != n:
         raise ValueError(
-            f"`mu` and `nu` have {n} and {len(y)} particles; minibatches need equal numbers and "
+            f"`mu` and `nu` have {n} and {nu.size()} particles; minibatches need equal numbers and "
             "no `log_w`. Draw them: Particles(mu.sample(key, n))."
         )
     if size < 1 or n % size:
@@ -34,7 +39,13 @@ def minibatch_coupling(
     one, two = jax.random.split(key)
     rows = jax.random.permutation(one, n).reshape(-1, size)
     columns = jax.random.permutation(two, n).reshape(-1, size)
-    equal = jnp.full(size, 1 / size, x.dtype)
-    within = jax.vmap(lambda i, j: _plan(squared_distances(x[i], y[j]), equal, equal)[0])
-    plans = within(rows, columns) * (size / n)
-    return jnp.zeros((n, n), x.dtype).at[rows[:, :, None], columns[:, None, :]].set(plans)
+    pick = lambda points, at: jax.tree.map(lambda a: a[at], points)  # noqa: E731
+    cost = jax.vmap(lambda i, j: squares(space, pick(x, i), pick(y, j)))(rows, columns)
+    equal = jnp.full(size, 1 / size, cost.dtype)
+    cost = jax.lax.stop_gradient(cost)
+    if concrete(cost):
+        plans = jnp.stack([optimal_plan(c, equal, equal)[0] for c in cost])
+    else:
+        plans = jax.vmap(lambda c: optimal_plan(c, equal, equal)[0])(cost)
+    plans = plans * (size / n)
+    return jnp.zeros((n, n), cost.dtype).at[rows[:, :, None], columns[:, None, :]].set(plans)

@@ -15,7 +15,9 @@ from jaxtyping import Array, Float
 from .._custom_types import FloatScalar
 from .._numerics import safe_power
 from ..measures import AbstractMeasure
-from ._exact import _discrete, _plan, mccann, wasserstein
+from ._exact import wasserstein
+from ._geodesics import mccann
+from ._plans import optimal_plan, optimal_value
 
 Measures = Sequence[AbstractMeasure]
 
@@ -32,7 +34,7 @@ def nested_wasserstein(
     **Arguments:** `mus`, `nus`: the values, measures of mass one of any kind that `wasserstein`
     takes. `mu_masses`, `nu_masses`: their probabilities, equal by default. `p` ≥ 1.
     """
-    power = _discrete(_costs(mus, nus, p), _shares(mus, mu_masses), _shares(nus, nu_masses))
+    power = optimal_value(_costs(mus, nus, p), _shares(mus, mu_masses), _shares(nus, nu_masses))
     return safe_power(power, 1 / p)
 
 
@@ -48,7 +50,7 @@ def nested_mccann(
     Each pair (μ_i, ν_j) of the optimal plan moves along its own geodesic; all pairs are returned,
     many of probability 0.
     """
-    plan = _plan(_costs(mus, nus, 2), _shares(mus, mu_masses), _shares(nus, nu_masses))[0]
+    plan = optimal_plan(_costs(mus, nus, 2), _shares(mus, mu_masses), _shares(nus, nu_masses))[0]
     return [mccann(mu, nu, t) for mu in mus for nu in nus], plan.ravel()
 
 

@@ -15,8 +15,10 @@ from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
 from ..energies._bures import bures_map
+from ..energies._ground import check_flat, shared_space
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ._exact import coupling
+from ._geodesics import assigned
 
 
 def transport_spline(
@@ -29,6 +31,11 @@ def transport_spline(
 
     **Raises:** `ValueError` for other measures.
     """
+    if not measures:
+        raise ValueError("`measures` is empty; give one measure for each time.")
+    for nu in measures[1:]:
+        shared_space(measures[0], nu)
+    check_flat("transport_spline", *measures)
     shares = _cardinal(jnp.asarray(times), t)
     if all(isinstance(m, Gaussian) for m in measures):
         maps = [jnp.eye(measures[0].m.size)]  # pyright: ignore
@@ -48,7 +55,7 @@ def transport_spline(
     paths = [measures[0].x]  # pyright: ignore
     for nu in measures[1:]:
         plan = coupling(Particles(paths[-1]), nu)
-        paths.append(nu.x[jnp.argmax(plan, axis=1)])  # pyright: ignore
+        paths.append(assigned(plan, nu.x))  # pyright: ignore
     return Particles(jnp.tensordot(shares, jnp.stack(paths), axes=1))
 
 

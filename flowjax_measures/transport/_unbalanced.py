@@ -5,6 +5,7 @@ r"""Unbalanced and semi-unbalanced transport, exactly ([liero2018], [chizat2018s
 
     KullbackLeibler   ψ(s) = λ Σ s log(s/a) − s + a      π₁ = a e^{−f/λ}
     SquaredError      ψ(s) = λ/2 Σ (s − a)²              π₁ = a − f/λ
+    TotalVariation    ψ(s) = λ Σ |s − a|                 f ≤ λ
     None              the marginal is a
 
 With one hard marginal it is the proximal map of transport, a JKO step: with c = ‖x − y‖²,
@@ -21,14 +22,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
-from ..energies._sinkhorn import _flat
+from .._numerics._checks import check_positive
+from ..energies._ground import shared_space
 from ..measures import AbstractMeasure
-from ._exact import _cost
+from ._exact import Cost, costs_and_masses
 from ._interior_point import optimal_potentials
+from ._partial import with_dummies
 
 
 class AbstractMarginal(eqx.Module):
     """What a marginal may cost that is not the measure's masses a, by its dual."""
+
+    strength: eqx.AbstractVar[Scalar]
+
+    def __check_init__(self):
+        check_positive("strength", self.strength)
 
     @abc.abstractmethod
     def demand(self, f: Float[Array, " n"], a: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -60,10 +68,24 @@ class SquaredError(AbstractMarginal):
         return a - f / self.strength
 
     def dual(self, f, a):
-        return jnp.vdot(f, a) - jnp.vdot(f, f) / (2 * self.strength)
+        return jnp.vdot(f, a) - jnp.sum(jnp.where(a > 0, f, 0) ** 2) / (2 * self.strength)
+
+
+class TotalVariation(AbstractMarginal):
+    """ψ(s) = λ Σ |s − a|: mass may be left out at the price λ. **Arguments:** `strength`: λ."""
+
+    strength: Scalar = 1.0
+
+    def demand(self, f, a):
+        return jnp.where(f < self.strength, a, 0)
+
+    def dual(self, f, a):
+        return jnp.vdot(jnp.minimum(f, self.strength), a)
 
 
 class _Hard(AbstractMarginal):
+    strength: Scalar = 1.0
+
     def demand(self, f, a):
         return a
 
@@ -86,21 +108,44 @@ def unbalanced_transport(
     one: AbstractMarginal | None = KullbackLeibler(),
     two: AbstractMarginal | None = KullbackLeibler(),
     p: float | int = 2,
+    *,
+    cost: Cost | None = None,
 ) -> Unbalanced:
     """Optimal transport between the atoms of measures of any masses, some hundreds.
 
-    The value is differentiable once in points, masses and strengths; the plan is not.
+    The value is differentiable once in points, masses and strengths; the plan is not. Atoms of
+    mass zero are left out, whatever their marginal may cost. With `TotalVariation` it is a linear
+    program, solved as `coupling` is.
 
     **Arguments:** `mu`, `nu`: measures with the masses that they have. `one`, `two`: what their
-    marginals may cost, `None` for a hard one. `p`: the power of the distance in the cost.
+    marginals may cost, `None` for a hard one. `p`: the power of the distance in the cost. `cost`:
+    another cost ≥ 0, a function of two points or a matrix (n, m).
 
     **Raises:** `ValueError` for two hard marginals: that is `coupling`.
+
+    !!! example
+
+        `fm.unbalanced_transport(mu, nu, None, fm.KullbackLeibler(0.5)).plan`
     """
     if one is None and two is None:
         raise ValueError("`one` and `two` are both None; with hard marginals take `coupling`.")
-    (x, log_a), (y, log_b) = mu.atoms(), nu.atoms()
-    cost = _cost(jax.vmap(_flat)(x), jax.vmap(_flat)(y), p)
-    return relaxed(cost, (one or _Hard(), jnp.exp(log_a)), (two or _Hard(), jnp.exp(log_b)))
+    space = shared_space(mu, nu)
+    check_positive("p", p, 1)
+    matrix, a, b = costs_and_masses(mu, nu, space, float(p), cost)
+    if isinstance(one, TotalVariation) or isinstance(two, TotalVariation):
+        prices = [law and law.strength for law in (one, two)]
+        if not all(law is None or isinstance(law, TotalVariation) for law in (one, two)):
+            raise ValueError(
+                "`one` and `two` mix TotalVariation with another law; take it for both, or None "
+                "for a hard marginal."
+            )
+        return Unbalanced(*with_dummies(matrix, a, b, *prices))
+    return _relaxed(matrix, (one or _Hard(), a), (two or _Hard(), b))
+
+
+@eqx.filter_jit
+def _relaxed(cost, one, two) -> Unbalanced:
+    return relaxed(cost, one, two)
 
 
 def relaxed(cost: Float[Array, "n m"], one: Any, two: Any) -> Unbalanced:
@@ -109,7 +154,7 @@ def relaxed(cost: Float[Array, "n m"], one: Any, two: Any) -> Unbalanced:
     f, g, plan = jax.lax.stop_gradient(optimal_potentials(jax.lax.stop_gradient(cost), *sides))
     # The optimum is stationary: masses and strengths and, through the plan, costs have the
     # derivative.
-    near = jnp.isfinite(cost)
+    near = ~jnp.isposinf(cost)
     moved = jnp.where(near, cost - jax.lax.stop_gradient(cost), 0)
     value = one[0].dual(f, one[1]) + two[0].dual(g, two[1]) + jnp.vdot(plan, moved)
     return Unbalanced(value, plan, f, g)

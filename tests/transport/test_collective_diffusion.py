@@ -41,15 +41,26 @@ def test_two_phases_close_the_gap_and_need_the_common_shift():
     np.testing.assert_allclose(jnp.sum(found.concentrations, 1), 1, atol=1e-12)
     total = jnp.sum(found.momenta, 1)
     np.testing.assert_allclose(total, jnp.mean(total, -1, keepdims=True) + 0 * total, atol=1e-9)
-    # b = cB + b′ splits the action into ½ ∫ B² + b′²/(c(1 − c)).
-    c = (found.concentrations[1:, 0] + found.concentrations[:-1, 0]) / 2
-    common = jnp.mean(total, -1, keepdims=True)
-    rest = found.momenta[:, 0] - c * common
-    parts = (jnp.sum(common**2) * 12 + jnp.sum(rest**2 / (c * (1 - c)))) / (2 * 6 * 12)
+    # b = cB + b′ splits the action into ½ ∫ B² + b′²/(c(1 − c)), at both ends of each step.
+    common, parts = jnp.mean(total, -1, keepdims=True), 0.0
+    for c in (found.concentrations[1:, 0], found.concentrations[:-1, 0]):
+        rest = found.momenta[:, 0] - c * common
+        parts += (jnp.sum(common**2) * 12 + jnp.sum(rest**2 / (c * (1 - c)))) / (4 * 6 * 12)
     np.testing.assert_allclose(parts, found.action, rtol=1e-10)
     heavy = fm.collective_diffusion(starts, ends, weights=[1.0, 3.0], steps=6)
     assert 0 <= heavy.action - heavy.dual < 1e-8 * heavy.action
     assert found.action < heavy.action < 3 * found.action
+
+
+def test_peaked_densities_stay_positive():
+    x = (np.arange(16) + 0.5) / 16
+    peak = lambda m: np.exp(-(((x - m) / 0.08) ** 2)) + 0.1  # noqa: E731
+    start, end = (grid(peak(m) / peak(m).mean()) for m in (0.3, 0.7))
+    found = fm.collective_diffusion(start, end, steps=5)
+    assert 0 <= found.action - found.dual < 1e-8 * found.action
+    assert found.concentrations.min() > 0
+    with pytest.raises(RuntimeError, match="`iterations`"):
+        fm.collective_diffusion(start, end, steps=5, iterations=2)
 
 
 def test_masses_that_change_are_refused():

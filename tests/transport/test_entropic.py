@@ -1,4 +1,4 @@
-"""ott's plans beside our own potentials, and the marginals of relaxed problems."""
+"""Plans of the potentials, and the marginals of relaxed problems."""
 
 import jax.numpy as jnp
 import jax.random as jr

@@ -14,12 +14,11 @@ where φ solves the heat equation back in time. Between Gaussians with covarianc
     Cov(X_0, X_1) = ½(A^{1/2} D A^{−1/2} − σ²I),   D = (4A^{1/2}BA^{1/2} + σ⁴I)^{1/2}.
 """
 
-import jax.numpy as jnp
-
 from ..._custom_types import Scalar
-from ...energies._schrodinger import potentials, squared_distances
-from ...energies._sinkhorn import _normalised, _slope
+from ...energies._ground import check_flat
+from ...energies._sinkhorn import _slope
 from ...measures import AbstractMeasure, Gaussian
+from ...transport import entropic_coupling
 from ._schedules import LinearSchedule
 from ._stochastic_interpolant import StochasticInterpolant
 
@@ -39,10 +38,7 @@ def schroedinger_bridge(
         # The conditional mean of X_1 is m + K(x − m_0); the cost has no ½, so ε = 2σ².
         coupling = source.cov @ _slope(source.cov, target.cov, 2 * sigma**2).T
     else:
-        (x, log_a), (y, log_b) = _normalised(source), _normalised(target)
-        epsilon = jnp.asarray(2 * sigma**2, x.dtype)
-        f, g = potentials(x, log_a, y, log_b, epsilon)
-        tilt = (f[:, None] + g - squared_distances(x, y)) / epsilon
-        coupling = jnp.exp(tilt + log_a[:, None] + log_b)
+        check_flat("schroedinger_bridge", source, target)
+        coupling = entropic_coupling(source, target, 2 * sigma**2)
     diffusion = sigma**2 / 2 if noise else None
     return StochasticInterpolant(source, target, LinearSchedule(sigma), coupling, diffusion)

@@ -1,0 +1,185 @@
+r"""Barycentres and medians of measures ([agueh2011], [alvarez2016]).
+
+    barycentre   argmin_μ Σ_k λ_k W₂²(μ, ν_k)        median   argmin_μ Σ_k λ_k W₂(μ, ν_k)
+
+Both are the fixed point of one step: every point goes to the mean of where the optimal maps to the
+ν_k send it; for the median with the shares λ_k/W₂(μ, ν_k) in place of λ_k (Weiszfeld's method).
+"""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from .._custom_types import FloatScalar
+from .._numerics import safe_sqrt
+from .._numerics._matrix import square_root
+from ..energies._bures import _singular
+from ..energies._ground import check_flat
+from ..measures import AbstractMeasure, Gaussian, Particles
+from ..measures._base import concrete, replace
+from ..spaces._bures import bures_square
+from ._exact import wasserstein
+from ._maps import barycentric_map
+from ._masses import comparable
+
+
+def barycenter(
+    measures: Sequence[AbstractMeasure],
+    weights: ArrayLike | Sequence[float] | None = None,
+    *,
+    start: AbstractMeasure | None = None,
+    iterations: int = 500,
+    tol: float | None = None,
+) -> AbstractMeasure:
+    r"""The Wasserstein barycentre, argmin Σ_k λ_k W₂²(·, ν_k).
+
+    Of Gaussians it is a Gaussian, the one solution of Σ = Σ_k λ_k (Σ^{1/2} Σ_k Σ^{1/2})^{1/2}. Of
+    other measures it is sought among particles with the number and the masses of `start`, a
+    stationary point of the energy; for particles of any masses on the line with as many points it
+    is the mean of quantile functions.
+
+    **Arguments:** `measures`: all Gaussians, or measures with atoms in flat space. `weights`: λ_k,
+    divided by their sum; equal by default. `start`: where to begin; needed but for Gaussians.
+    `iterations`: at most. `tol`: the movement, relative to the spread, at which it ends; 100 ε of
+    the floats by default.
+
+    **Raises:** `ValueError` for measures that don't belong together; `RuntimeError` where it has
+    not converged (NaN in compiled code).
+
+    !!! example
+
+        `fm.barycenter([fm.Gaussian(m, a), fm.Gaussian(n, b)], weights=[0.3, 0.7])`
+    """
+    return _fixed_point(measures, weights, start, iterations, tol, median=False)
+
+
+def median(
+    measures: Sequence[AbstractMeasure],
+    weights: ArrayLike | Sequence[float] | None = None,
+    *,
+    start: AbstractMeasure | None = None,
+    iterations: int = 5000,
+    tol: float | None = None,
+) -> AbstractMeasure:
+    r"""The Wasserstein median, argmin Σ_k λ_k W₂(·, ν_k); robust against a few odd measures.
+
+    **Arguments, raises:** as `barycenter`. Where the median is one of the measures itself the
+    method only creeps towards it: give a larger `tol`.
+
+    !!! example
+
+        `fm.median([nu_1, nu_2, outlier], start=nu_1)`
+    """
+    return _fixed_point(measures, weights, start, iterations, tol, median=True)
+
+
+def _fixed_point(measures, weights, start, iterations, tol, median):
+    measures = list(measures)
+    if not measures:
+        raise ValueError("`measures` is empty; give at least one.")
+    for nu in measures[1:]:
+        comparable(measures[0], nu)
+    check_flat("barycenter", *measures)
+    gaussian = all(isinstance(m, Gaussian) for m in measures)
+    shares = _shares(weights, len(measures), measures[0].atoms()[1].dtype)
+    tol = 100 * float(jnp.finfo(shares.dtype).eps) if tol is None else tol
+    if gaussian:
+        if start is None:
+            start = _average(measures, shares)
+        mean, cov, moved = _gaussians(measures, shares, start, iterations, tol, median)
+        _check(moved, tol, iterations)
+        return Gaussian(mean, cov)
+    if not isinstance(start, Particles):
+        raise ValueError(
+            "`start` is needed: particles whose number and masses the barycentre has, for example "
+            "Particles(measures[0].sample(key, 100))."
+        )
+    comparable(start, measures[0])
+    mu, moved = start, jnp.inf
+    for _ in range(iterations):
+        x, moved = _move(mu, measures, shares, median)
+        mu = replace(mu, x=x)
+        if concrete(moved) and not float(moved) > tol:
+            break
+    _check(moved, tol, iterations)
+    return mu
+
+
+def _check(moved, tol: float, iterations: int) -> None:
+    if concrete(moved) and not float(moved) <= tol:
+        raise RuntimeError(
+            f"After {iterations} `iterations` the measure still moves by {float(moved):.3g} of its "
+            f"spread in a step; give more of them, or a larger `tol` than {tol:.3g}."
+        )
+
+
+def _shares(weights: ArrayLike | Sequence[float] | None, count: int, dtype) -> Float[Array, " k"]:
+    shares = jnp.ones(count, dtype) if weights is None else jnp.asarray(weights, dtype)
+    bad = concrete(shares) and not (np.all(np.asarray(shares) >= 0) and np.any(shares))
+    if shares.shape != (count,) or bad:
+        raise ValueError(
+            f"`weights` is {weights}; give a number ≥ 0 for each of the {count} measures, and one "
+            "that isn't 0."
+        )
+    return shares / jnp.sum(shares)
+
+
+def _average(measures, shares) -> Gaussian:
+    mean = shares @ jnp.stack([m.m for m in measures])
+    cov = jnp.tensordot(shares, jnp.stack([m.cov for m in measures]), axes=1)
+    return Gaussian(mean, (cov + cov.T) / 2)
+
+
+@eqx.filter_jit
+def _gaussians(measures, shares, start, iterations, tol, median):
+    means, covs = (jnp.stack([getattr(m, name) for m in measures]) for name in ("m", "cov"))
+
+    def pulls(mean, cov):
+        """The shares, which for the median fall with the distance."""
+        if not median:
+            return shares
+        near = replace(start, m=mean, cov=cov)
+        squares = jax.vmap(lambda m, c: bures_square(near, replace(start, m=m, cov=c)))(means, covs)
+        pull = shares / jnp.maximum(safe_sqrt(squares), jnp.finfo(shares.dtype).tiny ** 0.25)
+        return pull / jnp.sum(pull)
+
+    def step(carry):
+        count, mean, cov, _ = carry
+        share = pulls(mean, cov)
+        root = square_root(cov)
+        # T Σ T for the mean T of the maps, Σ^{−1/2} Σ_k λ_k (Σ^{1/2} Σ_k Σ^{1/2})^{1/2} Σ^{−1/2}.
+        inner = jnp.tensordot(share, jax.vmap(lambda c: square_root(root @ c @ root))(covs), axes=1)
+        half = jnp.linalg.solve(root, inner)
+        new = half @ half.T
+        new_mean = share @ means
+        spread = jnp.trace(cov) + jnp.sum((means - new_mean) ** 2)
+        moved = jnp.sqrt(jnp.sum((new - cov) ** 2)) + jnp.sum(jnp.abs(new_mean - mean)) * jnp.sqrt(
+            spread
+        )
+        return count + 1, new_mean, (new + new.T) / 2, moved / spread
+
+    def further(carry):
+        return (carry[0] < iterations) & (carry[3] > tol)
+
+    begin = (0, start.m, start.cov, jnp.full((), jnp.inf, shares.dtype))
+    _, mean, cov, moved = jax.lax.while_loop(further, step, begin)
+    # Measures that are all one point have no map, and need none.
+    flat = jnp.all(jax.vmap(lambda c: jnp.all(c == 0))(covs))
+    solved = (moved <= tol) & ~_singular(start.cov)
+    cov = jnp.where(flat, 0, jnp.where(solved, cov, jnp.nan))
+    return jnp.where(solved | flat, mean, jnp.nan), cov, jnp.where(flat, 0, moved)
+
+
+def _move(mu: Particles, measures, shares, median: bool) -> tuple[Array, FloatScalar]:
+    targets = jnp.stack([barycentric_map(mu, nu) for nu in measures])
+    if median:
+        gaps = jnp.stack([jnp.asarray(wasserstein(mu, nu)) for nu in measures])
+        shares = shares / jnp.maximum(gaps, jnp.finfo(shares.dtype).tiny ** 0.25)
+        shares = shares / jnp.sum(shares)
+    x = jnp.tensordot(shares, targets, axes=1).reshape(mu.x.shape)
+    spread = jnp.sqrt(jnp.mean((x - jnp.mean(x, axis=0)) ** 2)) + jnp.finfo(x.dtype).tiny
+    return x, jnp.max(jnp.abs(x - mu.x)) / spread

@@ -1,0 +1,194 @@
+"""Exact transport: POT, shortest paths, the line, the circle, and spaces."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import linprog
+from scipy.stats import norm
+
+import flowjax_measures as fm
+from flowjax_measures.transport._shortest_paths import shortest_paths
+
+
+def problem(seed, n, m, zero=False):
+    rng = np.random.default_rng(seed)
+    a, b = rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))
+    if zero:
+        a[1], b[2] = 0, 0
+        a, b = a / a.sum(), b / b.sum()
+    return rng.random((n, m)), a, b
+
+
+def program(cost, a, b):
+    """The optimal value by HiGHS."""
+    n, m = cost.shape
+    rows, columns = np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))
+    found = linprog(cost.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.append(a, b))
+    return found.fun
+
+
+SOLVE = jax.jit(shortest_paths)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shortest_paths_solve_the_linear_program(seed):
+    cost, a, b = problem(seed, 9, 7, zero=seed % 2 == 1)
+    plan, f, g = map(np.asarray, SOLVE(cost, a, b))
+    value = program(cost, a, b)
+    np.testing.assert_allclose(np.vdot(plan, cost), value, rtol=1e-12)
+    np.testing.assert_allclose(f @ a + g @ b, value, rtol=1e-12)
+    np.testing.assert_allclose(plan.sum(1), a, atol=1e-15)
+    np.testing.assert_allclose(plan.sum(0), b, atol=1e-15)
+    assert plan.min() >= 0 and (cost - f[:, None] - g).min() > -1e-14
+
+
+def test_compiled_and_host_agree_with_their_derivatives():
+    x, y = jr.normal(jr.key(0), (9, 2)), jr.normal(jr.key(1), (7, 2)) + 0.5
+    log_w = jax.nn.log_softmax(jr.normal(jr.key(2), (9,)))
+
+    def distance(x, log_w):
+        mu = fm.Particles(x, jax.nn.log_softmax(log_w))
+        return fm.wasserstein(mu, fm.Particles(y), 1)
+
+    eager = jax.value_and_grad(distance, (0, 1))(x, log_w)
+    jitted = jax.jit(jax.value_and_grad(distance, (0, 1)))(x, log_w)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), eager, jitted)
+    many = jax.vmap(lambda x: distance(x, log_w))(jnp.stack([x, x + 1]))
+    expected = [eager[0], distance(x + 1, log_w)]
+    np.testing.assert_allclose(many, expected, rtol=1e-12)
+
+
+def test_one_thread_is_enough():
+    """A callback from a compiled program would wait for ever here."""
+    script = """
+import jax, jax.numpy as jnp, jax.random as jr, flowjax_measures as fm
+@jax.jit
+def pair(k):
+    x, y = jr.normal(k, (16, 2)), jr.normal(jr.fold_in(k, 1), (16, 2)) + 1
+    plan = fm.minibatch_coupling(k, fm.Particles(x), fm.Particles(y), 16)
+    return x, y[jnp.argmax(plan, 1)]
+use, p = jax.jit(lambda p, x, y: p + jnp.mean(x * y)), jnp.float32(0)
+for k in range(30):
+    p = use(p, *pair(jr.fold_in(jr.key(0), k)))
+print(bool(jnp.isfinite(p)))
+"""
+    import os
+
+    quiet = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**quiet, "NPROC": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.stdout.strip() == "True", found.stderr
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3])
+def test_circle_is_the_linear_program(p):
+    _, a, b = problem(5, 7, 5, zero=True)
+    x, y = jr.uniform(jr.key(0), (7, 1)), jr.uniform(jr.key(1), (5, 1))
+    space = fm.Torus(1.0)
+    mu, nu = fm.Particles(x, weights=a, space=space), fm.Particles(y, weights=b, space=space)
+    gap = np.abs(np.asarray(x) - np.asarray(y).T)
+    cost = np.minimum(gap, 1 - gap) ** p
+    np.testing.assert_allclose(fm.wasserstein(mu, nu, p) ** p, program(cost, a, b), rtol=1e-11)
+
+
+def test_spaces_measure():
+    torus, sphere = fm.Torus(1.0), fm.Sphere()
+    one, two = (fm.Particles(jnp.array([[v, 0.5]]), space=torus) for v in (0.02, 0.98))
+    np.testing.assert_allclose(fm.wasserstein(one, two), 0.04, rtol=1e-12)
+    np.testing.assert_allclose(fm.sinkhorn_divergence(one, two, 0.1), 0.04**2, rtol=1e-9)
+    np.testing.assert_allclose(fm.energy_distance(one, two), 0.08, rtol=1e-12)
+    middle = fm.mccann(one, two, 0.5)
+    np.testing.assert_allclose(torus.distance(middle.x[0], jnp.array([0.0, 0.5])), 0, atol=1e-12)
+    assert isinstance(middle.space, fm.Torus)
+    a, b = (fm.Particles(jr.normal(jr.key(k), (5, 3)), space=sphere).retract() for k in (0, 1))
+    path, whole = fm.mccann(a, b, 0.3), fm.wasserstein(a, b)
+    np.testing.assert_allclose(fm.wasserstein(a, path), 0.3 * whole, rtol=1e-9)
+    np.testing.assert_allclose(jnp.linalg.norm(path.x, axis=1), 1, rtol=1e-12)
+    x, y = a.x[0], a.x[0] + 1e-3 * a.x[1]
+    y = y / jnp.linalg.norm(y)
+    np.testing.assert_allclose(sphere.squared_distance(x, y), sphere.distance(x, y) ** 2, rtol=1e-9)
+    np.testing.assert_allclose(
+        sphere.exponential(x, sphere.logarithm(x, b.x[0])), b.x[0], atol=1e-14
+    )
+    bumps = [
+        fm.GridDensity(jnp.exp(-((jnp.arange(40.0) - c) ** 2) / 8), 0.0, 1.0, True) for c in (2, 38)
+    ]
+    bumps = [fm.GridDensity(g.rho / g.mass(), 0.0, 1.0, True) for g in bumps]
+    assert fm.wasserstein(*bumps) < 0.15
+
+
+def test_spaces_and_dimensions_must_agree():
+    flat, torus = fm.Particles(jnp.ones((2, 2))), fm.Particles(jnp.ones((2, 2)), space=fm.Torus())
+    other = fm.Particles(jnp.ones((2, 3)))
+    for distance in (
+        fm.wasserstein,
+        fm.coupling,
+        fm.energy_distance,
+        fm.sliced_wasserstein,
+        lambda m, n: fm.sinkhorn_divergence(m, n, 0.1),
+        lambda m, n: fm.entropic_coupling(m, n, 0.1),
+        lambda m, n: fm.mmd(m, n, fm.GaussianKernel()),
+        lambda m, n: fm.mccann(m, n, 0.5),
+        fm.hellinger_kantorovich,
+        fm.unbalanced_transport,
+    ):
+        for nu in (torus, other):
+            with pytest.raises(ValueError, match=r"`mu`.*`nu`"):
+                distance(flat, nu)
+    with pytest.raises(ValueError, match=r"knows flat space only"):
+        fm.sliced_wasserstein(torus, torus)
+    with pytest.raises(ValueError, match="`kernel`"):
+        fm.mmd(torus, torus, fm.GaussianKernel())
+
+
+def test_cells_and_normals_on_the_line():
+    grid = fm.GridDensity(jnp.ones(4) / 2.0, 0.0, 2.0)
+    # Uniform on [0, 2] to uniform on [1, 3], and to a point.
+    moved = fm.GridDensity(jnp.ones(8) / 2.0, 1.0, 3.0)
+    np.testing.assert_allclose(fm.wasserstein(grid, moved, 3), 1, rtol=1e-12)
+    point = fm.Particles(jnp.array([[0.5]]))
+    for p in (1, 2, 2.5):
+        exact = quad(lambda u, p=p: abs(2 * u - 0.5) ** p, 0, 1, points=[0.25])[0]
+        np.testing.assert_allclose(fm.wasserstein(grid, point, p) ** p, exact, rtol=1e-10)
+    normal = fm.Gaussian(jnp.array([0.3]), jnp.array([[1.7]]))
+    quantile = lambda u: 0.3 + np.sqrt(1.7) * norm.ppf(u)  # noqa: E731
+    exact = quad(lambda u: (2 * u - quantile(u)) ** 2, 0, 1, epsabs=1e-12)[0]
+    np.testing.assert_allclose(fm.wasserstein(grid, normal) ** 2, exact, rtol=1e-8)
+    atoms = fm.Particles(jnp.array([[1.0], [-1.0], [9.0]]), weights=jnp.array([0.3, 0.7, 0.0]))
+    exact = quad(lambda u: ((1 if u > 0.7 else -1) - quantile(u)) ** 2, 0, 1, points=[0.7])[0]
+    np.testing.assert_allclose(fm.wasserstein(normal, atoms) ** 2, exact, rtol=1e-8)
+
+
+def test_costs_are_given():
+    mu, nu = fm.Particles(jr.normal(jr.key(0), (5, 2))), fm.Particles(jr.normal(jr.key(1), (5, 2)))
+    city = lambda x, y: jnp.sum(jnp.abs(x - y))  # noqa: E731
+    matrix = np.abs(np.asarray(mu.x)[:, None] - np.asarray(nu.x)).sum(-1)
+    exact = program(matrix, np.full(5, 0.2), np.full(5, 0.2))
+    np.testing.assert_allclose(fm.wasserstein(mu, nu, 1, cost=city), exact, rtol=1e-12)
+    plan = fm.coupling(mu, nu, cost=jnp.asarray(matrix))
+    np.testing.assert_allclose(jnp.vdot(plan, matrix), exact, rtol=1e-12)
+    with pytest.raises(ValueError, match="`cost`"):
+        fm.coupling(mu, nu, cost=jnp.ones((4, 5)))
+
+
+def test_singular_gaussians_have_geodesics():
+    a = fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.array([1.0, 0.0])))
+    b = fm.Gaussian(jnp.ones(2), jnp.array([[1.0, 0.5], [0.5, 2.0]]))
+    point = fm.Gaussian(jnp.ones(2), jnp.zeros((2, 2)))
+    for mu, nu in ((a, b), (b, a), (point, b), (a, point)):
+        middle, whole = fm.mccann(mu, nu, 0.25), fm.wasserstein(mu, nu)
+        np.testing.assert_allclose(fm.wasserstein(mu, middle), 0.25 * whole, rtol=1e-6)
+        np.testing.assert_allclose(fm.wasserstein(middle, nu), 0.75 * whole, rtol=1e-6)
+    with pytest.raises(ValueError, match="`mu` is singular"):
+        fm.bures_map(a, b)
