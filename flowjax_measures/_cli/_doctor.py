@@ -26,6 +26,7 @@ DEPENDENCIES = (
     "diffrax",
     "optax",
     "ott-jax",
+    "POT",
     "lineax",
     "optimistix",
     "jaxtyping",

@@ -49,3 +49,16 @@ def test_gromov_wasserstein_sees_isometries():
     one, two = fm.Particles(jnp.array([[0.0], [1.0]])), fm.Particles(jnp.array([[0.0], [3.0]]))
     found = fm.gromov_wasserstein(one, two, 1)
     np.testing.assert_allclose(found.value**2, 2, rtol=1e-12)
+
+
+def test_entropic_gromov_wasserstein_in_compiled_code():
+    x = jr.normal(jr.key(0), (12, 2))
+    turned = (x @ jnp.array([[0.0, -1.0], [1.0, 0.0]]))[::-1]
+
+    @jax.jit
+    def found(epsilon):
+        return fm.gromov_wasserstein(fm.Particles(x), fm.Particles(turned), epsilon=epsilon)
+
+    near, far = found(0.05), found(1.0)
+    assert near.value < 0.02 < far.value
+    np.testing.assert_array_equal(jnp.argmax(near.plan, axis=1), np.arange(12)[::-1])
