@@ -1,5 +1,6 @@
 """Barycentres, medians and Gromov–Wasserstein distances against closed forms and peers."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np

@@ -1,0 +1,95 @@
+"""One table of promises over all public functions of measures."""
+
+import inspect
+
+import contract
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import CONTRACT, ELSEWHERE, other, small
+
+import flowjax_measures as fm
+
+
+@pytest.fixture(scope="module", params=CONTRACT)
+def case(request):
+    """An entry and its call, compiled once for all that is asked of it."""
+    entry = CONTRACT[request.param]
+    return entry, eqx.filter_jit(entry.call), request.param
+
+
+def close(a, b, **tolerance):
+    for one, two in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(one, two, **{"rtol": 1e-7, "atol": 1e-9} | tolerance)
+
+
+def test_every_function_is_in_the_table():
+    functions = {name for name in fm.__all__ if inspect.isfunction(getattr(fm, name))}
+    held = {name.split(" ")[0] for name in CONTRACT} | {
+        name for names in ELSEWHERE.values() for name in names.split()
+    }
+    assert functions <= held, f"without an entry in tests/contract.py: {functions - held}"
+    assert {n for names in ELSEWHERE.values() for n in names.split()} <= set(fm.__all__)
+
+
+def test_promises_of_a_function(case):
+    """NaN shows; no mass, no part; atoms have no order and may be split; compiled is eager."""
+    entry, call, _ = case
+    mu, nu = small(), other()
+    value = call(mu, nu)
+    assert all(np.all(np.isfinite(a)) for a in jax.tree.leaves(value))
+    if "permuted" not in entry.without:
+        close(call(small(permuted=True), nu), value)
+    if "split" not in entry.without:
+        close(call(small(split=True), nu), value)
+    if "weights" not in entry.without:
+        even = fm.Particles(mu.x, jnp.where(jnp.isneginf(mu.log_w), -jnp.inf, -np.log(5)))
+        shared = zip(jax.tree.leaves(call(even, nu)), jax.tree.leaves(value), strict=True)
+        differ = any(not np.allclose(a, b, rtol=1e-6) for a, b in shared)
+        assert differ or "gradient" in entry.without
+    if "nan" not in entry.without:
+        found = jax.tree.leaves(call(small(nan=True), nu))
+        floats = [np.asarray(a) for a in found if jnp.issubdtype(a.dtype, jnp.inexact)]
+        assert not floats or any(np.any(np.isnan(a)) for a in floats)
+    close(entry.call(mu, nu), value)
+
+
+def test_gradients_are_differences_also_of_a_measure_against_itself(case):
+    entry, _, _ = case
+    if "gradient" in entry.without:
+        pytest.skip(entry.without["gradient"])
+    mu, nu = small(), other()
+
+    def value(x, target):
+        moved = eqx.tree_at(lambda m: m.x, mu, x)
+        return sum(jnp.sum(a * (1 + jnp.arange(a.size).reshape(a.shape))) for a in (
+            jnp.asarray(b) for b in jax.tree.leaves(entry.call(moved, target))
+        ) if jnp.issubdtype(a.dtype, jnp.inexact))  # fmt: skip
+
+    slope = jax.jit(jax.grad(value))
+    along = jnp.array([[0.3, -0.2], [0.1, 0.5], [-0.4, 0.2], [0.2, 0.1], [-0.1, 0.3], [0.0, 0.0]])
+    h, evaluate = 1e-5, jax.jit(value)
+    difference = (evaluate(mu.x + h * along, nu) - evaluate(mu.x - h * along, nu)) / (2 * h)
+    gradient = slope(mu.x, nu)
+    np.testing.assert_allclose(jnp.vdot(gradient, along), difference, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(gradient[5], 0, atol=1e-12)
+    if entry.both:
+        assert np.all(np.isfinite(jax.jit(jax.grad(value))(mu.x, small(split=True))))
+
+
+@pytest.mark.parametrize("name", [n for n, e in CONTRACT.items() if e.both])
+def test_points_of_other_dimensions_are_refused(name):
+    for d in (1, 3):
+        with pytest.raises(ValueError, match=r"`(mu|nu|target)`|dimension"):
+            CONTRACT[name].call(small(), other(d=d))
+
+
+def test_a_wrong_entry_fails():
+    """The harness sees a function that eats NaN and one that drops weights."""
+    eats = contract.Entry(lambda mu, nu: jnp.nan_to_num(mu.mean()))
+    drops = contract.Entry(lambda mu, nu: jnp.mean(mu.x[:5], axis=0))
+    for entry in (eats, drops):
+        with pytest.raises(AssertionError):
+            test_promises_of_a_function((entry, entry.call, ""))
