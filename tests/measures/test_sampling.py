@@ -34,7 +34,7 @@ def test_many_atoms_in_float32():
     n = 2**20
     weights = jnp.where(jnp.arange(n) % 2 == 0, 1.0, 3.0).astype(jnp.float32)
     atoms = fm.Particles((jnp.zeros((n, 1), jnp.float32), jnp.arange(n)), weights=weights)
-    x, label = jax.jit(lambda key: atoms.sample(key, DRAWS))(jr.key(2))
+    x, label = jax.jit(lambda atoms, key: atoms.sample(key, DRAWS))(atoms, jr.key(2))
     assert x.dtype == jnp.float32
     odd = float(jnp.mean(label % 2 == 1))
     assert abs(odd - 0.75) < 4 * np.sqrt(0.75 * 0.25 / DRAWS)
