@@ -115,6 +115,21 @@ final = fm.simulate(fm.ConditionalFlow(learned), start, [0.0, 1.0], dt=0.02).fin
 plt.scatter(*data.x[0].T, c="0.85", s=3)
 plt.scatter(*final.x[0].T, c=final.x[1], cmap="coolwarm", s=8)
 
+# %% GuidedFlow
+# The sum of the coordinates was seen (line): the prior (grey) is guided there (red); right, exactly.
+means, covs = 2.0 * jnp.array([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]), jnp.full(3, 0.15)
+prior = fm.Particles((means, covs[:, None, None] * jnp.eye(2)))
+matrix, seen, noise = jnp.ones((1, 2)), jnp.array([0.8]), 0.05 * jnp.eye(1)
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+flow = fm.StochasticInterpolant(source, prior)
+guided = fm.GuidedFlow(flow.velocity, matrix, seen, noise)
+exact = fm.StochasticInterpolant(source, fm.linear_posterior(prior, matrix, seen, noise))
+start = fm.Particles(source.sample(jr.key(0), 400))
+for law, color, shift in ((flow, "0.8", 0.0), (guided, "C3", 0.0), (exact, "C0", 6.0)):
+    x = fm.simulate(law, start, [0.0, 1.0], dt=0.02).final.x
+    plt.scatter(x[:, 0] + shift, x[:, 1], c=color, s=5)
+plt.axline((0.8, 0.0), slope=-1.0, c="k", lw=0.7)
+
 # %% KacFlow
 # From noise of finite speed to two atoms: the cones (grey) are never left.
 data = fm.Particles(jnp.array([[-1.0], [1.0]]))

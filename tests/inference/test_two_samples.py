@@ -58,7 +58,7 @@ def test_evaluation_by_hand():
     xx, xy, yy = cdist(x, x), cdist(x, y), cdist(y, y)
     reach_x, reach_y = np.sort(xx, 1)[:, 3], np.sort(yy, 1)[:, 3]
     assert found.precision == pytest.approx(np.mean((xy <= reach_y).any(1)))
-    assert found.recall == pytest.approx(np.mean((reach_x >= xy.T).any(1))
+    assert found.recall == pytest.approx(np.mean((reach_x >= xy.T).any(1)))
     assert found.density == pytest.approx(np.mean((xy <= reach_y).sum(1) / 3))
     assert found.coverage == pytest.approx(np.mean((xy <= reach_y).any(0)))
     energy = fm.energy_distance(fm.Particles(X), fm.Particles(Y))

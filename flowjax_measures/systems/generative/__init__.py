@@ -10,8 +10,10 @@ from ._drifting_flow import DriftingFlow as DriftingFlow
 from ._drifting_loss import drifting_loss as drifting_loss
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
 from ._gaussian_process import gaussian_process as gaussian_process
+from ._guided_flow import GuidedFlow as GuidedFlow
 from ._kac_flow import KacFlow as KacFlow
 from ._least_squares_flow import LeastSquaresFlow as LeastSquaresFlow
+from ._linear_posterior import linear_posterior as linear_posterior
 from ._log_likelihood import LogLikelihood as LogLikelihood
 from ._losses import (
     bridge_matching_loss as bridge_matching_loss,
