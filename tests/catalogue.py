@@ -399,7 +399,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "guided-flow": lambda: Case(
         fm.GuidedFlow(
             fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), normal()).velocity,
-            jnp.array([[1.0, 0.5]]), jnp.array([0.7]), jnp.array([[0.2]]),
+            jnp.array([[1.0, 0.5]]),
+            jnp.array([0.7]),
+            jnp.array([[0.2]]),
         ),
         cloud(4, 2),
     ),

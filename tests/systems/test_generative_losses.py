@@ -182,3 +182,18 @@ def test_gradient_field_is_a_gradient():
     slope = jax.jit(jax.jacfwd(lambda x: field(0.3, x)))(jnp.array([0.1, 0.2, -0.5]))
     np.testing.assert_allclose(slope, slope.T, atol=1e-12)
     assert jnp.max(jnp.abs(slope)) > 1e-4 and eqx.is_array(field.potential.layers.layers[0].weight)
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_smooth_function_noise_has_a_velocity(n):
+    grid = jnp.linspace(0.0, 1.0, n)[:, None]
+    noise = fm.gaussian_process(fm.GaussianKernel(0.2), grid)
+    flow = fm.StochasticInterpolant(noise, fm.Particles(jnp.sin(3 * grid.T)))
+    values, axes = np.linalg.eigh(noise.cov)
+    x = jnp.asarray(
+        axes @ (np.sqrt(np.maximum(values, 0)) * np.random.default_rng(0).normal(size=n))
+    )
+    # Towards one function the velocity is (y − x)/(1 − t).
+    np.testing.assert_allclose(
+        flow.velocity(0.3, x), (jnp.sin(3 * grid[:, 0]) - x) / 0.7, atol=1e-3
+    )
