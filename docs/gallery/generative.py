@@ -116,7 +116,7 @@ plt.scatter(*data.x[0].T, c="0.85", s=3)
 plt.scatter(*final.x[0].T, c=final.x[1], cmap="coolwarm", s=8)
 
 # %% GuidedFlow
-# The sum of the coordinates was seen (line): the prior (grey) is guided there (red); right, exactly.
+# The sum of coordinates was seen (line): the prior (grey) is guided there (red); right, exactly.
 means, covs = 2.0 * jnp.array([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]), jnp.full(3, 0.15)
 prior = fm.Particles((means, covs[:, None, None] * jnp.eye(2)))
 matrix, seen, noise = jnp.ones((1, 2)), jnp.array([0.8]), 0.05 * jnp.eye(1)
