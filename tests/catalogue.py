@@ -392,6 +392,19 @@ CASES: dict[str, Callable[[], Case]] = {
     "blind-denoising": lambda: Case(
         fm.BlindDenoising(cloud(3, 2, 1), jnp.array([0.5, 1.0]), 0.2), cloud(4, 2), dt=0.02
     ),
+    "conditional-flow": lambda: Case(
+        fm.ConditionalFlow(lambda t, x, c: jnp.where(c == 1, -x, jnp.sin(x + t)), 1.5),
+        fm.Particles((cloud(4, 2).x, jnp.array([0, 1, 1, -1]))),
+    ),
+    "guided-flow": lambda: Case(
+        fm.GuidedFlow(
+            fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), normal()).velocity,
+            jnp.array([[1.0, 0.5]]),
+            jnp.array([0.7]),
+            jnp.array([[0.2]]),
+        ),
+        cloud(4, 2),
+    ),
     "kac-flow": lambda: Case(fm.KacFlow(cloud(3, 1, 1), 2.0, 4.0), cloud(4, 1)),
     "least-squares-flow": lambda: Case(
         fm.LeastSquaresFlow(_path, lambda x: jnp.concatenate([x, x**2])), cloud(4, 2)

@@ -4,7 +4,8 @@ An entry is a function of two measures to numbers; those of one measure leave ou
 a function cannot keep, and why, is said in its `without`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ class Entry(NamedTuple):
     """A call, and the properties that do not hold for it, each with the reason."""
 
     call: Callable[[Any, Any], Any]
-    without: dict[str, str] = {}
+    without: Mapping[str, str] = MappingProxyType({})
     both: bool = True
 
 

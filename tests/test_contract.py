@@ -64,7 +64,7 @@ def test_gradients_are_differences_also_of_a_measure_against_itself(case):
 
     def value(x, target):
         moved = eqx.tree_at(lambda m: m.x, mu, x)
-        return sum(jnp.sum(a * (1 + jnp.arange(a.size).reshape(a.shape))) for a in (
+        return sum(jnp.sum(a * (1 + jnp.arange(a.size, dtype=a.dtype).reshape(a.shape))) for a in (
             jnp.asarray(b) for b in jax.tree.leaves(entry.call(moved, target))
         ) if jnp.issubdtype(a.dtype, jnp.inexact))  # fmt: skip
 

@@ -100,6 +100,36 @@ plt.semilogy(run.ts, 2 * jnp.exp(-run.ts / 2), "k--", label=r"$\sigma_t$")
 plt.legend()
 plt.gca().set_xlabel("t")
 
+# %% ConditionalFlow
+# A network learns two moons with their labels, which are then asked for: each makes its moon.
+angle = jnp.pi * jr.uniform(jr.key(0), (2000,))
+label = jr.bernoulli(jr.key(1), 0.5, (2000,)).astype(int)
+moon = jnp.stack([jnp.cos(angle) + label, (1 - 2 * label) * (jnp.sin(angle) - 0.25)], 1)
+data = fm.Particles((2 * moon + 0.1 * jr.normal(jr.key(2), (2000, 2)), label))
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+loss = lambda v, key: fm.conditional_flow_matching_loss(v, source, data, key, 256)
+network = fm.MLP(2, key=jr.key(3), width=64, labels=2)
+learned = fm.learn(loss, network, key=jr.key(4), steps=3000, learning_rate=3e-3).network
+start = fm.Particles((source.sample(jr.key(5), 600), jnp.arange(600) % 2))
+final = fm.simulate(fm.ConditionalFlow(learned), start, [0.0, 1.0], dt=0.02).final
+plt.scatter(*data.x[0].T, c="0.85", s=3)
+plt.scatter(*final.x[0].T, c=final.x[1], cmap="coolwarm", s=8)
+
+# %% GuidedFlow
+# The sum of coordinates was seen (line): the prior (grey) is guided there (red); right, exactly.
+means, covs = 2.0 * jnp.array([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]), jnp.full(3, 0.15)
+prior = fm.Particles((means, covs[:, None, None] * jnp.eye(2)))
+matrix, seen, noise = jnp.ones((1, 2)), jnp.array([0.8]), 0.05 * jnp.eye(1)
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+flow = fm.StochasticInterpolant(source, prior)
+guided = fm.GuidedFlow(flow.velocity, matrix, seen, noise)
+exact = fm.StochasticInterpolant(source, fm.linear_posterior(prior, matrix, seen, noise))
+start = fm.Particles(source.sample(jr.key(0), 400))
+for law, color, shift in ((flow, "0.8", 0.0), (guided, "C3", 0.0), (exact, "C0", 6.0)):
+    x = fm.simulate(law, start, [0.0, 1.0], dt=0.02).final.x
+    plt.scatter(x[:, 0] + shift, x[:, 1], c=color, s=5)
+plt.axline((0.8, 0.0), slope=-1.0, c="k", lw=0.7)
+
 # %% KacFlow
 # From noise of finite speed to two atoms: the cones (grey) are never left.
 data = fm.Particles(jnp.array([[-1.0], [1.0]]))

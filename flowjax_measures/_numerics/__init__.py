@@ -8,6 +8,7 @@ from ._cubature import (
     factor as factor,
     nodes as nodes,
 )
+from ._draw import draw as draw
 from ._fields import Checked as Checked
 from ._matrix import lyapunov as lyapunov, square_root as square_root
 from ._powers import (

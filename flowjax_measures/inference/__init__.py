@@ -14,3 +14,9 @@ from ._regress import (
 )
 from ._self_test import self_test as self_test
 from ._slope import Slope as Slope
+from ._two_samples import (
+    Evaluation as Evaluation,
+    TwoSampleTest as TwoSampleTest,
+    evaluate as evaluate,
+    two_sample_test as two_sample_test,
+)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._numerics import draw
 from .._reduce import tilted_mean
 from ..noise._noise import NoiseField
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
@@ -168,9 +169,11 @@ class GridDensity(AbstractMeasure):
 
     def sample(self, key, n):
         pick, place = jax.random.split(key)
-        index = jax.random.categorical(pick, jnp.log(self.rho.ravel()), shape=(n,))
-        offset = jax.random.uniform(place, (n, self.rho.ndim), self.rho.dtype) - 0.5
-        return self._points()[index] + offset * self.spacing
+        index = draw(pick, self.rho.ravel(), n)
+        cells = jnp.stack(jnp.unravel_index(index, self.rho.shape), 1).astype(self.rho.dtype)
+        offset = jax.random.uniform(place, (n, self.rho.ndim), self.rho.dtype)
+        points = self.lower + (cells + offset) * self.spacing
+        return jnp.where(jnp.isfinite(self.mass()), points, jnp.nan)
 
 
 class _GridNoise(eqx.Module):

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from .._numerics import draw
 from .._reduce import tilted_mean
 from .._reduce._ring import check_sharding, meshless, ring_mean
 from ..noise._noise import NoiseField, floating
@@ -149,8 +150,16 @@ class Particles(AbstractMeasure):
         return atoms_covariance(self)
 
     def sample(self, key, n):
-        index = jax.random.categorical(key, self.log_weights(), shape=(n,))
-        return jax.tree.map(lambda a: a[index], self.x)
+        if self.log_w is None:
+            index = jax.random.randint(key, (n,), 0, self.size())
+            return jax.tree.map(lambda a: a[index], self.x)
+        masses = jnp.exp(self.log_w - jnp.max(self.log_w))
+        index, known = draw(key, masses, n), jnp.isfinite(jnp.sum(masses))
+
+        def pick(a):
+            return jnp.where(known, a[index], jnp.nan) if eqx.is_inexact_array(a) else a[index]
+
+        return jax.tree.map(pick, self.x)
 
 
 def _neutral(x: PyTree, log_w: Float[Array, " n"]) -> PyTree:

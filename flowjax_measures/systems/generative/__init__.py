@@ -1,20 +1,30 @@
 """Interpolants, bridges and generative flows."""
 
 from ._blind_denoising import BlindDenoising as BlindDenoising
+from ._conditional_flow import (
+    ConditionalFlow as ConditionalFlow,
+    conditional_flow_matching_loss as conditional_flow_matching_loss,
+)
 from ._control_linear import ControlLinear as ControlLinear
 from ._drifting_flow import DriftingFlow as DriftingFlow
+from ._drifting_loss import drifting_loss as drifting_loss
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
 from ._gaussian_process import gaussian_process as gaussian_process
+from ._guided_flow import GuidedFlow as GuidedFlow
 from ._kac_flow import KacFlow as KacFlow
 from ._least_squares_flow import LeastSquaresFlow as LeastSquaresFlow
+from ._linear_posterior import linear_posterior as linear_posterior
 from ._log_likelihood import LogLikelihood as LogLikelihood
 from ._losses import (
-    drifting_loss as drifting_loss,
+    bridge_matching_loss as bridge_matching_loss,
+    denoising_loss as denoising_loss,
     flow_matching_loss as flow_matching_loss,
     score_matching_loss as score_matching_loss,
 )
 from ._mckean_pontryagin import McKeanPontryagin as McKeanPontryagin
+from ._mlp import MLP as MLP, GradientField as GradientField
 from ._poisson_flow import PoissonFlow as PoissonFlow
+from ._preconditioned_denoiser import PreconditionedDenoiser as PreconditionedDenoiser
 from ._probability_flow import (
     ProbabilityFlow as ProbabilityFlow,
     fokker_planck_residual as fokker_planck_residual,

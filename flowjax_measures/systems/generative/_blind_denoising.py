@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._numerics import draw
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...measures._base import concrete
 from ...noise._noise import Isotropic
+from ._paths import Path, normals
 
 
 class BlindDenoising(AbstractMeanField):
@@ -31,12 +33,14 @@ class BlindDenoising(AbstractMeanField):
     - `levels`: the values of σ in the prior, shape (k,), positive.
     - `diffusion`: a, a number or a function of t; a_t = ½σ_0²e^{−t} gives σ_t² = σ_0²e^{−t}.
     - `log_prior`: logarithms of their masses, up to a constant; `None` is equal masses.
+    - `learned`: a function of y in place of the best denoiser; `denoising_loss` teaches it.
     """
 
     data: AbstractMeasure
     levels: Float[Array, " k"]
     diffusion: Scalar | Callable[[FloatScalar], FloatScalar]
     log_prior: Float[Array, " k"] | None = None
+    learned: Callable[[Array], Array] | None = None
 
     def __check_init__(self):
         if concrete(self.levels) and not bool(jnp.all(self.levels > 0)):
@@ -55,12 +59,23 @@ class BlindDenoising(AbstractMeanField):
 
     def denoiser(self, y: Float[Array, " d"]) -> Float[Array, " d"]:
         """f(y)."""
+        if self.learned is not None:
+            return self.learned(y)
         means, logs = self._by_level(y)
         return jnp.exp(logs) @ means
 
     def posterior(self, y: Float[Array, " d"]) -> Float[Array, " k"]:
         """The masses Π(σ | y) of the levels."""
         return jnp.exp(self._by_level(y)[1])
+
+    def path(self, key: PRNGKey, n: int) -> Path:
+        """`n` draws x of the data with noise σz, σ of the prior; the draws themselves as ends."""
+        ends, level, noise = jax.random.split(key, 3)
+        x = self.data.sample(ends, n)
+        log = jnp.zeros_like(self.levels) if self.log_prior is None else self.log_prior
+        sigma = self.levels[draw(level, jax.nn.softmax(log), n)].astype(x.dtype)
+        z = normals(noise, x)
+        return Path(None, x + sigma[:, None] * z, jnp.zeros_like(x), z, x)
 
     def _strength(self, t):
         return self.diffusion(t) if callable(self.diffusion) else self.diffusion

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..._custom_types import FloatScalar, PRNGKey
-from ..._numerics._cubature import factor
+from ..._numerics import draw
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import concrete
+from ._paths import given_pairs, within
 from ._posterior import Parts
 
 
@@ -28,6 +29,10 @@ class Coupling(eqx.Module):
 
     def __init__(self, source, target, given):
         if given is None:
+            return
+        if isinstance(given, str):
+            self.i = self.j = given_pairs(source, target, given)
+            self.log_w = jnp.full(self.i.size, -np.log(self.i.size), target.atoms()[1].dtype)
             return
         given = jnp.asarray(given)
         sides = [isinstance(m, Gaussian) for m in (source, target)]
@@ -83,23 +88,17 @@ class Coupling(eqx.Module):
     def sample(self, source, target, key: PRNGKey, n: int) -> tuple[Array, Array]:
         """`n` pairs."""
         pick, one, two, other = jax.random.split(key, 4)
-        if self.log_w is not None:
-            x, y = self._pairs(source, target).sample(pick, n)
-            return _within(x, one), _within(y, two)
+        if self.log_w is not None and self.i is not None and self.j is not None:
+            k = draw(pick, jnp.exp(self.log_w - jnp.max(self.log_w)), n)
+            i, j = self.i[k], self.j[k]
+            x = jax.tree.map(lambda a: a[i], source.atoms()[0])
+            y = jax.tree.map(lambda a: a[j], target.atoms()[0])
+            return within(x, one), within(y, two)
         if self.cross is not None:
             both = jnp.block([[source.cov, self.cross], [self.cross.T, target.cov]])
             pair = Gaussian(jnp.concatenate([source.m, target.m]), both).sample(pick, n)
             return pair[:, : source.m.size], pair[:, source.m.size :]
-        return _within(source.sample(pick, n), one), _within(target.sample(other, n), two)
-
-
-def _within(y: Any, key: PRNGKey) -> Array:
-    """Points of the atoms y, or of the parts y of a mixture."""
-    if not isinstance(y, tuple):
-        return y
-    m, cov = y
-    z = jax.random.normal(key, m.shape, m.dtype)
-    return m + jnp.einsum("nij,nj->ni", jax.vmap(factor)(cov), z)
+        return within(source.sample(pick, n), one), within(target.sample(other, n), two)
 
 
 def _parts(p: Any, q: Any, cross: Any = None) -> Parts:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ._paths import Path
 from ._stochastic_interpolant import StochasticInterpolant
 
 # The trapezoidal rule in log(t/(1 − t)): near an atom ρ_t has a peak at 1 − t of any scale.
@@ -46,6 +47,10 @@ class EquilibriumMatching(AbstractMeanField):
         """b(x)."""
         velocities, log_weights = self._at_times(x)
         return jax.nn.softmax(log_weights) @ velocities
+
+    def path(self, key: PRNGKey, n: int) -> Path:
+        """`n` points of the interpolant; the mean of their velocities at x, at all times, is b."""
+        return self.interpolant.path(key, n)
 
     def rates(self, t, x, mu):
         return Rates(self.velocity(x))

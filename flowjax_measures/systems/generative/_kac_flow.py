@@ -25,6 +25,7 @@ from ..._custom_types import FloatScalar, PRNGKey, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...measures._base import concrete
+from ._paths import Path
 
 
 class KacFlow(AbstractMeanField):
@@ -89,16 +90,30 @@ class KacFlow(AbstractMeanField):
         log = jnp.where(inside, log, log - self.damping * beyond)
         return log, jnp.where(inside, self.damping * z * ratio / total, jnp.sign(z) * self.speed)
 
-    def noise(self, key: PRNGKey, n: int, d: int) -> Float[Array, "n d"]:
-        """`n` exact draws of Kac's process at the time g of T, where the flow starts if f is 0."""
+    def noise(self, key: PRNGKey, n: int, d: int, s: Any = None) -> Float[Array, "n d"]:
+        """`n` exact draws of Kac's process at times s, a number or of shape (n, 1).
+
+        `None` is the time g of T, where the flow starts if f is 0.
+        """
         count, place, side = jax.random.split(key, 3)
-        _, s = self._coefficients(jnp.asarray(self.horizon, float))
+        s = jnp.asarray(self._coefficients(jnp.asarray(self.horizon, float))[1] if s is None else s)
         turns = jax.random.poisson(count, self.damping * s, (n, d))
         # The shares of time between turns are exchangeable: those of one direction sum to a Beta.
         along, back = turns // 2 + 1, (turns + 1) // 2
         share = jax.random.beta(place, along.astype(s.dtype), jnp.maximum(back, 1).astype(s.dtype))
         share = jnp.where(back > 0, share, 1)
         return self.speed * s * jax.random.rademacher(side, (n, d), s.dtype) * (2 * share - 1)
+
+    def path(self, key: PRNGKey, n: int) -> Path:
+        """`n` points at uniform times t = T − s, with the velocity of their noise, run back."""
+        times, ends, noise = jax.random.split(key, 3)
+        y = self.data.sample(ends, n)
+        s = self.horizon * jax.random.uniform(times, (n, 1), y.dtype)
+        (f, g), (f_dot, g_dot) = jax.jvp(self._coefficients, (s,), (jnp.ones_like(s),))
+        z = self.noise(noise, n, y.shape[1], g)
+        speed = jax.vmap(lambda g, z: jax.vmap(lambda z: self._kac(g[0], z)[1])(z))(g, z)
+        x = f * y + z
+        return Path(self.horizon - s[:, 0], x, -(f_dot * y + g_dot * speed), z, y)
 
     def rates(self, t, x, mu):
         return Rates(-self.velocity(self.horizon - t, x))

@@ -1,45 +1,72 @@
-r"""Regressions whose minimisers are the fields of an interpolant or of a drift.
+r"""Regressions whose minimisers are the fields of a generative flow.
 
-Each is a mean over n draws, differentiable in the field; `optax` does the rest.
+Each is a mean over n draws from `key`, differentiable in the field; `learn` does the rest. Fields
+are functions of (t, x), such as `MLP`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
-from ..._system import AbstractMeanField
-from ...measures import Gaussian, Particles
-from ._schedules import moving
+from ..._custom_types import FloatScalar, PRNGKey
+from ...measures import Gaussian
+from ._paths import Field, Pairing, Path, normals, values
 from ._stochastic_interpolant import StochasticInterpolant
-
-Field = Callable[[FloatScalar, Array], Array]
 
 
 def flow_matching_loss(
-    velocity: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: int
+    velocity: Field, interpolant: Any, key: PRNGKey, n: int, pairing: Pairing | None = None
 ) -> FloatScalar:
     r"""∫_0^1 E‖v(t, I_t) − İ_t‖² dt by n draws ([lipman2023], [albergo2023]).
 
     Its minimum, at the exact velocity, measures how much paths cross: 0 where the coupling is
     straight ([liu2023]).
+
+    **Arguments:**
+
+    - `velocity`: v(t, x), what is learned. `GradientField` keeps it a gradient.
+    - `interpolant`: a `StochasticInterpolant`; or `EquilibriumMatching`, `KacFlow`, `PoissonFlow`,
+      whose exact velocities are the minimisers as well. What depends on no time leaves t out.
+    - `pairing`: pairs the n draws of source and target anew each time, by a function of two
+      `Particles` to a plan: `coupling` is minibatch transport ([tong2024]), `lambda mu, nu:
+      entropic_coupling(mu, nu, 0.1)` Sinkhorn's. `None` is the interpolant's coupling.
+
+    !!! example
+
+        `learn(lambda v, key: flow_matching_loss(v, flow, key, 256), MLP(2, key=a), key=b)`
     """
-    ends, times, noise = jax.random.split(key, 3)
-    x, y = interpolant.sample(ends, n)
-    ts = jax.random.uniform(times, (n,), x.dtype)
-    z = jax.random.normal(noise, x.shape, x.dtype)
+    if pairing is not None and not isinstance(interpolant, StochasticInterpolant):
+        raise ValueError("`pairing` is for the independent ends of a `StochasticInterpolant`.")
+    path: Path = interpolant.path(key, n) if pairing is None else interpolant.path(key, n, pairing)
+    found = values(velocity, "velocity", path.point, path.t, path.point)
+    return jnp.mean(jnp.sum((found - path.velocity) ** 2, axis=1))
 
-    def one(t, x, y, z):
-        (alpha, beta, square), (alpha_dot, beta_dot, square_dot) = moving(interpolant.schedule, t)
-        quiet = square <= 0
-        gamma = jnp.sqrt(jnp.where(quiet, 1, square))
-        here = alpha * x + beta * y + jnp.where(quiet, 0, gamma) * z
-        there = alpha_dot * x + beta_dot * y + jnp.where(quiet, 0, square_dot / (2 * gamma)) * z
-        return jnp.sum((velocity(t, here) - there) ** 2)
 
-    return jnp.mean(jax.vmap(one)(ts, x, y, z))
+def denoising_loss(
+    denoiser: Callable,
+    interpolant: Any,
+    key: PRNGKey,
+    n: int,
+    weight: Callable[[FloatScalar], FloatScalar] | None = None,
+) -> FloatScalar:
+    r"""∫_0^1 w(t) E‖D(t, I_t) − X_1‖² dt by n draws, least at D(t, x) = E[X_1 | I_t = x].
+
+    **Arguments:**
+
+    - `denoiser`: D(t, x); of a `BlindDenoising` f(y), which isn't told the time.
+    - `interpolant`: a `StochasticInterpolant`, or a `BlindDenoising`: E‖f(x + σz) − x‖² with σ of
+      its prior ([kadkhodaie2026]).
+    - `weight`: w, 1 by default; `PreconditionedDenoiser.weight` makes all times count equally.
+    """
+    path: Path = interpolant.path(key, n)
+    points = (path.point,) if path.t is None else (path.t, path.point)
+    found = values(denoiser, "denoiser", path.point, *points)
+    gaps = jnp.sum((found - path.target) ** 2, axis=1)
+    if weight is not None:
+        gaps = jax.vmap(weight)(*points[:-1]) * gaps
+    return jnp.mean(gaps)
 
 
 def score_matching_loss(
@@ -53,38 +80,41 @@ def score_matching_loss(
     ends, times, noise = jax.random.split(key, 3)
     x, y = interpolant.sample(ends, n)
     ts = jax.random.uniform(times, (n,), x.dtype)
-    z = jax.random.normal(noise, x.shape, x.dtype)
+    z = normals(noise, x)
     source, d = interpolant.source, x.shape[1]
-    independent = interpolant.coupling.independent
+    spread, axes, centre = jnp.zeros(d, x.dtype), None, None
+    if isinstance(source, Gaussian) and interpolant.coupling.independent:
+        (spread, axes), centre = jnp.linalg.eigh(source.cov), source.m
 
     def one(t, x, y, z):
         alpha, beta, square = interpolant.schedule(t)
-        rest = jnp.sqrt(square) * z
-        cov = square * jnp.eye(d, dtype=x.dtype)
-        if isinstance(source, Gaussian) and independent:
-            rest, cov = rest + alpha * (x - source.m), cov + alpha**2 * source.cov
-        here = alpha * x + beta * y + jnp.sqrt(square) * z
-        gap = score(t, here) + jnp.linalg.solve(cov, rest)
-        return jnp.trace(cov) / d * jnp.sum(gap**2)
+        gamma = jnp.sqrt(jnp.asarray(square, x.dtype))
+        here, rest = alpha * x + beta * y + gamma * z, gamma * z
+        cov = square + alpha**2 * spread
+        if axes is None:
+            return here, rest / cov, jnp.mean(cov)
+        rest = rest + alpha * (x - centre)
+        return here, axes @ ((axes.T @ rest) / cov), jnp.mean(cov)
 
-    return jnp.mean(jax.vmap(one)(ts, x, y, z))
+    here, pull, size = jax.vmap(one)(ts, x, y, z)
+    gap = values(score, "score", here, ts, here) + pull
+    return jnp.mean(size * jnp.sum(gap**2, axis=1))
 
 
-def drifting_loss(
-    generator: Callable[[Array], Array],
-    drift: AbstractMeanField,
-    latents: Float[Array, "n k"],
-    step: Scalar = 1.0,
-) -> FloatScalar:
-    r"""The mean of ‖G(z) − (G(z) + h v[μ](G(z)))‖², its second term fixed ([deng2026]).
+def bridge_matching_loss(
+    drift: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: int,
+    pairing: Pairing | None = None,
+) -> FloatScalar:  # fmt: skip
+    r"""∫_0^1 E‖u(t, I_t) − (X_1 − I_t)/(1 − t)‖² (1 − t) dt by n draws ([shi2023]).
 
-    μ is the law of the generated points G(z); v is the velocity of `drift`, such as a
-    `DriftingFlow` or a `GradientFlow`. Descent moves G(z) along v.
+    With `LinearSchedule(sigma)` I is a mixture of Brownian bridges over the coupling, and at the
+    minimum dX = u dt + σ dW has its marginals. Where the coupling is the entropic plan that is the
+    Schrödinger bridge; the coupling (X_0, X_1) of the ends of the diffusion is nearer to it.
 
-    **Arguments:** `generator`: G of one latent. `latents`: fresh draws z. `step`: h.
+    **Arguments:** `drift`: u(t, x). `interpolant`: with a `LinearSchedule`. `pairing`: as of
+    `flow_matching_loss`.
     """
-    points = jax.vmap(generator)(latents)
-    still = jax.lax.stop_gradient(points)
-    mu = Particles(still)
-    moved = jax.vmap(lambda x: x + step * drift.rates(0.0, x, mu).velocity)(still)
-    return jnp.mean(jnp.sum((points - jax.lax.stop_gradient(moved)) ** 2, axis=1))
+    path = interpolant.path(key, n, pairing)
+    left = 1 - path.t[:, None]
+    found = values(drift, "drift", path.point, path.t, path.point)
+    return jnp.mean(jnp.sum(left * (found - (path.target - path.point) / left) ** 2, axis=1))

@@ -9,13 +9,17 @@ through it. Of a Gaussian the field is ∫_0^∞ (C + 2s)⁻¹(x − m) N(x; m, 
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..._custom_types import PRNGKey
 from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Gaussian, Rates
+from ...measures import AbstractMeasure, Gaussian, Particles, Rates
+from ._paths import Path, interpolate
+from ._schedules import LinearSchedule
 
 # The trapezoidal rule in log(s/tr C); in one dimension the integrand falls as e^{−u/2} only.
 _LOGARITHMS = np.arange(-40.0, 76.0, 0.2)
@@ -33,12 +37,29 @@ class PoissonFlow(AbstractMeanField):
     target: AbstractMeasure
     unit_speed: bool = eqx.field(static=True, default=False)
 
-    def rates(self, t, x, mu):
-        b = field(x, self.source) - field(x, self.target)
+    def path(self, key: PRNGKey, n: int) -> Path:
+        """`n` points between source and target, with the field of n other draws of both.
+
+        The field of fresh draws has the mean b; at `unit_speed` that holds for many draws only.
+        """
+        one, two, three, four, rest = jax.random.split(key, 5)
+        x, y = self.source.sample(one, n), self.target.sample(two, n)
+        point = interpolate(LinearSchedule(), rest, x, y).point
+        charges = [
+            Particles(m.sample(k, n)) for m, k in ((self.source, three), (self.target, four))
+        ]
+        there = jax.vmap(lambda x: self._pull(x, *charges))(point)
+        return Path(jnp.zeros(n, x.dtype), point, there, x, y)
+
+    def _pull(self, x, source, target):
+        b = field(x, source) - field(x, target)
         if not self.unit_speed:
-            return Rates(b)
+            return b
         speed = safe_sqrt(jnp.sum(b**2))
-        return Rates(b / jnp.where(speed > 0, speed, 1))
+        return b / jnp.where(speed > 0, speed, 1)
+
+    def rates(self, t, x, mu):
+        return Rates(self._pull(x, self.source, self.target))
 
 
 def field(x: Float[Array, " d"], mu: AbstractMeasure) -> Float[Array, " d"]:

@@ -81,6 +81,8 @@ def posterior(
 
     def whiten(parts: Parts):
         cov = noise + parts.covariance(alpha, beta)
+        # Smooth processes are singular but for round-off, of which Cholesky's factor is NaN.
+        cov = cov + 4 * jnp.finfo(x.dtype).eps * jnp.trace(cov) * identity
         root = solve_triangular(jnp.linalg.cholesky(cov), identity, lower=True)
         return root, root @ x, root @ parts.mean(alpha, beta)
 

@@ -15,6 +15,7 @@ r = x − E I_t and K = Cov I_t in a part, which weighs N(r; 0, K),
 from collections.abc import Callable
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -23,6 +24,7 @@ from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Covariance, Isotropic
 from ._coupling import Coupling
+from ._paths import Pairing, Path, interpolate, paired
 from ._posterior import Posterior, posterior, shared
 from ._schedules import LinearSchedule, Schedule, moving
 
@@ -36,9 +38,9 @@ class StochasticInterpolant(AbstractMeanField):
       their atoms, which in a mixture of Gaussians `Particles((means, covariances), log_w)` are its
       parts.
     - `schedule`: t in [0, 1] ↦ (α, β, γ²), such as `LinearSchedule()`.
-    - `coupling`: `None`, independent; the masses (n, m) of a plan between the atoms, as `coupling`,
-      `minibatch_coupling` and `entropic_coupling` give them, `jnp.eye(n) / n` for given pairs;
-      between two Gaussians the matrix Cov(X_0, X_1).
+    - `coupling`: `None`, independent; "pairs", the i-th atom of the source with the i-th of the
+      target; the masses (n, m) of a plan between the atoms, as `coupling`, `minibatch_coupling`
+      and `entropic_coupling` give them; between two Gaussians the matrix Cov(X_0, X_1).
     - `diffusion`: ε, a number or a function of t; `None` is the ODE.
     - `preconditioner`: C of dX = (b + εCs) dt + √(2εC) dW, for noise that is a function.
 
@@ -104,3 +106,10 @@ class StochasticInterpolant(AbstractMeanField):
     def sample(self, key: PRNGKey, n: int) -> tuple[Array, Array]:
         """`n` pairs (X_0, X_1) of the coupling."""
         return self.coupling.sample(self.source, self.target, key, n)
+
+    def path(self, key: PRNGKey, n: int, pairing: Pairing | None = None) -> Path:
+        """`n` points I_t at uniform times, with İ_t; `pairing` as of `flow_matching_loss`."""
+        ends, partners, rest = jax.random.split(key, 3)
+        x, y = self.sample(ends, n)
+        y = y if pairing is None else y[paired(pairing, partners, x, y)]
+        return interpolate(self.schedule, rest, x, y)

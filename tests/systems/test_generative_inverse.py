@@ -1,0 +1,128 @@
+"""Inverse problems with exact answers, and samplers of generative flows by their errors."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import flowjax_measures as fm
+
+NORMAL = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+MEANS = jnp.array([[2.0, 0.0], [-1.0, 1.0], [0.0, -2.0]])
+COVS = jnp.array([[[0.3, 0.1], [0.1, 0.2]], [[0.1, 0.0], [0.0, 0.4]], [[0.2, -0.1], [-0.1, 0.2]]])
+MIXTURE = fm.Particles((MEANS, COVS), weights=jnp.array([0.5, 0.3, 0.2]))
+MATRIX, NOISE, Y = jnp.array([[1.0, 0.4]]), jnp.array([[0.09]]), jnp.array([0.6])
+
+
+def density(mixture, x):
+    """The density of a mixture at points."""
+    parts = jax.vmap(lambda m, c: jax.vmap(fm.Gaussian(m, c).log_density)(x))(*mixture.x)
+    return jnp.exp(mixture.log_weights()) @ jnp.exp(parts)
+
+
+def test_posterior_of_a_mixture_is_bayes_rule():
+    found = fm.linear_posterior(MIXTURE, MATRIX, Y, NOISE)
+    line = jnp.linspace(-5.0, 5.0, 401)
+    x = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
+    product = density(MIXTURE, x) * jnp.exp(-((Y - x @ MATRIX.T)[:, 0] ** 2) / (2 * NOISE[0, 0]))
+    product = product / (jnp.sum(product) * (line[1] - line[0]) ** 2)
+    np.testing.assert_allclose(density(found, x), product, atol=1e-10)
+    one = fm.linear_posterior(fm.Gaussian(MEANS[0], COVS[0]), MATRIX, Y, NOISE)
+    np.testing.assert_allclose(one.m, found.x[0][0])
+    np.testing.assert_allclose(one.cov, found.x[1][0])
+
+
+def test_guided_flow_of_a_gaussian_is_its_posterior():
+    prior = fm.Gaussian(MEANS[0], COVS[0])
+    exact = fm.StochasticInterpolant(NORMAL, fm.linear_posterior(prior, MATRIX, Y, NOISE))
+    flow = fm.StochasticInterpolant(NORMAL, prior)
+    for forward in (MATRIX, lambda x: MATRIX @ x):
+        guided = fm.GuidedFlow(flow.velocity, forward, Y, NOISE)
+        for t in (0.2, 0.7, 1.0):
+            x = jnp.array([0.3, -0.8])
+            np.testing.assert_allclose(
+                guided.rates(t, x, None).velocity, exact.velocity(t, x), atol=1e-9
+            )
+
+
+@pytest.mark.slow
+def test_guided_flow_of_a_mixture_is_near_its_posterior():
+    target = fm.linear_posterior(MIXTURE, MATRIX, Y, NOISE)
+    flow = fm.StochasticInterpolant(NORMAL, MIXTURE)
+    start = fm.Particles(NORMAL.sample(jr.key(0), 3000))
+    exact = fm.StochasticInterpolant(NORMAL, target)
+    ends = [
+        fm.simulate(system, start, [0.0, 1.0], dt=0.01).final
+        for system in (exact, fm.GuidedFlow(flow.velocity, MATRIX, Y, NOISE), flow)
+    ]
+    wanted = fm.Particles(exact.sample(jr.key(1), 3000)[1])
+    right, guided, free = (float(fm.energy_distance(mu, wanted)) for mu in ends)
+    # The noise of two samples of 3000 is 1e-3; without the observation the distance is 0.31.
+    assert right < 3e-3 and guided < 0.05 < 0.25 < free
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: fm.linear_posterior(fm.Particles(MEANS), MATRIX, Y, NOISE), "`prior`"),
+        (lambda: fm.linear_posterior(MIXTURE, MATRIX.T, Y, NOISE), "`matrix`"),
+        (lambda: fm.linear_posterior(MIXTURE, MATRIX, Y, jnp.eye(2)), "`noise`"),
+        (lambda: fm.linear_posterior(MIXTURE, MATRIX, Y * jnp.nan, NOISE), "`observation`"),
+        (lambda: fm.GuidedFlow(lambda t, x: x, MATRIX, Y, jnp.eye(2)), "`noise`"),
+        (lambda: fm.ExponentialIntegrator(order=3), "`order`"),
+    ],
+)
+def test_refused(call, name):
+    with pytest.raises(ValueError, match=name):
+        call()
+
+
+@pytest.mark.parametrize("schedule", [fm.LinearSchedule(), fm.TrigonometricSchedule()])
+def test_exponential_steps_have_their_order_to_the_end(schedule):
+    flow = fm.StochasticInterpolant(NORMAL, MIXTURE, schedule)
+    start = fm.Particles(NORMAL.sample(jr.key(0), 50))
+
+    def end(solver, dt):
+        return fm.simulate(flow, start, [0.0, 1.0], dt=dt, solver=solver).final.x
+
+    exact = end(diffrax.Dopri8(), 1 / 128)
+    for order in (1, 2):
+        solver = fm.ExponentialIntegrator(schedule, order)
+        coarse, fine = (
+            float(jnp.mean(jnp.linalg.norm(end(solver, dt) - exact, axis=1)))
+            for dt in (1 / 32, 1 / 64)
+        )
+        assert abs(np.log2(coarse / fine) - order) < 0.3
+
+
+def test_exponential_step_is_exact_for_one_atom():
+    # The denoiser is constant: one step, from the start of the schedule to its end.
+    flow = fm.StochasticInterpolant(NORMAL, fm.Particles(jnp.array([[1.0, -2.0]])))
+    start = fm.Particles(NORMAL.sample(jr.key(0), 5))
+    for order in (1, 2):
+        run = fm.simulate(
+            flow, start, [0.0, 1.0], dt=1.0, solver=fm.ExponentialIntegrator(order=order)
+        )
+        np.testing.assert_allclose(run.final.x, np.tile([1.0, -2.0], (5, 1)), atol=1e-9)
+
+
+def test_corrector_keeps_the_law_and_forgets_a_wrong_start():
+    # A prior on the line, started with half of its deviation: the flow alone keeps the mistake.
+    target = fm.Gaussian(jnp.array([1.0]), jnp.array([[0.25]]))
+    exact = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(1), jnp.eye(1)), target)
+    start = fm.Particles(0.5 * jr.normal(jr.key(0), (4000, 1)))
+    spread = {}
+    for epsilon in (0.0, 2.0):
+        law = fm.ProbabilityFlow(exact.velocity, exact.score, epsilon)
+        final = fm.simulate(
+            law, start, [0.0, 0.98], dt=0.02, key=jr.key(1), solver=fm.PredictorCorrector()
+        ).final
+        spread[epsilon] = float(jnp.std(final.x))
+    wanted = np.sqrt(0.02**2 + 0.98**2 * 0.25)
+    assert abs(spread[0.0] - 0.25) < 0.02
+    # Three standard errors of a deviation of 4000 draws, and the bias of a step.
+    assert abs(spread[2.0] - wanted) < 3 * wanted / np.sqrt(8000) + 0.02
+    with pytest.raises(ValueError, match="PredictorCorrector"):
+        fm.simulate(exact, start, [0.0, 0.5], dt=0.1, solver=fm.PredictorCorrector())

@@ -1,0 +1,199 @@
+"""Each loss is least at the exact field: its slope there, in any direction, is zero."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import flowjax_measures as fm
+
+NORMAL = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+ATOMS = fm.Particles(
+    jnp.array([[2.0, 0.0], [-1.0, 1.0], [0.0, -2.0]]), weights=jnp.array([0.5, 0.3, 0.2])
+)
+NEAR = fm.Particles(
+    (ATOMS.x, jnp.broadcast_to(0.09 * jnp.eye(2), (3, 2, 2))), weights=jnp.array([0.5, 0.3, 0.2])
+)
+FLOW = fm.StochasticInterpolant(NORMAL, NEAR)
+NOISY = fm.StochasticInterpolant(NORMAL, NEAR, fm.TrigonometricSchedule(0.7))
+BRIDGE = fm.StochasticInterpolant(NEAR, NEAR, fm.LinearSchedule(0.8))
+KAC = fm.KacFlow(ATOMS, damping=1.5, speed=2.0, horizon=0.8)
+BLIND = fm.BlindDenoising(ATOMS, jnp.array([0.3, 0.6, 1.2]), 0.1)
+EQUAL = fm.EquilibriumMatching(FLOW)
+LINE = fm.PoissonFlow(
+    fm.Gaussian(jnp.zeros(1), jnp.eye(1)), fm.Gaussian(jnp.ones(1), 0.5 * jnp.eye(1))
+)
+
+
+def wave(*at):
+    """A direction in which to move a field."""
+    x = at[-1]
+    turned = jnp.roll(x, 1) if x.size > 1 else x
+    return jnp.sin(1.3 * x + 0.4) * jnp.cos(0.7 * turned)
+
+
+def inside(t, x):
+    """The same away from the fronts, which hold mass in Kac's flow."""
+    gaps = jnp.abs(jnp.abs(x - ATOMS.x) - KAC.speed * (KAC.horizon - t))
+    return jnp.where(jnp.min(gaps) > 1e-9, wave(x), 0)
+
+
+CASES = {
+    "velocity": (fm.flow_matching_loss, FLOW, FLOW.velocity),
+    "velocity with noise": (fm.flow_matching_loss, NOISY, NOISY.velocity),
+    "score": (fm.score_matching_loss, FLOW, FLOW.score),
+    "score with noise": (fm.score_matching_loss, NOISY, NOISY.score),
+    "denoiser": (fm.denoising_loss, NOISY, lambda t, x: NOISY.posterior(t, x).target),
+    "blind denoiser": (fm.denoising_loss, BLIND, lambda x: BLIND.denoiser(x)),
+    "bridge": (fm.bridge_matching_loss, BRIDGE, lambda t, x: BRIDGE.drift(t, x, 0.32)[0]),
+    "Kac": (fm.flow_matching_loss, KAC, lambda t, x: -KAC.velocity(0.8 - t, x)),
+    "equilibrium": (fm.flow_matching_loss, EQUAL, lambda t, x: EQUAL.velocity(x)),
+    "Poisson": (fm.flow_matching_loss, LINE, lambda t, x: LINE.rates(t, x, None).velocity),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_least_at_the_exact_field(name):
+    loss, flow, exact = CASES[name]
+    runs, n = 40, 64 if name == "equilibrium" else 250
+    direction = inside if name == "Kac" else wave
+
+    def moved(size, key):
+        return loss(lambda *at: exact(*at) + size * direction(*at), flow, key, n)
+
+    slopes = jax.jit(
+        lambda keys: jax.lax.map(lambda key: jax.jvp(
+            lambda size: moved(size, key), (jnp.zeros(()),), (jnp.ones(()),)
+        ), keys)
+    )(jr.split(jr.key(0), runs))[1]  # fmt: skip
+    error = jnp.std(slopes) / np.sqrt(runs)
+    curvature = jax.jit(lambda: jax.grad(jax.grad(moved))(0.0, jr.key(1)))()
+    # The best move along `wave` is −slope/curvature: it is no more than its noise.
+    assert abs(jnp.mean(slopes)) < 4 * error
+    assert error / curvature < 0.05
+
+
+def test_labels_and_their_absence():
+    """Affine in one-hot labels, the best velocity at t = 0 is E[X_1 | c] − x, of none E X_1 − x."""
+    data = fm.Particles((ATOMS.x, jnp.arange(3)), weights=jnp.array([0.5, 0.3, 0.2]))
+
+    def velocity(offset, t, x, c):
+        return FLOW_TO_ATOMS.velocity(t, x) + offset[c]
+
+    def loss(offset, key, drop):
+        found = lambda t, x, c: velocity(offset, t, x, c)  # noqa: E731
+        return fm.conditional_flow_matching_loss(found, NORMAL, data, key, 4000, drop=drop)
+
+    slope = jax.jit(jax.grad(loss), static_argnums=2)
+    zero = jnp.zeros((4, 2))
+    # Without a label the law of all is right already; with one it isn't.
+    hidden = slope(zero, jr.key(0), 1.0)
+    assert jnp.all(hidden[:3] == 0) and jnp.max(jnp.abs(hidden[3])) < 0.2
+    shown = slope(zero, jr.key(0), 0.0)
+    assert jnp.all(shown[3] == 0) and jnp.min(jnp.max(jnp.abs(shown[:3]), 1)) > 0.2
+
+
+FLOW_TO_ATOMS = fm.StochasticInterpolant(NORMAL, ATOMS)
+
+
+def test_paired_minibatches_are_nearer():
+    far = fm.StochasticInterpolant(NORMAL, fm.Gaussian(jnp.array([3.0, 0.0]), jnp.eye(2)))
+    cost = lambda path: float(jnp.mean(jnp.sum((path.target - path.source) ** 2, 1)))  # noqa: E731
+    plans = {
+        "independent": None,
+        "Sinkhorn": lambda mu, nu: fm.entropic_coupling(mu, nu, 0.5),
+        "optimal": fm.coupling,
+    }
+    found = [cost(jax.jit(lambda k, p=p: far.path(k, 128, p))(jr.key(0))) for p in plans.values()]
+    # Independent normals are at 9 + 4, optimal transport at 9.
+    assert found[0] > 12 and found[0] > found[1] > found[2] and 9 < found[2] < 10.5
+    with pytest.raises(ValueError, match="`pairing`"):
+        far.path(jr.key(0), 8, lambda mu, nu: jnp.ones((3, 3)))
+    with pytest.raises(ValueError, match="`pairing`"):
+        fm.flow_matching_loss(lambda t, x: x, KAC, jr.key(0), 8, fm.coupling)
+
+
+def test_pairs_that_are_given():
+    x, y = ATOMS.x, ATOMS.x[::-1] + 1
+    pairs = fm.StochasticInterpolant(fm.Particles(x), fm.Particles(y), coupling="pairs")
+    plan = fm.StochasticInterpolant(fm.Particles(x), fm.Particles(y), coupling=jnp.eye(3) / 3)
+    at = 0.4 * x[0] + 0.6 * y[0] + 0.01
+    np.testing.assert_allclose(pairs.velocity(0.6, at), plan.velocity(0.6, at))
+    for a, b in zip(*pairs.sample(jr.key(0), 20), strict=True):
+        i = int(jnp.argmin(jnp.sum((x - a) ** 2, 1)))
+        np.testing.assert_array_equal(y[i], b)
+    for wrong, source in (("pair", fm.Particles(x)), ("pairs", fm.Particles(x[:2]))):
+        with pytest.raises(ValueError, match="`coupling`"):
+            fm.StochasticInterpolant(source, fm.Particles(y), coupling=wrong)
+
+
+def test_fields_of_the_wrong_shape():
+    net = fm.MLP(2, key=jr.key(0), out=3, width=4)
+    for loss in (fm.flow_matching_loss, fm.score_matching_loss, fm.denoising_loss):
+        with pytest.raises(ValueError, match=r"`(velocity|score|denoiser)` returned"):
+            loss(net, FLOW, jr.key(0), 4)
+    with pytest.raises(ValueError, match="`x`"):
+        fm.MLP(3, key=jr.key(0))(0.0, jnp.zeros(2))
+    with pytest.raises(ValueError, match="`c`"):
+        fm.MLP(2, key=jr.key(0), width=4)(0.0, jnp.zeros(2), 1)
+    with pytest.raises(ValueError, match="`labels`"):
+        fm.MLP(2, key=jr.key(0), labels=2, condition=2)
+    with pytest.raises(ValueError, match="`data`"):
+        fm.conditional_flow_matching_loss(net, NORMAL, ATOMS, jr.key(0), 4)
+    with pytest.raises(ValueError, match="pairs"):
+        fm.ConditionalFlow(net).rates(0.0, jnp.zeros(2), None)
+
+
+def test_preconditioning_is_exact_for_normal_data():
+    # With F = 0 the denoiser is that of centred normal data of the given deviation.
+    s = 1.7
+    flow = fm.StochasticInterpolant(NORMAL, fm.Gaussian(jnp.zeros(2), s**2 * jnp.eye(2)))
+    denoiser = fm.PreconditionedDenoiser(lambda t, x: 0 * x, s)
+    x = jnp.array([0.4, -1.1])
+    for t in (0.0, 0.3, 0.9):
+        np.testing.assert_allclose(denoiser(t, x), flow.posterior(t, x).target, atol=1e-12)
+        np.testing.assert_allclose(denoiser.velocity(t, x), flow.velocity(t, x), atol=1e-12)
+        np.testing.assert_allclose(denoiser.score(t, x), flow.score(t, x), atol=1e-10)
+    # Any F: the three are those of one denoiser, and the weight is 1/(its factor)².
+    denoiser = fm.PreconditionedDenoiser(lambda t, x: jnp.sin(x + t), s)
+    ends = (x - 0.3 * denoiser(0.3, x)) / 0.7
+    np.testing.assert_allclose(denoiser.velocity(0.3, x), denoiser(0.3, x) - ends, rtol=1e-12)
+    np.testing.assert_allclose(denoiser.score(0.3, x), -ends / 0.7, rtol=1e-12)
+    gap = denoiser(0.3, x) - flow.posterior(0.3, x).target
+    size = jnp.sqrt(0.7**2 + (0.3 * s) ** 2)
+    np.testing.assert_allclose(
+        denoiser.weight(0.3) * jnp.sum(gap**2), jnp.sum(jnp.sin(x / size + 0.3) ** 2), rtol=1e-12
+    )
+
+
+def test_guidance():
+    v = lambda t, x, c: jnp.where(c < 0, 1.0, 10.0 + c.astype(float)) * jnp.ones(2)  # noqa: E731
+    points = fm.Particles((jnp.zeros((3, 2)), jnp.array([0, 1, -1])))
+    for w, moved in ((1.0, [10, 11, 1]), (0.0, [1, 1, 1]), (2.0, [19, 21, 1])):
+        final = fm.simulate(fm.ConditionalFlow(v, w), points, [0.0, 1.0], dt=0.5).final
+        np.testing.assert_allclose(final.x[0], np.outer(moved, [1, 1]), rtol=1e-12)
+        np.testing.assert_array_equal(final.x[1], points.x[1])
+
+
+def test_gradient_field_is_a_gradient():
+    field = fm.GradientField(fm.MLP(3, key=jr.key(0), width=8, out="scalar"))
+    slope = jax.jit(jax.jacfwd(lambda x: field(0.3, x)))(jnp.array([0.1, 0.2, -0.5]))
+    np.testing.assert_allclose(slope, slope.T, atol=1e-12)
+    assert jnp.max(jnp.abs(slope)) > 1e-4 and eqx.is_array(field.potential.layers.layers[0].weight)
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_smooth_function_noise_has_a_velocity(n):
+    grid = jnp.linspace(0.0, 1.0, n)[:, None]
+    noise = fm.gaussian_process(fm.GaussianKernel(0.2), grid)
+    flow = fm.StochasticInterpolant(noise, fm.Particles(jnp.sin(3 * grid.T)))
+    values, axes = np.linalg.eigh(noise.cov)
+    x = jnp.asarray(
+        axes @ (np.sqrt(np.maximum(values, 0)) * np.random.default_rng(0).normal(size=n))
+    )
+    # Towards one function the velocity is (y − x)/(1 − t).
+    np.testing.assert_allclose(
+        flow.velocity(0.3, x), (jnp.sin(3 * grid[:, 0]) - x) / 0.7, atol=1e-3
+    )
