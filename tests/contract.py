@@ -95,7 +95,9 @@ def _rate(system, mu):
 # Public functions that take no two measures, points or data of this kind, and where they are held.
 ELSEWHERE = {
     "in tests of their own": """
-        alignment_flow barycenter barycentric_map bures bures_map circular_order coarsen
+        alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map circular_order
+        coarsen conditional_flow_matching_loss denoising_loss evaluate learn linear_posterior
+        two_sample_test
         collective_diffusion compare conditional_wasserstein couple dacorogna_moser drifting_loss
         entropic_mobility entropic_potentials fisher_information fit flat_mobility
         flow_matching_loss fokker_planck_residual fourier_kernel from_anndata from_arrays
