@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._custom_types import FloatScalar, Point
+from ._numerics._checks import check_positive
 from .measures import AbstractMeasure, Particles
-from .measures._base import concrete, replace
+from .measures._base import check_finite, concrete, replace
 from .noise._noise import floating
 from .spaces import AbstractSpace, Euclidean, Phase, PhaseSpace
 
@@ -68,11 +69,38 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
     Two points are neighbours when their distance in the space of `mu` (geodesic on the sphere) is
     at most 2 · radius; a cluster is a set of points joined by chains of neighbours. Points of mass
     zero do not count. It can be compiled and batched; O(n²) distances a round, in O(n) memory, and
-    about log n rounds.
+    about log n rounds. In compiled code −1 stands for points that are not finite.
+
+    **Raises:** `ValueError` for a radius that is no positive number, and for points that are not
+    finite.
     """
     particles = _needs_particles(mu, "number_of_clusters")
     labels, alive = _clusters(particles, radius)
-    return jnp.sum((labels == jnp.arange(labels.size, dtype=labels.dtype)) & alive)
+    count = jnp.sum((labels == jnp.arange(labels.size, dtype=labels.dtype)) & alive)
+    return jnp.where(_finite(particles), count, -1)
+
+
+def cluster_labels(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, " n"]:
+    r"""Which cluster each point is in: 0, 1, …, in the order of their first points.
+
+    The clusters are those of `number_of_clusters`; −1 for points of mass zero, and for all where
+    one is not finite.
+
+    !!! example
+
+        `jax.vmap(lambda mu: fm.cluster_labels(mu, 0.3))(run.ys)` are the labels over time, whose
+        number is that of the first point of a cluster, so that colours stay when clusters merge.
+    """
+    particles = _needs_particles(mu, "cluster_labels")
+    lowest, alive = _clusters(particles, radius)
+    first = (lowest == jnp.arange(lowest.size, dtype=lowest.dtype)) & alive
+    order = jnp.cumsum(first, dtype=jnp.int32) - 1
+    return jnp.where(alive & _finite(particles), order[lowest], -1)
+
+
+def _finite(particles: Particles) -> Array:
+    leaves = [a for a in jax.tree.leaves(particles.x) if eqx.is_inexact_array(a)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in leaves]))
 
 
 def merge_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Particles:
@@ -108,6 +136,8 @@ def merge_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Particles:
 
 def _clusters(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, " n"], Array]:
     """The lowest index in the cluster of each point, and which points have mass."""
+    check_positive("radius", radius)
+    check_finite(particles.x, "mu")
     x, log_w = particles.atoms()
     index = jnp.arange(log_w.size, dtype=jnp.int32)
     alive = log_w > -jnp.inf
@@ -138,6 +168,7 @@ def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatSc
     k clusters much smaller than the radius r and much further apart give k, whatever their masses.
     Masses count relative to the whole.
     """
+    check_positive("radius", radius)
     space = mu.space if isinstance(mu, Particles) else Euclidean()
     total = mu.logmean(lambda y: jnp.zeros_like(_inner(y, y)))
 

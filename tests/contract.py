@@ -95,21 +95,21 @@ def _rate(system, mu):
 # Public functions that take no two measures, points or data of this kind, and where they are held.
 ELSEWHERE = {
     "in tests of their own": """
-        alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map circular_order
-        coarsen conditional_flow_matching_loss denoising_loss evaluate learn linear_posterior
-        two_sample_test
-        collective_diffusion compare conditional_wasserstein couple dacorogna_moser drifting_loss
-        entropic_mobility entropic_potentials fisher_information fit flat_mobility
-        flow_matching_loss fokker_planck_residual fourier_kernel from_anndata from_arrays
-        from_xarray gaspari_cohn gaussian_process gradient_spread gromov_wasserstein
-        harmonic_extension in_context kalman_filter kalman_inversion kinetic_cost
-        kinetic_interpolation kl_divergence layers least_squares_velocity linearized_wasserstein
-        logarithmic_mean lost_in_the_middle median merge_clusters minibatch minibatch_coupling
-        minimize nested_mccann nested_wasserstein orthonormal_bases pairing_dynamics
-        partial_transport path_metric place pontryagin profile quantize random_fourier_kernel
-        random_layers regress retrieval_accuracy sample schroedinger_bridge scipy_method
-        score_matching_loss self_test sgd_moments simulate simulate_resumable sphere_directions
-        stability_threshold stepper sweep thresholded_covariance time_to_clusters transport_spline
+        alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
+        circular_order cluster_labels coarsen collective_diffusion compare
+        conditional_flow_matching_loss conditional_wasserstein couple dacorogna_moser
+        denoising_loss drifting_loss entropic_mobility entropic_potentials evaluate
+        fisher_information fit flat_mobility flow_matching_loss fokker_planck_residual
+        fourier_kernel from_anndata from_arrays from_xarray gaspari_cohn gaussian_process
+        gradient_spread gromov_wasserstein harmonic_extension in_context kalman_filter
+        kalman_inversion kinetic_cost kinetic_interpolation kl_divergence layers learn
+        least_squares_velocity linear_posterior linearized_wasserstein logarithmic_mean
+        lost_in_the_middle median merge_clusters minibatch minibatch_coupling minimize
+        nested_mccann nested_wasserstein orthonormal_bases pairing_dynamics partial_transport
+        path_metric place pontryagin profile quantize random_fourier_kernel random_layers regress
+        retrieval_accuracy sample schroedinger_bridge scipy_method score_matching_loss self_test
+        sgd_moments simulate simulate_resumable sphere_directions stability_threshold stepper
+        sweep thresholded_covariance time_to_clusters transport_spline two_sample_test
         velocity_error velocity_from_score worst_case
     """,
 }

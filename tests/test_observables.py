@@ -114,3 +114,17 @@ def test_times_and_retrieval():
     assert fm.time_to_clusters(ts, numbers, 0) == np.inf
     recalled = jnp.array([0.1, 6.2, 3.0])
     assert np.isclose(fm.retrieval_accuracy(recalled, jnp.zeros(3), 8), 2 / 3)
+
+
+def test_labels_of_clusters():
+    x = jnp.array([[0.0], [5.0], [0.3], [9.0], [5.2], [jnp.nan]])
+    mu = fm.Particles(x, weights=jnp.array([1.0, 1, 1, 1, 1, 0]) / 5)
+    np.testing.assert_array_equal(fm.cluster_labels(mu, 0.2), [0, 1, 0, 2, 1, -1])
+    np.testing.assert_array_equal(jax.jit(fm.cluster_labels)(mu, 0.2), [0, 1, 0, 2, 1, -1])
+    for radius in (jnp.nan, -1.0, 0.0):
+        with pytest.raises(ValueError, match="`radius`"):
+            fm.number_of_clusters(mu, radius)
+    broken = fm.Particles(x)
+    with pytest.raises(ValueError, match="`mu`"):
+        fm.number_of_clusters(broken, 0.2)
+    assert jax.jit(fm.number_of_clusters)(broken, 0.2) == -1

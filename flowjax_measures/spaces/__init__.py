@@ -1,6 +1,7 @@
 """Spaces in which points live: tangents and nearest points."""
 
 from ._base import AbstractSpace as AbstractSpace
+from ._box import Box as Box
 from ._bures import Bures as Bures
 from ._euclidean import Euclidean as Euclidean
 from ._phase import Phase as Phase, PhaseSpace as PhaseSpace

@@ -1,5 +1,6 @@
 """Projections, nearest points, distances."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -65,3 +66,34 @@ def test_phase_space_keeps_momenta_tangent():
     point = space.nearest(fm.Phase(2 * X, Y))
     np.testing.assert_allclose(jnp.linalg.norm(point.q), 1, rtol=1e-15)
     np.testing.assert_allclose(jnp.vdot(point.q, point.p), 0, atol=1e-15)
+
+
+def test_a_box_reflects_keeps_and_absorbs():
+    x = jnp.array([-0.3, 1.2, 2.6, 0.4])
+    np.testing.assert_allclose(fm.Box(0.0, 1.0).nearest(x), [0.3, 0.8, 0.6, 0.4], atol=1e-15)
+    np.testing.assert_allclose(fm.Box(0.0, 1.0, "clip").nearest(x), [0, 1, 1, 0.4])
+    half = fm.Box(jnp.array([0.0, -jnp.inf]), jnp.array([jnp.inf, 2.0]))
+    np.testing.assert_allclose(half.nearest(jnp.array([-0.5, 2.5])), [0.5, 1.5])
+    with pytest.raises(ValueError, match="`walls`"):
+        fm.Box(0.0, 1.0, "open")
+    with pytest.raises(ValueError, match="`lower`"):
+        fm.Box(jnp.array([0.0, 2.0]), 1.0)
+
+
+def test_reflected_brownian_motion_becomes_uniform():
+    """On [0, L] the first mode decays at π²/2L²: E cos(πX/L) = cos(πx₀/L) e^{−π²t/2L²}."""
+    length, start, time, n = 2.0, 0.3, 0.5, 4000
+    law = fm.Custom(lambda t, x, mu: fm.Rates(0 * x, fm.Isotropic(1.0)))
+    mu = fm.Particles(jnp.full((n, 1), start), space=fm.Box(0.0, length))
+    x = fm.simulate(law, mu, [0.0, time], dt=0.01, key=jr.key(0)).final.x[:, 0]
+    assert x.min() >= 0 and x.max() <= length
+    mode = np.cos(np.pi * np.asarray(x) / length)
+    exact = np.cos(np.pi * start / length) * np.exp(-(np.pi**2) * time / (2 * length**2))
+    assert abs(mode.mean() - exact) < 4 * mode.std() / np.sqrt(n) + 1e-3
+
+
+def test_absorbed_points_stay():
+    law = fm.Custom(lambda t, x, mu: jnp.array([1.0, -0.1]))
+    mu = fm.Particles(jnp.array([[0.5, 0.5], [0.95, 0.5]]), space=fm.Box(0.0, 1.0, "absorb"))
+    final = fm.simulate(law, mu, [0.0, 0.4], dt=0.05, solver=diffrax.Euler()).final.x
+    np.testing.assert_allclose(final, [[0.9, 0.46], [1.0, 0.495]], atol=1e-12)
