@@ -138,6 +138,11 @@ def _clusters(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, " n
     """The lowest index in the cluster of each point, and which points have mass."""
     check_positive("radius", radius)
     check_finite(particles.x, "mu")
+    return _components(particles, radius)
+
+
+@eqx.filter_jit
+def _components(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, " n"], Array]:
     x, log_w = particles.atoms()
     index = jnp.arange(log_w.size, dtype=jnp.int32)
     alive = log_w > -jnp.inf

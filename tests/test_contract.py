@@ -56,6 +56,23 @@ def test_promises_of_a_function(case):
     close(entry.call(mu, nu), value)
 
 
+@pytest.mark.parametrize("name", CONTRACT)
+def test_another_value_compiles_nothing(name):
+    """… of the same shape, outside of jit."""
+    call, compiled = CONTRACT[name].call, []
+    jax.block_until_ready(call(small(), other()))
+    event = "/jax/core/compile/backend_compile_duration"
+    listener = lambda name, *_, **__: compiled.append(name) if name == event else None  # noqa: E731
+    mu, nu = small(shift=0.1), other()
+    jax.block_until_ready((mu, nu))
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        jax.block_until_ready(call(mu, nu))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)
+    assert not compiled
+
+
 def test_gradients_are_differences_also_of_a_measure_against_itself(case):
     entry, _, _ = case
     if "gradient" in entry.without:

@@ -9,6 +9,7 @@ s′ = −∇V(y) ([gretton2012], [liu2016ksd]). Both are halves of squares, zer
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -33,6 +34,7 @@ class MMD(AbstractTransportEnergy):
     target: AbstractMeasure
     kernel: Kernel = EnergyDistance()
 
+    @eqx.filter_jit
     def __call__(self, mu):
         nu, kernel = self.target, on_space(self.kernel, shared_space(mu, self.target))
         inner = correlate(kernel, mu, mu) + correlate(kernel, nu, nu)
@@ -69,6 +71,7 @@ class KernelSteinDiscrepancy(AbstractTransportEnergy):
     potential: Callable[[Point], FloatScalar]
     kernel: Kernel = InverseMultiquadric()
 
+    @eqx.filter_jit
     def __call__(self, mu):
         return correlate(SteinKernel(self.potential, self.kernel), mu, mu) / 2
 

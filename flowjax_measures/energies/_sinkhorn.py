@@ -13,6 +13,7 @@ same ε is half.
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -50,6 +51,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
     target: AbstractMeasure
     epsilon: Positive
 
+    @eqx.filter_jit
     def __call__(self, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
             shared_space(mu, self.target)
