@@ -35,7 +35,8 @@ def _numbers(kind: type) -> list[tuple[str, frozenset[str], bool]]:
     for field in dataclasses.fields(kind):
         members, signs = _members(field.type)
         if float in members and not field.metadata.get("static", False):
-            found.append((field.name, frozenset(signs), complex not in members))
+            one = complex not in members and not any(getattr(m, "dims", ()) for m in members)
+            found.append((field.name, frozenset(signs), one))
     return found
 
 

@@ -7,6 +7,7 @@ The problem is not convex: conditional gradients from several plans, and the bes
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -87,7 +88,8 @@ def _entropic(one, two, a, b, epsilon) -> GromovWasserstein:
     problem = QuadraticProblem(Geometry(cost_matrix=one), Geometry(cost_matrix=two), a=a, b=b)
     inner = Sinkhorn(threshold=1e-6, max_iterations=5000)
     solver = Solver(inner, epsilon=epsilon, relative_epsilon=None, threshold=1e-8)
-    plan = solver(problem).matrix
+    with jax.numpy_dtype_promotion("standard"):  # ott promotes.
+        plan = solver(problem).matrix
     square = (one**2 @ a) @ a + (two**2 @ b) @ b - 2 * jnp.vdot(one @ plan @ two.T, plan)
     held = jnp.all(jnp.abs(jnp.sum(plan, axis=1) - a) <= 0.01 * jnp.max(a))
     value = jnp.where(held, safe_sqrt(square), jnp.nan)

@@ -60,10 +60,11 @@ def test_numbers_out_of_range_have_a_meaning():
     reads = weights @ MU.x / weights.sum(1, keepdims=True)
     reads = reads - np.sum(reads * MU.x, axis=1, keepdims=True) * MU.x
     assert np.allclose(repelled, reads, atol=1e-14)
-    # β = NaN or inf: the run ends as not finite, at its first step.
-    for beta in (jnp.nan, jnp.inf):
-        run = fm.simulate(fm.SelfAttention(beta=beta), MU, [0.0, 1.0], dt=0.5, throw=False)
-        assert run.result == fm.Results.nonfinite and run.stats["bad_time"] == 0.5
+    with pytest.raises(ValueError, match="`beta` of SelfAttention is nan"):
+        fm.SelfAttention(beta=jnp.nan)
+    # β = inf: the run ends as not finite, at its first step.
+    run = fm.simulate(fm.SelfAttention(beta=jnp.inf), MU, [0.0, 1.0], dt=0.5, throw=False)
+    assert run.result == fm.Results.nonfinite and run.stats["bad_time"] == 0.5
     # A row that is masked throughout: its token stays.
     mask = jnp.ones((5, 5), bool).at[2].set(False)
     for system in (fm.SelfAttention(mask=mask), fm.GraphAttention(mask.astype(float))):
