@@ -18,7 +18,8 @@ version = release = _project["version"]
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
+    # Mathematics without a network.
+    "sphinx-mathjax-offline",
     "sphinxcontrib.bibtex",
     "_docstrings",
 ]
@@ -38,15 +39,22 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 
-# One page a room, in the order in which they build on each other.
+# One page a room, a field of systems, in the order in which they build on each other.
 ROOMS = {
     "measures": "Measures",
     "spaces": "Spaces",
-    "systems": "Systems",
     "_system": "Building systems",
-    "_noise": "Noise",
-    "_simulate": "Simulation",
-    "_reduce": "Interaction",
+    "systems.attention": "Attention",
+    "systems.sgd": "Stochastic gradient descent",
+    "systems.consensus": "Consensus and ensembles",
+    "systems.flows": "Flows",
+    "systems.sampling": "Sampling",
+    "systems.games": "Games",
+    "systems.networks": "Networks",
+    "systems.generative": "Generative flows",
+    "systems.geometry": "Geometry",
+    "noise": "Noise",
+    "simulation": "Simulation",
     "kernels": "Kernels",
     "energies": "Energies",
     "metrics": "Metrics",
@@ -55,11 +63,12 @@ ROOMS = {
     "observables": "Observables",
     "initial": "Initial laws",
     "objectives": "Test functions",
-    "fit": "Fitting",
-    "optimize": "Optimisation and sampling",
-    "sweep": "Sweeps",
-    "_sweep_result": "Results of sweeps",
-    "checkpoint": "Checkpoints",
+    "fitting": "Fitting and learning",
+    "inference": "Inference from snapshots",
+    "optimization": "Optimisation, sampling, filters",
+    "control": "Control",
+    "sweeps": "Sweeps",
+    "storage": "Files",
     "plot": "Plots",
 }
 
@@ -68,23 +77,24 @@ def _public_by_room(package) -> dict[str, list[tuple[str, str]]]:
     """(directive, name) of all that the package exports, by the room that defines it."""
     rooms: dict[str, list[tuple[str, str]]] = {}
     seen = set()
-    spaces = [(package.__name__, package)] + [
-        (f"{package.__name__}.{name}", module)
-        for name, module in vars(package).items()
-        if inspect.ismodule(module) and not name.startswith("_")
-    ]
-    for prefix, space in spaces:
-        for name, value in vars(space).items():
-            home = getattr(value, "__module__", None) or ""
-            if name.startswith("_") or id(value) in seen or inspect.ismodule(value):
-                continue
-            if not home.startswith(package.__name__ + "."):
-                continue
-            directive = "autoclass" if inspect.isclass(value) else "autofunction"
-            if not inspect.isclass(value) and not inspect.isroutine(value):
-                directive = "autodata"
-            seen.add(id(value))
-            rooms.setdefault(home.split(".")[1], []).append((directive, f"{prefix}.{name}"))
+    chosen = {name: getattr(package, name) for name in package.__all__}
+    names = [(f"{package.__name__}.{name}", value) for name, value in chosen.items()]
+    for module in ("initial", "objectives", "plot", "checkpoint"):
+        prefix = f"{package.__name__}.{module}"
+        names += [(f"{prefix}.{name}", value) for name, value in vars(chosen[module]).items()]
+    for path, value in names:
+        home = getattr(value, "__module__", None) or ""
+        if path.split(".")[-1].startswith("_") or id(value) in seen or inspect.ismodule(value):
+            continue
+        if not home.startswith(package.__name__ + "."):
+            continue
+        directive = "autoclass" if inspect.isclass(value) else "autofunction"
+        if not inspect.isclass(value) and not inspect.isroutine(value):
+            directive = "autodata"
+        seen.add(id(value))
+        parts = home.split(".")[1:]
+        room = ".".join(parts[: 2 if parts[0] == "systems" else 1])
+        rooms.setdefault(room, []).append((directive, path))
     return rooms
 
 
@@ -95,8 +105,11 @@ def _api(package) -> dict[str, str]:
     for room in (room for room in [*ROOMS, *sorted(set(public) - set(ROOMS))] if room in public):
         title = ROOMS.get(room, room.strip("_").replace("_", " ").capitalize())
         entries = "\n".join(f".. {directive}:: {name}\n" for directive, name in public[room])
-        note = "Equations and pictures are in the :doc:`/gallery/index`.\n\n" * (room == "systems")
-        pages[room.strip("_")] = f"{title}\n{'=' * len(title)}\n\n{note}{entries}"
+        note = "Equations and pictures are in the :doc:`/gallery/index`.\n\n" * room.startswith(
+            "systems."
+        )
+        page = room.strip("_").replace("systems.", "")
+        pages[page] = f"{title}\n{'=' * len(title)}\n\n{note}{entries}"
     toctree = "".join(f"   {page}\n" for page in pages)
     pages["index"] = (
         "API\n===\n\nEverything is imported from ``flowjax_measures``. Arrays have the shapes in "

@@ -43,8 +43,9 @@ def moments(system, mu, solver, **options):
     return float(jnp.mean(x)), float(jnp.var(x))
 
 
-STRATONOVICH = ["Heun", "Midpoint", "Tsit5", "EulerHeun", "StratonovichMilstein", "SPaRK",
-                "GeneralShARK", "SlowRK"]  # fmt: skip
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in (
+    "Midpoint", "Tsit5", "StratonovichMilstein", "GeneralShARK", "SlowRK")]  # fmt: skip
+STRATONOVICH = ["Heun", "EulerHeun", "SPaRK", *LONG]
 
 
 @pytest.mark.parametrize("name", STRATONOVICH)
@@ -88,7 +89,7 @@ def test_noise_of_ones_own_that_sees_the_others_is_not_converted():
         moments(law, ONES, diffrax.Heun())
 
 
-@pytest.mark.parametrize("name", ["ShARK", "SRA1", "SEA", "SPaRK", "Heun"])
+@pytest.mark.parametrize("name", ["ShARK", "SEA", pytest.param("SRA1", marks=pytest.mark.slow)])
 def test_additive_noise(name):
     _, variance = moments(Ornstein(), ZEROS, getattr(diffrax, name)())
     assert abs(variance - VARIANCE) < 4 * VARIANCE * np.sqrt(2 / N) + 0.005
@@ -118,7 +119,8 @@ def test_parts_of_a_step_are_parts_of_its_increment(event):
     assert abs(variance - VARIANCE) < 4 * VARIANCE * np.sqrt(2 / N) + 0.02
 
 
-@pytest.mark.parametrize("name", ["ALIGN", "ShOULD", "QUICSORT"])
+@pytest.mark.parametrize("name", ["ALIGN", *(
+    pytest.param(name, marks=pytest.mark.slow) for name in ("ShOULD", "QUICSORT"))])  # fmt: skip
 def test_langevins_own_solvers(name):
     at_rest = fm.Particles(fm.Phase(jnp.zeros((1000, 2)), jnp.zeros((1000, 2))))
     law = fm.UnderdampedLangevin(lambda q: jnp.sum(q**2), friction=2.0, beta=1.5)
@@ -173,10 +175,12 @@ def test_split_solvers():
     soft = fm.Custom(lambda t, x, mu: mu.mean() - x)
     mu = fm.Particles(jnp.array([[1.0], [0.5], [2.0]]))
     truth = fm.simulate(soft + stiff, mu, [0.0, 0.5]).final.x
-    for solver in (diffrax.KenCarp4(), diffrax.Sil3()):
-        for law in (soft + fm.Stiff(stiff), fm.Stiff(stiff) + soft, soft + stiff):
-            found = fm.simulate(law, mu, [0.0, 0.5], solver=solver).final.x
-            np.testing.assert_allclose(found, truth, atol=3e-6)
+    for solver, law in (
+        (diffrax.KenCarp4(), fm.Stiff(stiff) + soft),
+        (diffrax.Sil3(), soft + stiff),
+    ):
+        found = fm.simulate(law, mu, [0.0, 0.5], solver=solver).final.x
+        np.testing.assert_allclose(found, truth, atol=3e-6)
     swing = fm.Custom(lambda t, x, mu: fm.Phase(x.p, -jnp.sin(x.q)))
     ball = fm.Particles(fm.Phase(jnp.full((1, 1), 0.5), jnp.zeros((1, 1))))
     energy = lambda mu: (mu.x.p**2 / 2 - jnp.cos(mu.x.q))[0, 0]  # noqa: E731
@@ -187,8 +191,7 @@ def test_split_solvers():
     assert np.ptp(run.ys) < 0.02  # No drift in a thousand steps.
 
 
-@pytest.mark.parametrize("beta", [1.0, 16.0])
-@pytest.mark.parametrize("value", [1.0, -1.0, -3.0])
+@pytest.mark.parametrize(("beta", "value"), [(1.0, 1.0), (16.0, -3.0)])
 def test_any_step_on_the_sphere(beta, value):
     mu = fm.initial.uniform_on_sphere(jr.key(1), 20, 4)
     system = fm.SelfAttention(beta=beta, value=value * jnp.eye(4))
@@ -197,8 +200,8 @@ def test_any_step_on_the_sphere(beta, value):
         np.testing.assert_allclose(np.linalg.norm(final.x, axis=1), 1, rtol=1e-14)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("start", [1900.0, 1.6e9, -1e7])
+@pytest.mark.parametrize("dtype", [jnp.float32])
+@pytest.mark.parametrize("start", [1900.0, 1.6e9])
 def test_times_far_from_zero(start, dtype):
     mu = fm.Particles(jnp.ones((1, 1), dtype))
     law = fm.Custom(lambda t, x, mu: -50 * x)

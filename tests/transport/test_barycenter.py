@@ -61,5 +61,5 @@ def test_entropic_gromov_wasserstein_in_compiled_code():
         return fm.gromov_wasserstein(fm.Particles(x), fm.Particles(turned), epsilon=epsilon)
 
     near, far = found(0.05), found(1.0)
-    assert near.value < 0.02 < far.value
+    assert near.value**2 < 0.02 < far.value**2
     np.testing.assert_array_equal(jnp.argmax(near.plan, axis=1), np.arange(12)[::-1])
