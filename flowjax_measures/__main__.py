@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from flowjax_measures import __version__
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -15,9 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     **Returns:** the exit status, 0 for success.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m flowjax_measures",
+        prog="flowjax_measures",
         description="Mean-field interacting systems, as flows of measures, in JAX.",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("quickstart", help="run a small simulation (without a command: this)")
     commands.add_parser("doctor", help="check this machine and what is installed on it")
