@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._custom_types import FloatScalar, Point
+from ._numerics import jitted
 from ._numerics._checks import check_positive
 from .measures import AbstractMeasure, Particles
 from .measures._base import check_finite, concrete, replace
@@ -141,7 +142,7 @@ def _clusters(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, " n
     return _components(particles, radius)
 
 
-@eqx.filter_jit
+@jitted
 def _components(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, " n"], Array]:
     x, log_w = particles.atoms()
     index = jnp.arange(log_w.size, dtype=jnp.int32)

@@ -1,6 +1,6 @@
 """Cubature, square roots and linear algebra of measures; bytes of memory."""
 
-from ._compiled import Constant as Constant, compiled as compiled
+from ._compiled import Constant as Constant, compiled as compiled, jitted as jitted
 from ._cubature import (
     degree as degree,
     depends as depends,
@@ -15,4 +15,8 @@ from ._powers import (
     noise_size as noise_size,
     safe_power as safe_power,
     safe_sqrt as safe_sqrt,
+)
+from ._precision import (
+    full_precision as full_precision,
+    in_full_precision as in_full_precision,
 )

@@ -8,6 +8,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ._precision import full_precision, in_full_precision
+
 
 class _Fixed:
     """What a program depends on beside numbers, as a key."""
@@ -46,7 +48,8 @@ def compiled(function: Callable) -> Callable:
             n if f is _Hole else float(f) if isinstance(f, Constant) else f
             for n, f in zip(numbers, fixed.leaves, strict=True)
         ]
-        result = function(*jax.tree.unflatten(fixed.structure, leaves))
+        with full_precision():
+            result = function(*jax.tree.unflatten(fixed.structure, leaves))
         arrays, rest = eqx.partition(result, eqx.is_array)
         return arrays, _Beside(rest)
 
@@ -57,6 +60,11 @@ def compiled(function: Callable) -> Callable:
 
     call.lower = lambda *arguments: program.lower(*_apart(arguments))  # pyright: ignore
     return call
+
+
+def jitted(function: Callable) -> Any:
+    """`equinox.filter_jit` of a function, or of a method, that multiplies in full precision."""
+    return eqx.filter_jit(in_full_precision(function))
 
 
 class _Hole:

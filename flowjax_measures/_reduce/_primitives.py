@@ -14,6 +14,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+from .._numerics import full_precision
 from ._programs import Batched, Derivative, Pair, Shifted, Spec, Transposed
 from ._tiles import normalised, summed, tilted
 
@@ -42,9 +43,13 @@ def tilted_sums(
 def _define(primitive: Primitive, loop: Callable) -> None:
     primitive.multiple_results = True
 
+    def full(*arrays, **params):
+        with full_precision():
+            return loop(arrays, **params)
+
     @primitive.def_impl
     def implement(*arrays, **params):
-        return loop(arrays, cpu=jax.default_backend() == "cpu", **params)
+        return full(*arrays, cpu=jax.default_backend() == "cpu", **params)
 
     @primitive.def_abstract_eval
     def abstract(*arrays, outs, sizes, sources, **params):
@@ -52,7 +57,7 @@ def _define(primitive: Primitive, loop: Callable) -> None:
         return [ShapedArray(s.shape, s.dtype) for s in shapes]
 
     lowered = lambda cpu: mlir.lower_fun(  # noqa: E731
-        lambda *arrays, **params: loop(arrays, cpu=cpu, **params), multiple_results=True
+        lambda *arrays, **params: full(*arrays, cpu=cpu, **params), multiple_results=True
     )
     mlir.register_lowering(primitive, lowered(False))
     mlir.register_lowering(primitive, lowered(True), platform="cpu")

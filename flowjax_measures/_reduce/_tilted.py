@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import FloatScalar, Logits, PointFunction
+from .._numerics import full_precision
 from ._primitives import tilted_sums
 from ._programs import Pair, Spec
 from ._rewrite import Distances, split, walk
@@ -55,7 +56,8 @@ def tilted_mean(
         dtype = jnp.result_type(*jax.tree.leaves(values))
         return values, jnp.zeros((), dtype)
 
-    closed, shapes = jax.make_jaxpr(pair, return_shape=True)(*example)
+    with full_precision():
+        closed, shapes = jax.make_jaxpr(pair, return_shape=True)(*example)
     trace, constants = split(closed)
     # What distances are taken about: the first source, wherever the formula puts it.
     search = Distances(trace)

@@ -9,11 +9,11 @@ s′ = −∇V(y) ([gretton2012], [liu2016ksd]). Both are halves of squares, zer
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point
+from .._numerics import jitted
 from ..kernels import AbstractKernel, EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel, convolve, correlate
 from ..kernels._radial import on_space
@@ -34,7 +34,7 @@ class MMD(AbstractTransportEnergy):
     target: AbstractMeasure
     kernel: Kernel = EnergyDistance()
 
-    @eqx.filter_jit
+    @jitted
     def __call__(self, mu):
         nu, kernel = self.target, on_space(self.kernel, shared_space(mu, self.target))
         inner = correlate(kernel, mu, mu) + correlate(kernel, nu, nu)
@@ -71,7 +71,7 @@ class KernelSteinDiscrepancy(AbstractTransportEnergy):
     potential: Callable[[Point], FloatScalar]
     kernel: Kernel = InverseMultiquadric()
 
-    @eqx.filter_jit
+    @jitted
     def __call__(self, mu):
         return correlate(SteinKernel(self.potential, self.kernel), mu, mu) / 2
 

@@ -21,6 +21,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import in_full_precision
 
 _ANNEALING = 0.25
 # A level is left when its marginals are wrong by this much in total variation.
@@ -153,6 +154,7 @@ def _project_solve(matrix, q, right, tolerance):
 
 
 @_potentials.defjvp
+@in_full_precision
 def _potentials_jvp(primals, tangents):
     cost, log_a, log_b, epsilon, _ = primals
     f, g = _potentials(*primals)
@@ -231,6 +233,7 @@ def _self_solve(matrix, right, tolerance):
 
 
 @_self_potential.defjvp
+@in_full_precision
 def _self_potential_jvp(primals, tangents):
     cost, log_a, epsilon, _ = primals
     f = _self_potential(*primals)
@@ -260,6 +263,7 @@ def _dual(cost, log_a, log_b, epsilon, f, g):
 
 
 @optimal_entropic_cost.defjvp
+@in_full_precision
 def _optimal_entropic_cost_jvp(primals, tangents):
     # The dual is stationary in the potentials, which keep their derivative for the next order.
     f, g = cost_potentials(*primals)
@@ -275,6 +279,7 @@ def self_entropic_cost(cost, log_a, epsilon) -> FloatScalar:
 
 
 @self_entropic_cost.defjvp
+@in_full_precision
 def _self_entropic_cost_jvp(primals, tangents):
     f = self_cost_potential(*primals)
     dual = lambda cost, log_a, epsilon: _dual(cost, log_a, log_a, epsilon, f, f)  # noqa: E731

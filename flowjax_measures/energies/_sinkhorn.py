@@ -13,11 +13,11 @@ same ε is half.
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Positive
+from .._numerics import jitted
 from .._numerics._matrix import square_root
 from .._reduce import tilted_mean
 from ..measures import AbstractMeasure, Gaussian
@@ -51,7 +51,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
     target: AbstractMeasure
     epsilon: Positive
 
-    @eqx.filter_jit
+    @jitted
     def __call__(self, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
             shared_space(mu, self.target)

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -14,6 +13,7 @@ import optax
 from jaxtyping import Array
 
 from .._custom_types import PRNGKey
+from .._numerics import jitted
 from ..inference._parameters import Parameters
 from ..storage.checkpoint import environment, load, save, writable
 from ._newton import Newton
@@ -192,7 +192,7 @@ def _at(draws: PRNGKey | None, step: int) -> PRNGKey | None:
     return None if draws is None else jr.fold_in(draws, step)
 
 
-@eqx.filter_jit
+@jitted
 def _together(objective: Objective, free: list[Array], draw: PRNGKey | None):
     return jax.vmap(lambda u: value_and_gradient(objective, u, draw))(free)
 

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from .._numerics import jitted
 
-@eqx.filter_jit
+
+@jitted
 def _move(objective: Any, free: list[Array]):
     """The Newton step on the absolute values of the curvatures, and the fall that it predicts."""
     flat, unravel = ravel_pytree(free)

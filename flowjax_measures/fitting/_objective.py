@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
+from .._numerics import jitted
 from .._system import AbstractMeanField
 from ..inference import self_test, velocity_error
 from ..inference._parameters import Parameters
@@ -165,7 +166,7 @@ class Objective(eqx.Module):
         return eqx.tree_at(lambda o: o.loss, self, self.loss.without_cones(self.snapshots))
 
 
-@eqx.filter_jit
+@jitted
 def value_and_gradient(objective: Objective, free: list[Array], draw: PRNGKey | None = None):
     """The loss and its gradient, by tangents of all numbers or by a reverse pass."""
     if not objective.forward:

@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
+from .._numerics import jitted
 from ..storage.checkpoint import environment, fingerprint, load, save
 
 
@@ -92,7 +93,7 @@ class Trainer:
         return fingerprint((program, closed.consts, self.start, self.key, environment()))
 
 
-@eqx.filter_jit
+@jitted
 def _advance(step, weights, first, last, key, size, dtype):
     def more(carry):
         k, _, _, fine = carry

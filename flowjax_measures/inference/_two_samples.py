@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._custom_types import FloatScalar, PRNGKey
-from .._numerics import safe_sqrt
+from .._numerics import jitted, safe_sqrt
 from ..measures import Particles
 from ..measures._base import concrete
 
@@ -83,7 +83,7 @@ def two_sample_test(
     return _test(x, y, key, statistic, permutations, bandwidth, directions)
 
 
-@eqx.filter_jit
+@jitted
 def _test(x, y, key, statistic, permutations, bandwidth, directions):
     order, rest = jax.random.split(key)
     z, n = jnp.concatenate([x, y]), len(x)
@@ -209,7 +209,7 @@ def evaluate(
     return Evaluation(energy, precision, recall, density, coverage, test)
 
 
-@eqx.filter_jit
+@jitted
 def _evaluate(x, y, k):
     inside, across, beside = _distances(x, x), _distances(x, y), _distances(y, y)
     energy = 2 * jnp.mean(across) - jnp.mean(inside) - jnp.mean(beside)

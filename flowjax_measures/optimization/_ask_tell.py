@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import PRNGKey
+from .._numerics import jitted
 from ._result import OptimizeResult
 from ._run import finish
 from ._search import Search, SearchState
@@ -89,6 +90,6 @@ _ask = eqx.filter_jit(Search.ask)
 _tell = eqx.filter_jit(Search.tell)
 
 
-@eqx.filter_jit
+@jitted
 def _begin(search: Search, points: Any) -> SearchState:
     return search.begin(points, 0)

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import PRNGKey, Scalar
+from .._numerics import jitted
 from ..measures._base import concrete
 
 
@@ -63,7 +64,7 @@ def gradient_spread(
     flat, unravel = ravel_pytree(jax.tree.map(lambda a: jnp.asarray(a, float), parameters))
     keys = jax.random.split(key, runs)
 
-    @eqx.filter_jit
+    @jitted
     def both(flat, keys):
         value = lambda z, k: loss(unravel(z), k)  # noqa: E731
         slopes = jax.vmap(jax.grad(value), (None, 0))(flat, keys)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import PRNGKey, Scalar
+from .._numerics import jitted
 from ..measures import AbstractMeasure, GridDensity, Particles
 from ..measures._base import concrete, replace
 from ..systems.consensus._analysis import square_root_analysis, stochastic_analysis
@@ -134,7 +134,7 @@ def kalman_filter(
     )  # fmt: skip
 
 
-@eqx.filter_jit
+@jitted
 def _ensemble(
     dynamics, observe, initial, seen: Observed, noise_cov, key, model_cov, gaps, form, factor,
     adaptive, localization, rotate, smoother,
@@ -205,7 +205,7 @@ def _adapted(factor, mean, cov, y, noise, there):
     return jnp.sqrt(jnp.clip(square + share * (wanted - square), 0.81, 4.0)).astype(factor.dtype)
 
 
-@eqx.filter_jit
+@jitted
 def _law(dynamics, observe, initial, seen: Observed, noise_cov, model_cov, gaps, form):
     def advance(mu, inputs):
         y, there, gap = inputs

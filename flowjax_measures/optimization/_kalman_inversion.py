@@ -8,13 +8,13 @@ D is what moves the ensemble, so that no member moves by more than about h₀ ti
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._custom_types import PRNGKey, Scalar
+from .._numerics import jitted
 from ..measures import Particles
 from ..measures._base import concrete, replace
 from ..noise._noise import standard_normal
@@ -96,7 +96,7 @@ def kalman_inversion(
     )  # fmt: skip
 
 
-@eqx.filter_jit
+@jitted
 def _invert(system, initial, key, end, dt, delta, level, steps, adaptive):
     data = jnp.ravel(system.data)
     noise_cov = covariance_matrix(system.noise_cov, data.size, "noise_cov")

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._numerics import jitted
 from ..storage.checkpoint import environment, fingerprint, load, save
 from ._black_box import Stored
 from ._points import one_of, points_of, size_of
@@ -17,7 +18,7 @@ from ._search import Search, SearchState
 from ._setup import Prepared
 
 
-@eqx.filter_jit
+@jitted
 def compiled(search: Search, points: Any, one: Callable, many: Callable, history: int, meter: Any):
     """The whole run as one compiled loop."""
     total = jnp.maximum(search.budget // search.cost(size_of(points)), 1)
@@ -85,7 +86,7 @@ _ask = eqx.filter_jit(Search.ask)
 _tell = eqx.filter_jit(Search.tell)
 
 
-@eqx.filter_jit
+@jitted
 def _many(many: Callable, places: Any):
     return many(places)
 

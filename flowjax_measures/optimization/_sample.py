@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._custom_types import Point, PRNGKey, Scalar
+from .._numerics import jitted
 from ..measures import Particles
 from ..noise._noise import floating
 from ..systems.consensus import ConsensusBasedSampling
@@ -45,7 +45,7 @@ def sample(
     return _march(system, mu, run, jnp.asarray(dt, dtype), jnp.asarray(steps))
 
 
-@eqx.filter_jit
+@jitted
 def _march(system: Any, mu: Particles, key: PRNGKey, dt: Scalar, steps: Any) -> Particles:
     def step(k, x):
         return system.step(placed(mu, x), dt, jax.random.fold_in(key, k)).x

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._custom_types import FloatScalar
+from .._numerics import jitted
 from .._system import AbstractSystem
 from ..measures import Particles
 from ..measures._base import flowing, is_measure
@@ -108,12 +109,12 @@ def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, 
 
 
 # Solvers trace the field many times; compiled functions are traced once for the same shapes.
-@eqx.filter_jit
+@jitted
 def _drift(problem: Problem, t: Any, y: PyTree) -> PyTree:
     return problem.field(t, y)[0]
 
 
-@eqx.filter_jit
+@jitted
 def _move(problem: Problem, t: Any, y: PyTree, control: tuple) -> PyTree:
     return _product(problem.field(t, y), control)
 

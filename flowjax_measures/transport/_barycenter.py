@@ -8,14 +8,13 @@ Both are the fixed point of one step: every point goes to the mean of where the 
 
 from collections.abc import Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import FloatScalar
-from .._numerics import safe_sqrt
+from .._numerics import jitted, safe_sqrt
 from .._numerics._matrix import square_root
 from ..energies._bures import _singular
 from ..energies._ground import check_flat
@@ -134,7 +133,7 @@ def _average(measures, shares) -> Gaussian:
     return Gaussian(mean, (cov + cov.T) / 2)
 
 
-@eqx.filter_jit
+@jitted
 def _gaussians(measures, shares, start, iterations, tol, median):
     means, covs = (jnp.stack([getattr(m, name) for m in measures]) for name in ("m", "cov"))
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Scalar
-from .._numerics import safe_sqrt
+from .._numerics import jitted, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
 from ..energies._ground import check_flat, is_circle, located, shared_space, squares
@@ -19,13 +18,13 @@ from ._exact import wasserstein
 from ._masses import comparable
 
 
-@eqx.filter_jit
+@jitted
 def _value(energy, mu):
     """Compiled once for each shape."""
     return energy(mu)
 
 
-@eqx.filter_jit
+@jitted
 def _root(energy, mu):
     """The root of an energy that is half a square."""
     return safe_sqrt(2 * energy(mu))
@@ -92,7 +91,7 @@ def unbalanced_sinkhorn_divergence(
     return _unbalanced(mu, nu, space, epsilon, strength)
 
 
-@eqx.filter_jit
+@jitted
 def _unbalanced(mu, nu, space, epsilon, strength):
     (x, _), (y, _) = located(mu, space), located(nu, space)
     log_a, log_b = mu.atoms()[1], nu.atoms()[1]

@@ -9,12 +9,12 @@ converged is NaN.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics import jitted
 from .._numerics._checks import check_positive
 from ..energies._ground import is_flat, located, shared_space, squares
 from ..energies._relaxed_schrodinger import relaxed_plan, relaxed_potentials, relaxed_value
@@ -124,7 +124,7 @@ def _problem(mu, nu, space, epsilon, inverse, cost: Cost | None) -> Any:
     return _posed(matrix, log_a, log_b, epsilon, inverse)
 
 
-@eqx.filter_jit
+@jitted
 def _located(mu, nu, space, epsilon, inverse):
     (x, log_a), (y, log_b) = ((located(m, space)[0], m.atoms()[1]) for m in (mu, nu))
     if not is_flat(space):
@@ -146,7 +146,7 @@ def _posed(matrix, log_a, log_b, epsilon, inverse, rest=None):
     return (matrix, log_a, log_b, epsilon), rest, log_mass
 
 
-@eqx.filter_jit
+@jitted
 def _value(problem, inverse):
     (matrix, log_a, log_b, epsilon), (f, g), _ = problem
     if inverse is not None:
@@ -155,7 +155,7 @@ def _value(problem, inverse):
     return optimal_entropic_cost(matrix, log_a, log_b, epsilon) + moved
 
 
-@eqx.filter_jit
+@jitted
 def _potentials(problem, inverse):
     (matrix, log_a, log_b, epsilon), (f, g), _ = problem
     if inverse is not None:
@@ -165,7 +165,7 @@ def _potentials(problem, inverse):
     return balanced(near_f + f, near_g + g, log_a, log_b)
 
 
-@eqx.filter_jit
+@jitted
 def _plan(problem, inverse):
     (matrix, log_a, log_b, epsilon), _, log_mass = problem
     if inverse is not None:
@@ -179,6 +179,6 @@ def _inverses(inverse, epsilon):
     return [jnp.asarray(factor, epsilon.dtype) / epsilon for factor in inverse]
 
 
-@eqx.filter_jit
+@jitted
 def _gaussians(mu, nu, epsilon):
     return _gaussian_cost(mu, nu, jnp.asarray(epsilon, mu.m.dtype))

@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
-from .._numerics import safe_power, safe_sqrt
+from .._numerics import jitted, safe_power, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._bures import bures
 from ..energies._ground import is_circle, is_flat, located, powers
@@ -110,7 +109,7 @@ def costs_and_masses(mu, nu, space: AbstractSpace, p: float, cost: Cost | None) 
     return matrix, jnp.exp(mu.atoms()[1]), jnp.exp(nu.atoms()[1])
 
 
-@eqx.filter_jit
+@jitted
 def _powers(mu, nu, space, p):
     (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
     return powers(space, x, y, p), jnp.exp(log_a), jnp.exp(log_b)
@@ -139,22 +138,22 @@ def cost_matrix(cost: Cost, x: Any, y: Any, shape: tuple[int, int]) -> Float[Arr
     return matrix
 
 
-@eqx.filter_jit
+@jitted
 def _bures_distance(mu, nu):
     return safe_sqrt(bures(mu, nu))
 
 
-@eqx.filter_jit
+@jitted
 def _gaussian_line(mu, nu):
     return safe_sqrt(gaussian_line_square(_pieces(mu), nu))
 
 
-@eqx.filter_jit
+@jitted
 def _line(mu, nu, p):
     return safe_power(line_power(_pieces(mu), _pieces(nu), p), 1 / p)
 
 
-@eqx.filter_jit
+@jitted
 def _circle(mu, nu, space: Torus, p):
     (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
     one, two = (

@@ -7,12 +7,11 @@ r"""The Hellinger–Kantorovich distance, between measures of any masses ([liero
 Mass that would travel further than π √(α/β) is made and unmade in place.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
-from .._numerics import safe_sqrt
+from .._numerics import jitted, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._ground import flat, is_flat, shared_space, squares
 from ..measures import AbstractMeasure
@@ -38,7 +37,7 @@ def hellinger_kantorovich(
     return _distance(mu, nu, space, alpha, beta)
 
 
-@eqx.filter_jit
+@jitted
 def _distance(mu, nu, space: AbstractSpace, alpha, beta):
     (x, log_a), (y, log_b) = mu.atoms(), nu.atoms()
     if is_flat(space):

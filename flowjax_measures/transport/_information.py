@@ -5,13 +5,13 @@ KL(μ | ν) = ∫ log(dμ/dν) dμ,      I(μ | V) = ∫ ‖∇ log μ + ∇V‖
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from .._custom_types import FloatScalar, Point
+from .._numerics import jitted
 from ..energies._ground import shared_space
 from ..measures import AbstractMeasure, Gaussian, GridDensity, Particles
 from ..measures._base import concrete
@@ -82,7 +82,7 @@ def _equal(one, two) -> bool:
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
-@eqx.filter_jit
+@jitted
 def _gaussians(mu: Gaussian, nu: Gaussian):
     gap = nu.m - mu.m
     pull = jnp.linalg.solve(nu.cov, jnp.column_stack([mu.cov, gap]))
@@ -91,7 +91,7 @@ def _gaussians(mu: Gaussian, nu: Gaussian):
     return (spread + jnp.vdot(gap, pull[:, -1])) / 2
 
 
-@eqx.filter_jit
+@jitted
 def _discrete(log_a: Array, log_b: Array):
     log_a, log_b = jax.nn.log_softmax(log_a), jax.nn.log_softmax(log_b)
     held = ~jnp.isneginf(log_a)
@@ -99,13 +99,13 @@ def _discrete(log_a: Array, log_b: Array):
     return jnp.sum(jnp.where(held, jnp.exp(log_a) * ratio, 0))
 
 
-@eqx.filter_jit
+@jitted
 def _of_gaussian(mu: Gaussian, potential):
     inverse = jnp.linalg.inv(mu.cov)
     return mu.mean(lambda x: jnp.sum((jax.grad(potential)(x) - inverse @ (x - mu.m)) ** 2))
 
 
-@eqx.filter_jit
+@jitted
 def _of_grid(mu: GridDensity, potential):
     points = mu.centres().reshape(-1, mu.rho.ndim)
     held = mu.rho > 0

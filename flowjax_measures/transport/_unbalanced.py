@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics import jitted
 from .._numerics._checks import check_positive
 from ..energies._ground import shared_space
 from ..measures import AbstractMeasure
@@ -143,7 +144,7 @@ def unbalanced_transport(
     return _relaxed(matrix, (one or _Hard(), a), (two or _Hard(), b))
 
 
-@eqx.filter_jit
+@jitted
 def _relaxed(cost, one, two) -> Unbalanced:
     return relaxed(cost, one, two)
 
