@@ -164,8 +164,7 @@ def method_of(asked: Request, origin: Any) -> tuple[Method, PyTree, Shapes | Non
     system, state = asked.system, asked.state
     if asked.key is None and isinstance(state, Gaussian) and isinstance(system, AbstractMeanField):
         system = Averaged(system)
-    problem, y0 = pose(system, state, origin)
-    shapes = problem.brownian(y0)
+    problem, y0, shapes = pose(system, state, origin)
     # Noise that draws nothing still has its method's steps, where the steps are given.
     stochastic = shapes is not None and (asked.constant or not silent(shapes))
     shapes = None if silent(shapes) else shapes

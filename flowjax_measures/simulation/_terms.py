@@ -49,17 +49,6 @@ class Problem(eqx.Module):
         """`y` brought back onto its space."""
         return _retract(self.held, y)
 
-    def brownian(self, y: PyTree) -> PyTree[jax.ShapeDtypeStruct] | None:
-        """The shapes of the Brownian increments that the system eats; None without noise."""
-
-        def shapes():
-            noise = self.field(jnp.zeros_like(self.origin), y)[1]
-            if noise is None:
-                return None
-            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), noise.brownian())
-
-        return jax.eval_shape(shapes)
-
 
 def _retract(held: PyTree, y: PyTree) -> PyTree:
     back = lambda m: m.retract() if is_measure(m) else m  # noqa: E731
@@ -92,9 +81,19 @@ def like(y: PyTree, tree: PyTree) -> PyTree:
     return jax.tree.map(pick, y, tree, is_leaf=is_none)
 
 
-def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, PyTree]:
-    """Splits a state into what moves under the system and what stays."""
-    drift = eqx.filter_eval_shape(lambda s: system(t0, s).drift, state)
+def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, PyTree, PyTree]:
+    """Splits a state into what moves under the system and what stays.
+
+    Also returns the shapes of the Brownian increments that the system eats; None without noise.
+    """
+
+    def look(state):
+        drift, noise = system(t0, state)
+        if noise is None:
+            return drift, None
+        return drift, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), noise.brownian())
+
+    drift, shapes = eqx.filter_eval_shape(look, state)
 
     def weigh(measure, rate):
         grows = is_measure(measure) and any(
@@ -105,7 +104,7 @@ def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, 
     state = jax.tree.map(weigh, state, drift, is_leaf=is_measure)
     moves = jax.tree.map(lambda m, d: m and d is not None, flowing(state), drift)
     y, held = eqx.partition(state, moves)
-    return Problem(system, held, t0), jax.tree.map(jnp.asarray, y)
+    return Problem(system, held, t0), jax.tree.map(jnp.asarray, y), shapes
 
 
 # Solvers trace the field many times; compiled functions are traced once for the same shapes.
