@@ -60,6 +60,14 @@ class Trajectory(eqx.Module):
     result: Any
     stats: dict[str, Any]
 
+    def __getitem__(self, species: str) -> "Trajectory":
+        """The run of one species, or of one observable of a dict: `plot.trajectory(run["prey"])`."""
+        if not isinstance(self.ys, dict) or species not in self.ys:
+            names = sorted(self.ys) if isinstance(self.ys, dict) else "no names"
+            raise ValueError(f"`species` is {species!r}; this run holds {names}.")
+        final = self.final[species] if isinstance(self.final, dict) else self.final
+        return Trajectory(self.ts, self.ys[species], final, self.result, self.stats)
+
     def to_xarray(self, time: str = "time", particle: str = "particle") -> Any:
         """An `xarray.Dataset` of `ys`, with axes named `time`, `particle` and `<variable>_0`, ….
 

@@ -103,6 +103,11 @@ def test_species_and_plain_states():
     final = fm.simulate(system, state, [0.0, 1.0], dt=1e-3, key=jr.key(0)).final
     np.testing.assert_allclose(final["a"].x, np.exp(-2.0), rtol=3e-3)  # Euler, h = 1e-3
 
+    run = fm.simulate(system, state, [0.0, 1.0], dt=1e-1, key=jr.key(0))
+    assert run["a"].ys.x.shape == (2, 3, 1) and run["b"].final.x.shape == (5, 1)
+    with pytest.raises(ValueError, match="`species`"):
+        run["c"]
+
     class Plain(fm.AbstractSystem):
         def __call__(self, t, state):
             return fm.Increment({"u": -state["u"]})
