@@ -61,7 +61,7 @@ class Trajectory(eqx.Module):
     stats: dict[str, Any]
 
     def __getitem__(self, species: str) -> "Trajectory":
-        """The run of one species, or of one observable of a dict: `plot.trajectory(run["prey"])`."""
+        """The run of one species, or of one observable, by its name."""
         if not isinstance(self.ys, dict) or species not in self.ys:
             names = sorted(self.ys) if isinstance(self.ys, dict) else "no names"
             raise ValueError(f"`species` is {species!r}; this run holds {names}.")
