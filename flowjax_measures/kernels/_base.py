@@ -87,8 +87,8 @@ def difference(x: Point, y: Point) -> Float[Array, "..."]:
     shapes = [jax.tree.map(jnp.shape, floating(z)) for z in (x, y)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"A kernel was given points of shapes {shapes[0]} and {shapes[1]}; give `x` and `y`, and "
-            "measures, that have points of one dimension."
+            f"A kernel was given points of shapes {shapes[0]} and {shapes[1]}; give `x` and `y`, "
+            "and measures, that have points of one dimension."
         )
     if isinstance(x, jax.Array | float) and isinstance(y, jax.Array | float):
         return jnp.asarray(x - y)
