@@ -1,13 +1,15 @@
-"""Laws to start from, as particles. Keys are arguments; nothing has a default key."""
+"""Laws to start from. Keys are arguments; nothing has a default key."""
 
 from typing import Literal
 
 import jax.numpy as jnp
 import jax.random as jr
+from jax.scipy.special import gammaln
 from jaxtyping import Array, ArrayLike, Float, Num
 
 from ._custom_types import PRNGKey
-from .measures import Particles
+from ._numerics import safe_power
+from .measures import GridDensity, Particles
 from .spaces import Sphere, Torus
 
 
@@ -30,6 +32,37 @@ def uniform_on_sphere(key: PRNGKey, n: int, d: int) -> Particles:
 def uniform_on_torus(key: PRNGKey, n: int, d: int, length: float = 1.0) -> Particles:
     """`n` particles uniform on the torus of the given period."""
     return Particles(length * jr.uniform(key, (n, d)), space=Torus(length))
+
+
+def barenblatt(
+    t: ArrayLike,
+    exponent: ArrayLike,
+    cells: int | tuple[int, ...],
+    lower: ArrayLike,
+    upper: ArrayLike,
+) -> GridDensity:
+    r"""Barenblatt's solution of ∂_t ρ = Δρ^m from a point of mass one at 0.
+
+        ρ = t^{−α} (C − k |x|² t^{−2α/d})_+^{1/(m−1)},   α = d/(d(m − 1) + 2),   k = α(m − 1)/(2md)
+
+    **Arguments:** `t` > 0. `exponent`: m > 1, of the flow of `PowerEnergy(m)`. `cells`: their
+    number along each axis; `lower`, `upper`: the box. The values are those at the cells' centres.
+
+    !!! example
+
+        `simulate(GradientFlow(PowerEnergy(2.0)), barenblatt(0.1, 2.0, 200, -2.0, 2.0), [0.1, 0.2])`
+    """
+    shape = (cells,) if isinstance(cells, int) else tuple(cells)
+    blank = GridDensity(jnp.ones(shape), lower, upper)
+    d, m, t = len(shape), jnp.asarray(exponent, float), jnp.asarray(t, float)
+    alpha = d / (d * (m - 1) + 2)
+    k, power = alpha * (m - 1) / (2 * m * d), 1 / (m - 1)
+    # ∫ (C − k|z|²)_+^{1/(m−1)} dz = 1.
+    volume = d / 2 * jnp.log(jnp.pi / k) + gammaln(power + 1) - gammaln(power + 1 + d / 2)
+    top = jnp.exp(-volume / (power + d / 2))
+    square = jnp.sum(blank.centres() ** 2, -1) * t ** (-2 * alpha / d)
+    rho = t**-alpha * safe_power(top - k * square, power)
+    return GridDensity(rho, lower, upper)
 
 
 def patches(

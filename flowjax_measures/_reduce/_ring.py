@@ -44,7 +44,7 @@ def ring_mean(
 
     Within the law of one point of a measure, targets stay on their device and sources come by.
     A mean that `fn` or `logits` take themselves is taken first; within a law, where it may depend
-    on the target, its sources are gathered.
+    on the target, its sources are gathered. So are those of a mean that the law differentiates.
     """
     points = meshless(points)
     example = jax.eval_shape(lambda: jax.tree.map(lambda a: a[0], points))
@@ -55,7 +55,7 @@ def ring_mean(
         place = jax.lax.axis_index(ATOMS)
     except NameError:
         place = None
-    if nested and place is not None:
+    if place is not None and (nested or any(_differentiated(c) for c, *_ in hoisted)):
         return tilted_mean(fn, logits, points, log_weights, block=block)
     if nested:
         both = lambda y: (fn(y), None if logits is None else logits(y))  # noqa: E731
@@ -129,6 +129,11 @@ def _hoist(f: Callable | None, example: PyTree) -> tuple[list, Callable, bool]:
         return call
 
     return closed.consts, rebuild, any(name in str(closed.jaxpr) for name in _OWN)
+
+
+def _differentiated(constants: list) -> bool:
+    """Whether a derivative is being taken within the law, of one target, before it is batched."""
+    return any(type(c).__name__ in ("JVPTracer", "LinearizeTracer") for c in constants)
 
 
 class _Ring:

@@ -2,8 +2,11 @@ r"""Energies: functionals F of a measure, with their first variation.
 
     d/dε F(μ + ε(ν − μ)) at ε = 0  =  ∫ δF/δμ(x) (ν − μ)(dx);
 
-δF/δμ is known up to a constant. The Wasserstein gradient flow moves a point by −∇ δF/δμ(x). An
-internal energy, F = ∫ h(ρ) dx, diffuses: its flow is Δ(D ρ), which from any measure is noise √(2D).
+δF/δμ is known up to a constant. Entropies, divergences of densities and integrals are those of
+measures of any mass, distances to a target those of the normalised measure.
+
+The Wasserstein gradient flow moves a point by −∇ δF/δμ(x). An internal energy, F = ∫ h(ρ) dx,
+diffuses: its flow is Δ(D ρ), which from any measure is noise √(2D).
 """
 
 import abc

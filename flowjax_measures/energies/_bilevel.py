@@ -41,7 +41,7 @@ class Bilevel(eqx.Module):
     max_steps: int = eqx.field(static=True, default=50)
 
     def predictor(self, theta: PyTree, mu: Any = None) -> PyTree:
-        """u_θ, differentiable once."""
+        """u_θ, differentiable once; NaN where the search ends at no strict minimum."""
         flat, unravel = ravel_pytree(self.start)
         slope = lambda u, theta: jax.grad(lambda v: self.inner(theta, unravel(v), mu))(u)  # noqa: E731
         tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
@@ -57,6 +57,9 @@ class Bilevel(eqx.Module):
         u = jax.lax.stop_gradient(jnp.where(solved, found.value, jnp.nan))
         # One more step of Newton's: its derivative in θ is that of the implicit function.
         curvature = jax.lax.stop_gradient(jax.jacfwd(slope)(u, held))
+        # Where ℓ is not convex, what was found is no minimum.
+        lowest = jnp.linalg.eigvalsh((curvature + curvature.T) / 2)[0]
+        u = jnp.where(lowest > 0, u, jnp.nan)
         return unravel(u - jnp.linalg.solve(curvature, slope(u, theta)))
 
     def __call__(self, theta: PyTree, mu: Any = None) -> FloatScalar:

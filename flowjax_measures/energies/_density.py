@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
 from ..kernels import GaussianKernel
-from ..kernels._base import log_mass
 from ..measures import Gaussian, GridDensity
 
 
@@ -28,7 +27,7 @@ def log_density(x: Point, mu: Any, kernel: GaussianKernel | None = None) -> Floa
             "first variation. Give the energy a kernel to estimate one, "
             "kernel=GaussianKernel(bandwidth), or start from a Gaussian or a GridDensity."
         )
-    return mu.logmean(lambda y: kernel.log_density(x, y)) - log_mass(mu)
+    return mu.logmean(lambda y: kernel.log_density(x, y))
 
 
 def _interpolate(x: Float[Array, " d"], mu: GridDensity) -> Float[Array, ""]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point
 from .._numerics import jitted
 from ..kernels import AbstractKernel, EnergyDistance, InverseMultiquadric
-from ..kernels._base import Kernel, convolve, correlate
+from ..kernels._base import Kernel, convolve, correlate, mass
 from ..kernels._radial import on_space
 from ..measures import AbstractMeasure
 from ._base import AbstractTransportEnergy
@@ -25,8 +25,9 @@ from ._ground import shared_space
 class MMD(AbstractTransportEnergy):
     r"""½ MMD²(μ, ν) = ½ ∬ k d(μ−ν) d(μ−ν); δF/δμ = k∗(μ − ν).
 
-    All pairs count, a particle with itself included; both measures are divided by their masses. A
-    kernel of the distance takes the geodesic one of the measures' space.
+    All pairs count, a particle with itself included; both measures are divided by their masses
+    (so that δF/δμ has the factor 1/∫dμ). A kernel of the distance takes the geodesic one of the
+    measures' space.
 
     **Arguments:** `target`: ν. `kernel`: k, symmetric; `EnergyDistance()` by default.
     """
@@ -42,7 +43,7 @@ class MMD(AbstractTransportEnergy):
 
     def first_variation(self, x, mu):
         kernel = on_space(self.kernel, shared_space(mu, self.target))
-        return convolve(kernel, x, mu) - convolve(kernel, x, self.target)
+        return (convolve(kernel, x, mu) - convolve(kernel, x, self.target)) / mass(mu)
 
 
 class SteinKernel(AbstractKernel):
@@ -76,4 +77,4 @@ class KernelSteinDiscrepancy(AbstractTransportEnergy):
         return correlate(SteinKernel(self.potential, self.kernel), mu, mu) / 2
 
     def first_variation(self, x, mu):
-        return convolve(SteinKernel(self.potential, self.kernel), x, mu)
+        return convolve(SteinKernel(self.potential, self.kernel), x, mu) / mass(mu)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Scalar
 from ..kernels import GaussianKernel
-from ..kernels._base import constant
+from ..kernels._base import constant, mass
 from ._base import AbstractEnergy
 from ._density import log_density
 from ._internal import Entropy
@@ -33,7 +33,7 @@ class KL(AbstractEnergy):
     kernel: GaussianKernel | None = None
 
     def __call__(self, mu):
-        return Entropy(self.kernel)(mu) + mu.mean(self.potential)
+        return Entropy(self.kernel)(mu) + mass(mu) * mu.mean(self.potential)
 
     def first_variation(self, x, mu):
         return log_density(x, mu, self.kernel) + self.potential(x) + 1

@@ -6,7 +6,7 @@ r"""Energies of a potential and of an interaction.
 from collections.abc import Callable
 
 from .._custom_types import FloatScalar, Point
-from ..kernels._base import Kernel, convolve, correlate
+from ..kernels._base import Kernel, convolve, correlate, mass
 from ._base import AbstractTransportEnergy
 
 
@@ -16,7 +16,7 @@ class PotentialEnergy(AbstractTransportEnergy):
     potential: Callable[[Point], FloatScalar]
 
     def __call__(self, mu):
-        return mu.mean(self.potential)
+        return mass(mu) * mu.mean(self.potential)
 
     def first_variation(self, x, mu):
         return self.potential(x)
@@ -31,7 +31,7 @@ class InteractionEnergy(AbstractTransportEnergy):
     kernel: Kernel
 
     def __call__(self, mu):
-        return correlate(self.kernel, mu, mu) / 2
+        return mass(mu) ** 2 * correlate(self.kernel, mu, mu) / 2
 
     def first_variation(self, x, mu):
-        return convolve(self.kernel, x, mu)
+        return mass(mu) * convolve(self.kernel, x, mu)

@@ -20,7 +20,7 @@ from jax.scipy.special import xlogy
 
 from .._custom_types import FloatScalar, Point
 from ..kernels import GaussianKernel
-from ..kernels._base import constant
+from ..kernels._base import constant, mass
 from ._base import AbstractEnergy
 from ._density import log_density
 
@@ -66,7 +66,7 @@ class FDivergence(AbstractEnergy):
             # From where μ has no mass F gets f(0)π, which the mean over μ doesn't see.
             return self._over_ratio(r, lambda r: self._f(r) - self._f(jnp.zeros_like(r)))
 
-        return mu.mean(share) + self._f(constant(mu.mean(), 0.0))
+        return mass(mu) * mu.mean(share) + self._f(constant(mu.mean(), 0.0))
 
     def first_variation(self, x, mu):
         return jax.grad(self._f)(self._ratio(x, mu))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
 from ..kernels import GaussianKernel
-from ..kernels._base import constant, log_convolve
+from ..kernels._base import constant, log_convolve, mass
 from ..measures import GridDensity
 from ..noise._noise import floating
 from ._base import AbstractEnergy, AbstractTransportEnergy
@@ -34,7 +34,7 @@ class Entropy(AbstractEnergy):
             positive = mu.rho > 0
             rho = jnp.where(positive, mu.rho, 1)
             return jnp.sum(jnp.where(positive, rho * jnp.log(rho), 0)) * mu.cell
-        return mu.mean(lambda x: log_density(x, mu, self.kernel))
+        return mass(mu) * mu.mean(lambda x: log_density(x, mu, self.kernel))
 
     def first_variation(self, x, mu):
         return log_density(x, mu, self.kernel) + 1
@@ -92,7 +92,7 @@ class Exclusion(AbstractEnergy):
 
     def __call__(self, mu):
         taken = lambda x: jnp.log(self.diffusivity(x, mu))  # noqa: E731
-        return Entropy(self.kernel)(mu) + mu.mean(taken)
+        return Entropy(self.kernel)(mu) + mass(mu) * mu.mean(taken)
 
     def first_variation(self, x, mu):
         room = self.diffusivity(x, mu)

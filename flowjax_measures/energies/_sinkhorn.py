@@ -20,6 +20,7 @@ from .._custom_types import FloatScalar, Positive
 from .._numerics import jitted
 from .._numerics._matrix import square_root
 from .._reduce import tilted_mean
+from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian
 from ..spaces import AbstractSpace
 from ._base import AbstractTransportEnergy
@@ -73,7 +74,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
             nu, z = self.target, x - mu.m
             pull = _slope(mu.cov, nu.cov, self.epsilon) - _self_slope(mu.cov, self.epsilon)
             return 2 * jnp.vdot(z, mu.m - nu.m) - jnp.vdot(z, pull @ z)
-        return self.extended(x, mu, self.potentials(mu))
+        return self.extended(x, mu, self.potentials(mu)) / mass(mu)
 
     def potentials(self, mu: AbstractMeasure, start: Any = None) -> tuple[Array, Array, Array]:
         """f and g of OT_ε(μ, ν) and the potential of OT_ε(μ, μ), at the atoms.

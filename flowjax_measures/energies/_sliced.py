@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from .._numerics import safe_sqrt
 from .._reduce import sort_order
+from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ._base import AbstractEnergy
 from ._ground import check_flat, shared_space
@@ -71,7 +72,7 @@ class SlicedWasserstein(AbstractEnergy):
         def slice_potential(u):
             return potential(jnp.vdot(u, x), _line(points @ u, a), _line(y @ u, b))
 
-        return self._mean(jax.vmap(slice_potential)(theta))
+        return self._mean(jax.vmap(slice_potential)(theta)) / mass(mu)
 
     def velocity(self, x, mu):
         theta = self._directions(mu)
@@ -86,7 +87,7 @@ class SlicedWasserstein(AbstractEnergy):
                 return u * (_rank_map(s, _sorted(points @ u), _sorted(y @ u)) - s)
             return u * (monotone(s, _line(points @ u, a), _line(y @ u, b)) - s)
 
-        return self._mean(jax.vmap(pull)(theta))
+        return self._mean(jax.vmap(pull)(theta)) / mass(mu)
 
     def diffusivity(self, x, mu):
         return None

@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
 from .._numerics import Checked
-from ..measures import Gaussian
+from ..measures import Gaussian, Particles
 from ..noise._noise import floating
 
 Kernel = Callable[[Point, Point], FloatScalar]
@@ -73,6 +74,27 @@ class AbstractSeparableKernel(AbstractSummedKernel):
         return jnp.vdot(self.signs() * self.features(x), mu.mean(self.features))
 
 
+def flat(x: Point) -> Float[Array, " d"]:
+    """The float leaves of a point as one vector."""
+    return x if isinstance(x, jax.Array) else ravel_pytree(floating(x))[0]
+
+
+def difference(x: Point, y: Point) -> Float[Array, "..."]:
+    """x − y, of points that are trees as one vector.
+
+    **Raises:** `ValueError` for points that are not of one space.
+    """
+    shapes = [jax.tree.map(jnp.shape, floating(z)) for z in (x, y)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"A kernel was given points of shapes {shapes[0]} and {shapes[1]}; give `x` and `y`, "
+            "and measures, that have points of one dimension."
+        )
+    if isinstance(x, jax.Array | float) and isinstance(y, jax.Array | float):
+        return jnp.asarray(x - y)
+    return flat(x) - flat(y)
+
+
 def constant(x: Point, value: float) -> FloatScalar:
     """A number in the dtype of a point."""
     return jnp.asarray(value, jnp.result_type(*jax.tree.leaves(floating(x))))
@@ -81,6 +103,13 @@ def constant(x: Point, value: float) -> FloatScalar:
 def log_mass(mu: Any) -> FloatScalar:
     """log ∫ dμ."""
     return mu.logmean(lambda y: constant(y, 0.0))
+
+
+def mass(mu: Any) -> FloatScalar:
+    """∫ dμ."""
+    if isinstance(mu, Gaussian) or (isinstance(mu, Particles) and mu.log_w is None):
+        return 1.0
+    return jnp.exp(log_mass(mu))
 
 
 def log_convolve(kernel: AbstractExponentialKernel, x: Point, mu: Any) -> FloatScalar:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._base import flat
 from ._radial import GaussianKernel
 
 # Passes over the pairs; ties may never be told apart.
@@ -26,7 +27,7 @@ class MedianKernel(eqx.Module):
 
     def of(self, mu: Any) -> GaussianKernel:
         """The kernel at the measure `mu`; all of its atoms count alike."""
-        x = mu.atoms()[0]
+        x = jax.vmap(flat)(mu.atoms()[0])
         square = median_square(x) / (2 * jnp.log(jnp.asarray(len(x), x.dtype)))
         return GaussianKernel(self.scale * jnp.sqrt(square))
 

@@ -20,6 +20,8 @@ from ._base import (
     AbstractKernel,
     AbstractSmoothedKernel,
     AbstractSummedKernel,
+    difference,
+    flat,
 )
 from ._smoothed import mean_exponential, mean_multiquadric, mean_norm, mean_norm_power
 
@@ -30,11 +32,11 @@ class GaussianKernel(AbstractExponentialKernel):
     bandwidth: PositiveArray = 1.0
 
     def log(self, x, y):
-        return -jnp.sum((x - y) ** 2) / (2 * self.bandwidth**2)
+        return -jnp.sum(difference(x, y) ** 2) / (2 * self.bandwidth**2)
 
     def log_density(self, x, y) -> FloatScalar:
         """log k less the logarithm of its integral over x: a density."""
-        volume = x.size * (jnp.log(self.bandwidth) + math.log(2 * math.pi) / 2)
+        volume = flat(x).size * (jnp.log(self.bandwidth) + math.log(2 * math.pi) / 2)
         return self.log(x, y) - volume
 
 
@@ -84,8 +86,8 @@ class EnergyDistance(AbstractSmoothedKernel, AbstractSummedKernel):
 
     def convolve(self, x, mu):
         spread = not isinstance(mu, Particles) or mu.sharding is not None
-        curved = not isinstance(self.space, Euclidean)
-        if spread or curved or not eqx.is_array(mu.x) or mu.x.shape[1:] != (1,):
+        flat_line = not spread and isinstance(self.space, Euclidean)
+        if not (flat_line and eqx.is_array(mu.x) and mu.x.shape[1:] == jnp.shape(x) == (1,)):
             return mu.mean(lambda y: self(x, y))
         return -mean_distance(x[0], mu.x[:, 0], jax.nn.softmax(mu.log_weights()))
 
@@ -100,7 +102,7 @@ class InverseMultiquadric(AbstractSmoothedKernel):
     power: ArrayLike = 0.5
 
     def __call__(self, x, y):
-        return (1 + jnp.sum((x - y) ** 2) / self.bandwidth**2) ** -jnp.asarray(self.power)
+        return (1 + jnp.sum(difference(x, y) ** 2) / self.bandwidth**2) ** -jnp.asarray(self.power)
 
     def smoothed(self, z, cov):
         return mean_multiquadric(z, cov, self.bandwidth, self.power)
@@ -112,7 +114,7 @@ class LinearKernel(AbstractKernel):
     offset: ArrayLike = 1.0
 
     def __call__(self, x, y):
-        return jnp.vdot(x, y) + self.offset
+        return jnp.vdot(flat(x), flat(y)) + self.offset
 
 
 def on_space(kernel: Any, space: AbstractSpace) -> Any:

@@ -28,14 +28,18 @@ class Mirror(AbstractMetric):
 
         dX = (A v + D ∇·A) dt + √(2D) A^{1/2} dW.
 
-    **Arguments:** `potential`: u, strictly convex where the points are.
+    **Arguments:** `potential`: u, strictly convex where the points are; elsewhere velocities are
+    NaN, and a run that goes there fails.
     """
 
     potential: Callable[[Point], FloatScalar]
 
     def rates(self, energy, x, mu):
         def inverse(y):
-            return jnp.linalg.inv(jax.hessian(self.potential)(y))
+            hessian = jax.hessian(self.potential)(y)
+            # Beyond where u is convex there is no metric, and the flow has ended.
+            convex = jnp.linalg.eigvalsh(jax.lax.stop_gradient(hessian))[0] > 0
+            return jnp.where(convex, jnp.linalg.inv(hessian), jnp.nan)
 
         matrix, diffusivity = inverse(x), energy.diffusivity(x, mu)
         velocity = matrix @ energy.velocity(x, mu)

@@ -7,13 +7,15 @@ for an energy whose Wasserstein flow transports with u and diffuses with D: by p
 density. For `KL` this is SVGD, ∫ −k(x, y) ∇V(y) + ∇_y k(x, y) μ(dy).
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._custom_types import Scalar
 from ..kernels import GaussianKernel, MatrixKernel, MedianKernel
-from ..kernels._base import Kernel, log_mass
+from ..kernels._base import Kernel, constant, log_mass
 from ..measures import Rates
+from ..noise._noise import floating
 from ._base import AbstractMetric
 
 
@@ -34,12 +36,14 @@ class Stein(AbstractMetric):
         def pull(y):
             rate = energy.diffusivity(y, mu)
             weight = jnp.asarray(kernel(x, y))
+            velocity = energy.velocity(y, mu)
             if weight.ndim == 2:
-                moves = weight @ energy.velocity(y, mu)
+                moves = weight @ velocity
                 slope = jnp.trace(jax.jacfwd(kernel, 1)(x, y), 0, 1, 2)
             else:
-                moves, slope = weight * energy.velocity(y, mu), jax.grad(kernel, 1)(x, y)
-            return moves if rate is None else moves + rate * slope
+                moves = jax.tree.map(lambda v: weight * v, velocity)
+                slope = eqx.filter_grad(lambda z: kernel(x, z))(y)
+            return moves if rate is None else jax.tree.map(lambda v, s: v + rate * s, moves, slope)
 
         return Rates(mu.mean(pull))
 
@@ -54,11 +58,12 @@ def _gaussian(kernel: GaussianKernel, energy, x, mu):
     def parts(y):
         moves, rate = energy.velocity(y, mu), energy.diffusivity(y, mu)
         if rate is None:
-            return moves, jnp.zeros((), moves.dtype)
-        return moves - rate / square * y, rate / square
+            return moves, constant(y, 0.0)
+        return jax.tree.map(lambda v, a: v - rate / square * a, moves, floating(y)), rate / square
 
     (pull, rate), log_normaliser = mu.tilt(parts, lambda y: kernel.log(x, y))
-    return jnp.exp(log_normaliser - log_mass(mu)) * (pull + rate * x)
+    share = jnp.exp(log_normaliser - log_mass(mu))
+    return jax.tree.map(lambda p, a: share * (p + rate * a), pull, floating(x))
 
 
 class RegularizedStein(AbstractMetric):

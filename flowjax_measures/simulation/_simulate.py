@@ -24,6 +24,7 @@ from ._recompiled import warn_of_new_functions
 from ._request import Request
 from ._schedule import Schedule, count_steps, schedule
 from ._terms import Problem, pose
+from ._transition import Transition, has_transition
 
 # Above this many bytes of stored steps the default keeps √steps of them.
 _STORED = 2**30
@@ -180,7 +181,8 @@ def method_of(asked: Request, origin: Any) -> tuple[Method, PyTree, Shapes | Non
         check_noise(asked.dt, asked.key, asked.controller)
     solver = asked.solver
     if solver is None:
-        solver = _solver(system, stochastic, asked.controller)
+        own = stochastic and asked.controller is None and has_transition(system, state)
+        solver = Transition(problem) if own else _solver(system, stochastic, asked.controller)
     return method(solver, problem, y0, shapes), y0, shapes
 
 

@@ -5,7 +5,8 @@ r"""Minimising movements as a solver ([jko1998]).
 Its optimality condition is that μ_k is the image of μ_{k+1} under x ↦ x − τ v(x), v the velocity
 of the Wasserstein flow at μ_{k+1} itself. That is what is solved, by Newton's method:
 
-- `Particles`: x_k = x − τ v(x), the proximal step among measures of n atoms.
+- `Particles`: x_k = x − τ v(x), the proximal step among measures of n atoms; for the energy
+  distance to atoms on the line by sorting.
 - `Gaussian`: m_k = m − τ ṁ and Σ_k = (I − τA) Σ (I − τA), A symmetric with AΣ + ΣA = Σ̇.
 - `GridDensity`: ρ_k = ρ − τ ρ̇, the same to first order in the displacement: the step of the
   metric of W₂ at ρ, which is convex where F is. Or by entropic transport, `EntropicScaling`.
@@ -34,6 +35,7 @@ from ..systems.flows import GradientFlow
 from ..transport import bures
 from ._base import AbstractScheme, unwrapped
 from ._entropic_scaling import EntropicScaling
+from ._sorted_movement import is_sorted_movement, sorted_movement
 
 # What a step may add to F: round-off, and on a grid what its cells leave of F's own minimum.
 _ROUND_OFF = 1e3
@@ -74,7 +76,10 @@ class JKO(AbstractScheme):
                 "a grid, or use KernelEntropy in place of the energy that diffuses."
             )
         h, problem = t1 - t0, unwrapped(terms).vector_field.problem
-        if self.inner is None:
+        system = problem.system
+        if self.inner is None and _is_sorted(system, problem.merge(y0)):
+            y1 = replace(y0, x=sorted_movement(system.energy.target, problem.merge(y0), h))
+        elif self.inner is None:
             y1 = proximal(y0, lambda y: terms.vf(t1, y, args), h, self.max_steps)
         else:
             mu = problem.merge(y0)
@@ -160,6 +165,11 @@ def _error(h, y0, z, y, drift):
     # The symmetric part of T is asked to solve, the skew part to vanish.
     error = (product + product.T) / 2 - identity + (z.cov - z.cov.T) / 2
     return replace(y0, m=z.m - h * drift.m - y0.m, cov=error)
+
+
+def _is_sorted(system, mu) -> bool:
+    plain = isinstance(system, GradientFlow) and isinstance(system.metric, Wasserstein)
+    return plain and is_sorted_movement(system.energy, mu)
 
 
 def _is_gaussian(y):

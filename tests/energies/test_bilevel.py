@@ -58,3 +58,9 @@ def test_hypergradient_is_that_of_differences():
         central = (value(theta + step, data) - value(theta - step, data)) / 2e-5
         for slope in slopes:
             np.testing.assert_allclose(slope[axis], central, rtol=1e-7)
+
+
+def test_a_concave_inner_problem_has_no_predictor():
+    inner = lambda theta, u, mu: -jnp.sum(u**2) / 2 + theta * jnp.sum(u)  # noqa: E731
+    problem = fm.Bilevel(lambda theta, u, mu: jnp.sum(u**2), inner, jnp.zeros(2))
+    assert jnp.isnan(problem(1.0))

@@ -172,3 +172,34 @@ def test_labels_of_points_stay():
     for system in (fm.GradientFlow(fm.PotentialEnergy(attraction)), fm.McKeanVlasov(attraction)):
         velocity = system(0.0, mu).drift.x[0]
         np.testing.assert_allclose(velocity, targets[mu.x[1]] - start)
+
+
+TARGET = fm.Gaussian(jnp.array([0.2]), jnp.array([[1.3]]))
+ON_GRIDS = {
+    "potential": fm.PotentialEnergy(potential),
+    "interaction": fm.InteractionEnergy(fm.QuadraticKernel(1.3)),
+    "entropy": fm.Entropy(),
+    "power": fm.PowerEnergy(1.7),
+    "exclusion": fm.Exclusion(0.3),
+    "kl": fm.KL(fm.Quadratic(1.2)),
+    "renyi": fm.Renyi(fm.Quadratic(1.2), 1.5),
+    "chi-squared": fm.FDivergence(TARGET.log_density, "chi-squared"),
+    "mmd": fm.MMD(TARGET, fm.GaussianKernel(0.7)),
+    "stein-discrepancy": fm.KernelSteinDiscrepancy(fm.Quadratic(1.2), KERNEL),
+}
+
+
+@pytest.mark.parametrize("name", list(ON_GRIDS))
+def test_first_variation_on_a_grid_of_any_mass(name):
+    energy = ON_GRIDS[name]
+    x = jnp.linspace(-3, 3, 40, endpoint=False) + 0.075
+    rho = 0.8 * jnp.exp(-((x - 0.4) ** 2)) + 0.05 * jnp.sin(x) ** 2
+    eta = jnp.sin(2 * x) * jnp.exp(-(x**2)) + 0.1 * jnp.cos(jnp.pi * x / 3)  # Of mass 0.
+
+    def along(s):
+        return energy(fm.GridDensity(rho + s * eta, -3.0, 3.0))
+
+    slope = jax.jit(jax.grad(along))(0.0)
+    mu = fm.GridDensity(rho, -3.0, 3.0)
+    variation = jax.vmap(lambda y: energy.first_variation(y, mu))(x[:, None])
+    np.testing.assert_allclose(slope, jnp.sum(variation * eta) * 0.15, rtol=1e-11)

@@ -188,3 +188,24 @@ def test_noise_and_other_systems_are_refused():
         solver = fm.JKO(0.1, fm.EntropicScaling(0.1))
         flow = fm.GradientFlow(fm.PotentialEnergy(fm.Quadratic()))
         fm.simulate(flow, fm.Particles(jnp.ones((2, 1))), [0.0, 0.1], solver=solver)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.3])
+def test_energy_distance_on_the_line_minimises(tau):
+    # Steps end at kinks: that they are minima is seen from values nearby.
+    keys = jr.split(jr.key(0), 3)
+    target = fm.Particles(jr.normal(keys[0], (12, 1)), weights=jr.uniform(keys[1], (12,)))
+    mu = fm.Particles(3 * jr.normal(keys[2], (6, 1)), weights=jnp.arange(1.0, 7.0) / 21)
+    flow = fm.GradientFlow(fm.MMD(target))
+    end = fm.simulate(flow, mu, [0.0, tau], dt=tau, solver=fm.JKO(tau)).final
+
+    @jax.jit
+    def movement(x):
+        moved = jnp.sum(jnp.arange(1.0, 7.0) / 21 * (x - mu.x[:, 0]) ** 2)
+        return moved / (2 * tau) + flow.energy(fm.Particles(x[:, None], log_w=mu.log_w))
+
+    best = movement(end.x[:, 0])
+    others = end.x[:, 0] + 10 ** jr.uniform(keys[0], (200, 1), minval=-7.0) * jr.normal(
+        keys[1], (200, 6)
+    )
+    assert jnp.all(jax.vmap(movement)(others) >= best - 1e-13)

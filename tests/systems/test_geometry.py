@@ -293,3 +293,25 @@ def replace_temperature(law):
 def test_simplex_is_a_projection():
     x = jnp.array([0.7, 0.9, -0.3])
     np.testing.assert_allclose(fm.Simplex().nearest(x), [0.4, 0.6, 0.0], atol=1e-15)
+
+
+MEANS = {
+    "logarithmic": None,
+    "arithmetic": lambda a, b: (a + b) / 2,
+    "harmonic": lambda a, b: jnp.where(a + b > 0, 2 * a * b / jnp.where(a + b > 0, a + b, 1), 0),
+}
+
+
+@pytest.mark.parametrize("name", list(MEANS))
+def test_noise_on_the_simplex_runs_to_its_law(name):
+    # F = 0: uniform on the triangle, where E Σ p² = 1/2 and E Σ p³ = 3/10.
+    means = {} if MEANS[name] is None else dict(mean=MEANS[name])
+    chain = fm.ProbabilityManifold(jnp.ones((3, 3)) - jnp.eye(3), **means)
+    law = fm.SimplexFlow(chain, lambda p: 0 * jnp.sum(p), 1.0)
+    start = fm.Particles(jnp.ones((4000, 3)) / 3, space=fm.Simplex())
+    p = fm.simulate(law, start, [0.0, 1.0], dt=0.02, key=jr.key(1)).final.x
+    assert jnp.all(p > 0)
+    for power, exact in ((2, 1 / 2), (3, 3 / 10)):
+        values = jnp.sum(p**power, 1)
+        error = jnp.std(values) / len(p) ** 0.5
+        np.testing.assert_allclose(jnp.mean(values), exact, atol=3.5 * error)

@@ -1,5 +1,6 @@
 """Equations on grids: convergence order, positivity, mass, decay of the energy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -54,3 +55,14 @@ def test_mckean_vlasov_descends_its_free_energy_to_gibbs(kernel):
         gibbs = gibbs / (gibbs.sum() * start.cell)
         errors.append(float(jnp.sum(jnp.abs(run.final.rho - gibbs)) * start.cell))
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2, atol=0.15)
+
+
+@pytest.mark.parametrize("cells", [800, (120, 120)])
+def test_barenblatt_solves_the_porous_medium_equation(cells):
+    profile = lambda t: fm.initial.barenblatt(t, 2.0, cells, -2.0, 2.0)  # noqa: E731
+    mu = profile(0.4)
+    np.testing.assert_allclose(mu.mass(), 1, atol=1e-4)
+    rate = jax.jvp(lambda t: profile(t).rho, (0.4,), (1.0,))[1]
+    law = fm.GradientFlow(fm.PowerEnergy(2.0))(0.0, mu).drift.rho
+    inside = mu.rho > 0.1
+    np.testing.assert_allclose(law[inside], rate[inside], atol=float(jnp.max(mu.spacing)) ** 2)

@@ -84,3 +84,11 @@ def test_an_event_that_does_not_come_changes_nothing():
     ]
     np.testing.assert_allclose(runs[0].x, runs[1].x, rtol=1e-12)
     np.testing.assert_allclose(runs[0].log_w, runs[1].log_w, rtol=1e-12)
+
+
+def test_work_averages_to_the_free_energy():
+    law = fm.Jarzynski(lambda t, x: (1 + t) * jnp.sum(x**2), 1.3)
+    mu = fm.Particles(jnp.zeros((3, 1)), log_w=jnp.log(jnp.array([0.2, 0.3, 0.1])))
+    # ΔF = −log E e^{−βW} / β.
+    mean = jnp.log(jnp.mean(jnp.exp(-1.3 * law.work(mu))))
+    np.testing.assert_allclose(law.free_energy(mu), -mean / 1.3, rtol=1e-12)

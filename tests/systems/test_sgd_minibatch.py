@@ -147,6 +147,9 @@ def test_stability_is_lost_at_the_threshold(kind):
         return np.abs(np.linalg.eigvals(np.mean([np.kron(a, a) for a in maps], 0))).max()
 
     assert radius(0.999 * eta) < 1 < radius(1.001 * eta)
+    for share in (0.3, 1.0, 1.2):
+        found = fm.contraction(_square, regression(), share * eta, kind[0], LEAST, *kind[1:])
+        np.testing.assert_allclose(found, radius(share * eta), rtol=1e-10)
     full = fm.stability_threshold(_square, regression(), LEAST, N, False)
     np.testing.assert_allclose(full, 2 / np.linalg.eigvalsh(Z.T @ Z / N)[-1], rtol=1e-10)
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
 from ...kernels._base import log_mass
-from ...measures import AbstractMeasure, Rates
+from ...measures import AbstractMeasure, Particles, Rates
 from ...noise._noise import Isotropic
 
 
@@ -37,6 +38,17 @@ class Jarzynski(AbstractMeanField):
         work = jax.grad(self.potential)(jnp.asarray(t, x.dtype), x)
         force = -jax.grad(self.potential, 1)(t, x)
         return Rates(force, Isotropic(jnp.sqrt(2 / beta)), -beta * work)
+
+    def work(self, mu: Particles) -> Float[Array, " n"]:
+        """The work done on each point, −log(w/w_0)/β, of a run that began with equal weights.
+
+        Its mean is never below ΔF, whatever the speed; `mu.x` are the points that it was done on.
+        """
+        if not isinstance(mu, Particles):
+            raise ValueError(f"`mu` is {type(mu).__name__}; work is done on Particles.")
+        log_w = mu.log_weights()
+        start = jnp.log(jnp.asarray(log_w.size, log_w.dtype))
+        return -(log_w + start) / self.beta
 
     def free_energy(self, mu: AbstractMeasure) -> FloatScalar:
         """ΔF = −log(Z_t/Z_0)/β, by the mass of `mu`, of a run that began with mass one."""

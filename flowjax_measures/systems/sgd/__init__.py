@@ -9,7 +9,10 @@ from ._momentum import MomentumModifiedEquation as MomentumModifiedEquation
 from ._rmsprop import RMSpropModifiedEquation as RMSpropModifiedEquation
 from ._self_interacting_langevin import SelfInteractingLangevin as SelfInteractingLangevin
 from ._shallow_network import ShallowNetwork as ShallowNetwork
-from ._stability import stability_threshold as stability_threshold
+from ._stability import (
+    contraction as contraction,
+    stability_threshold as stability_threshold,
+)
 from ._stochastic_mean_field import StochasticMeanField as StochasticMeanField
 from ._stochastic_modified_equation import StochasticModifiedEquation as StochasticModifiedEquation
 from ._stochastic_modified_flow import StochasticModifiedFlow as StochasticModifiedFlow

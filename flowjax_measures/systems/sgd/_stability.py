@@ -27,6 +27,40 @@ def stability_threshold(
 
     **Arguments:** as of `StochasticModifiedEquation`; `params`: the minimum.
     """
+    gain, sums = _operators(loss, data, params, batch, replacement)
+    # Directions that no example sees stay where they are.
+    seen = sums > len(sums) ** 0.5 * jnp.finfo(sums.dtype).eps * jnp.max(jnp.abs(sums))
+    root = jnp.where(seen, 1 / jnp.sqrt(jnp.where(seen, sums, 1)), 0)
+    return 1 / jnp.linalg.eigvalsh(root[:, None] * gain * root[None, :])[-1]
+
+
+def contraction(
+    loss: Loss,
+    data: PyTree,
+    eta: FloatScalar,
+    batch: FloatScalar,
+    params: Point,
+    replacement: bool = True,
+) -> Float[Array, ""]:
+    r"""The factor of the mean square error in one step of size η, at long last.
+
+    The spectral radius of I − ηT + η²K: below 1 where SGD is stable, 1 at the `stability_threshold`
+    (and wherever no example sees some direction). Builds a (d², d²) matrix.
+
+    **Arguments:** in the order of `sgd_moments`; `params`: the minimum.
+
+    !!! example
+
+        `contraction(loss, data, 0.1, 8, theta)` is E‖θ_{k+1} − θ‖² / E‖θ_k − θ‖² for large k.
+    """
+    gain, sums = _operators(loss, data, params, batch, replacement)
+    eta = jnp.asarray(eta, gain.dtype)
+    step = jnp.diag(1 - eta * sums) + eta**2 * gain
+    return jnp.max(jnp.abs(jnp.linalg.eigvalsh((step + step.T) / 2)))
+
+
+def _operators(loss, data, params, batch, replacement):
+    """K, and the diagonal of T, in the eigenbasis of H."""
     check_data(data)
     share = thinning(number_of_examples(data), batch, replacement)
     flat, unravel = ravel_pytree(params)
@@ -40,7 +74,4 @@ def stability_threshold(
     squares = squares.reshape(flat.size**2, -1)
     gain = share * squares + (1 - share) * jnp.kron(jnp.diag(values), jnp.diag(values))
     sums = (values[:, None] + values[None, :]).ravel()
-    # Directions that no example sees stay where they are.
-    seen = sums > flat.size * jnp.finfo(sums.dtype).eps * jnp.max(jnp.abs(sums))
-    root = jnp.where(seen, 1 / jnp.sqrt(jnp.where(seen, sums, 1)), 0)
-    return 1 / jnp.linalg.eigvalsh(root[:, None] * gain * root[None, :])[-1]
+    return gain, sums
