@@ -13,7 +13,8 @@ def full_precision() -> contextlib.AbstractContextManager:
     `jax.default_matmul_precision("tensorfloat32")` around a call, or the option of that name, asks
     for less: three digits.
     """
-    if jax.config.jax_default_matmul_precision is not None:
+    # Also of a context around the call, which `config.read` does not see.
+    if jax.config.jax_default_matmul_precision is not None:  # pyright: ignore
         return contextlib.nullcontext()
     return jax.default_matmul_precision("highest")
 

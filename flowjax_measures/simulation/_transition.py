@@ -3,7 +3,7 @@ r"""Steps of a law that knows its own: `transition(t, x, dt, dW)` takes one poin
 For diffusions that Euler and Maruyama's method drives out of where they live, and holds there.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import jax
@@ -38,7 +38,8 @@ class Transition(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h, (increments,) = terms.contr(t0, t1)
-        t, system = self.problem.clock(t0), self.problem.system
+        system: Any = self.problem.system
+        t = self.problem.clock(t0)
         x1 = jax.vmap(lambda x, w: system.transition(t, x, h, w))(y0.x, increments)
         y1 = replace(y0, x=x1)
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

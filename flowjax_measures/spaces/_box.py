@@ -35,8 +35,9 @@ class Box(AbstractSpace):
     def __check_init__(self):
         if self.walls not in _WALLS:
             raise ValueError(f"`walls` is {self.walls!r}; it is one of {_WALLS}.")
-        ends = self.lower, self.upper
-        if not any(isinstance(a, Tracer) for a in ends) and np.any(np.less_equal(*ends[::-1])):
+        if isinstance(self.lower, Tracer) or isinstance(self.upper, Tracer):
+            return
+        if np.any(np.asarray(self.upper) <= np.asarray(self.lower)):
             raise ValueError(
                 f"`lower` is {self.lower} and `upper` {self.upper}; give lower < upper."
             )

@@ -41,5 +41,5 @@ def test_distances_of_trees():
 def test_points_of_other_dimensions_are_refused():
     for kernel in (fm.GaussianKernel(), fm.EnergyDistance()):
         flow = fm.GradientFlow(fm.MMD(fm.Particles(X[:, :1]), kernel))
-        with pytest.raises(ValueError, match="one shape|one dimension"):
+        with pytest.raises(ValueError, match=r"one shape|one dimension"):
             flow(0.0, fm.Particles(X))

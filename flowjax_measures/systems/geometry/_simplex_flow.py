@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Positive
+from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Dense
@@ -49,7 +50,7 @@ class SimplexFlow(AbstractMeanField):
             spread = spread + response @ jax.grad(self.manifold.volume)(x)
         i, j = jnp.triu_indices(x.size, 1)
         square = self.manifold.mobility(x)[i, j]
-        root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        root = safe_sqrt(square)
         eye = jnp.eye(x.size, dtype=x.dtype)
         scale = jnp.sqrt(jnp.asarray(2 * self.temperature, x.dtype))
         edges = scale * ((eye[i] - eye[j]) * root[:, None]).T
@@ -59,6 +60,8 @@ class SimplexFlow(AbstractMeanField):
 
     def log_density(self, p: Float[Array, " n"]) -> FloatScalar:
         """The logarithm of the invariant law's density, up to a constant."""
+        if self.temperature is None:
+            raise ValueError("`temperature` is None: without noise there is no invariant law.")
         energy = self.manifold.relative_entropy if self.energy is None else self.energy
         value = -jnp.asarray(energy(p)) / self.temperature
         return value + self.manifold.volume(p) if self.riemannian else value
