@@ -10,6 +10,7 @@ from ._cubature import (
 )
 from ._draw import draw as draw
 from ._fields import Checked as Checked
+from ._friction import Damping as Damping, damped as damped, undamped as undamped
 from ._matrix import lyapunov as lyapunov, square_root as square_root
 from ._powers import (
     noise_size as noise_size,

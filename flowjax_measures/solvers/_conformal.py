@@ -16,10 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar
+from .._numerics import Damping, undamped
 from ..spaces import Phase
 from ._base import AbstractScheme, clock
-
-Damping = FloatScalar | Callable[[FloatScalar], Any]
 
 
 def _is_phase(node: Any) -> bool:
@@ -59,9 +58,10 @@ class _AbstractConformal(AbstractScheme):
 
     def _conservative(self, terms, t, y, args):
         """The drift without its damping."""
-        alpha = _at(self.damping, clock(terms, t))
+        now = clock(terms, t)
         drift = terms.vf(t, y, args)
-        return _by_phase(lambda d, z: Phase(d.q, _axpy(alpha, z.p, d.p)), drift, y)
+        push = lambda f, p: undamped(self.damping, now, f, p)  # noqa: E731
+        return _by_phase(lambda d, z: Phase(d.q, jax.tree.map(push, d.p, z.p)), drift, y)
 
 
 class ConformalSymplecticEuler(_AbstractConformal):

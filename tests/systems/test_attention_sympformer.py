@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.special
 from jax.flatten_util import ravel_pytree
 
 import flowjax_measures as fm
@@ -153,3 +154,32 @@ def test_momenta_on_the_sphere(name):
         run = fm.simulate(system, start, [0.0, 1.0], dt=1 / count, solver=solver)
         errors.append(np.abs(run.final.x.q - exact.final.x.q).max())
     assert abs(np.polyfit(np.log(steps), np.log(errors), 1)[0] + order) < 0.15
+
+
+@pytest.mark.parametrize("solver", ["default", "exponential", "symplectic", "two-step"])
+def test_nesterov_s_damping_starts_from_rest_at_time_zero(solver):
+    """q̈ = −q − (3/t) q̇ from rest is q = 2 J₁(t)/t q₀, a Bessel function."""
+    damping = lambda t: 3.0 / t  # noqa: E731
+    solvers = {
+        "default": None,
+        "exponential": fm.ExponentialEuler(damping),
+        "symplectic": fm.ConformalSymplecticEuler(damping),
+        "two-step": fm.ConformalAdamsBashforth2(damping),
+    }
+    q = jnp.asarray([[1.0, -0.5]])
+    flow = fm.AcceleratedFlow(fm.PotentialEnergy(lambda x: jnp.vdot(x, x) / 2), damping)
+    start = fm.Particles(fm.Phase(q, 0 * q))
+    exact = 2 * scipy.special.j1(2.0) / 2.0 * q
+    final = fm.simulate(flow, start, [0.0, 2.0], dt=0.005, solver=solvers[solver]).final
+    assert np.abs(final.x.q - exact).max() < (1e-5 if solver == "default" else 1e-2)
+    assert np.isnan(flow.rates(0.0, fm.Phase(q[0], q[0]), start).velocity.p).all()
+
+    # Attention leaves rest with ṗ = f/4, and energy falls from time 0.
+    system = fm.SympFormer("softmax", beta=0.3, damping=damping)
+    free = fm.SympFormer("softmax", beta=0.3, damping=0.0)
+    point = fm.Phase(q[0], 0 * q[0])
+    force = free.rates(0.0, point, start).velocity.p
+    np.testing.assert_allclose(system.rates(0.0, point, start).velocity.p, force / 4, rtol=1e-12)
+    assert np.isnan(system.rates(0.0, fm.Phase(q[0], q[0]), start).velocity.p).all()
+    final = fm.simulate(system, start, [0.0, 1.0], dt=0.01, solver=solvers[solver]).final
+    assert system.energy(final) < system.energy(start)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
+from ..._numerics import damped
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
@@ -40,7 +41,8 @@ class SympFormer(AbstractMeanField):
     - `matrix`: A = KᵀQ, symmetric (only its symmetric part acts); `None` is the identity.
     - `value`: V, symmetric, for linear attention; softmax has V = A.
     - `beta`: inverse temperature β of softmax.
-    - `damping`: α, a number or a function of time (3/t is Nesterov's).
+    - `damping`: α, a number or a function of time (3/t is Nesterov's; it starts
+      from t = 0 at rest, and is NaN there from p ≠ 0).
 
     Both also run from a `Gaussian` of vectors (q, p) in R^{2d}. The closure of linear attention is
     exact, for laws with p affine in q the closed equation of elliptic laws. Softmax has none: were
@@ -64,8 +66,7 @@ class SympFormer(AbstractMeanField):
 
     def rates(self, t, x, mu):
         velocity = (self._linear if self.attention == "linear" else self._softmax)(x, mu)
-        alpha = self.damping(t) if callable(self.damping) else self.damping
-        velocity = velocity._replace(p=velocity.p - alpha * _phase(x).p)
+        velocity = velocity._replace(p=damped(self.damping, t, velocity.p, _phase(x).p))
         return Rates(velocity if isinstance(x, Phase) else jnp.concatenate(velocity))
 
     def energy(self, mu: Any) -> FloatScalar:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar
+from ..._numerics import damped
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
@@ -32,21 +33,20 @@ class AcceleratedFlow(AbstractMeanField):
     `ConformalSymplecticEuler`, `ExponentialEuler` know the damping.
 
     **Arguments:** `energy`: F, of the law of the positions. `damping`: α, a number or a function of
-    time (start 3/t at a t > 0).
+    time (3/t starts from t = 0 at rest, and is NaN there from p ≠ 0).
     """
 
     energy: AbstractEnergy
     damping: FloatScalar | Callable[[FloatScalar], Any] = 1.0
 
     def rates(self, t, x, mu):
-        alpha = self.damping(t) if callable(self.damping) else self.damping
         (q, p), law = _phase(x), positions(mu)
         if self.energy.diffusivity(q, law) is None:
             force = self.energy.velocity(q, law)
         else:
             slope = eqx.filter_grad(self.energy.first_variation)(q, law)
             force = jax.tree.map(jnp.negative, slope)
-        push = jax.tree.map(lambda f, v: f - alpha * v, force, p)
+        push = jax.tree.map(lambda f, v: damped(self.damping, t, f, v), force, p)
         return Rates(Phase(p, push) if isinstance(x, Phase) else jnp.concatenate([p, push]))
 
     def hamiltonian(self, mu: AbstractMeasure) -> FloatScalar:
