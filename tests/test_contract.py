@@ -56,7 +56,9 @@ def test_promises_of_a_function(case):
     close(entry.call(mu, nu), value)
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if k % 3 else ()) for k, name in enumerate(CONTRACT)
+])  # fmt: skip
 def test_another_value_compiles_nothing(name):
     """… of the same shape, outside of jit."""
     call, compiled = CONTRACT[name].call, []

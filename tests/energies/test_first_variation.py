@@ -189,7 +189,9 @@ ON_GRIDS = {
 }
 
 
-@pytest.mark.parametrize("name", list(ON_GRIDS))
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if k % 2 else ()) for k, name in enumerate(ON_GRIDS)
+])  # fmt: skip
 def test_first_variation_on_a_grid_of_any_mass(name):
     energy = ON_GRIDS[name]
     x = jnp.linspace(-3, 3, 40, endpoint=False) + 0.075

@@ -112,7 +112,8 @@ def test_strong_order_of_additive_noise():
     assert gap < 0.02 * h  # Euler's is 0.3 h.
 
 
-@pytest.mark.parametrize("event", [None, lambda t, mu: t > 5.0])
+@pytest.mark.parametrize("event", [
+    None, pytest.param(lambda t, mu: t > 5.0, marks=pytest.mark.slow)])  # fmt: skip
 def test_parts_of_a_step_are_parts_of_its_increment(event):
     half = diffrax.HalfSolver(diffrax.Euler())
     _, variance = moments(Ornstein(), ZEROS, half, event=event)
@@ -237,6 +238,7 @@ class Decay(fm.AbstractMeanField):
         return fm.Rates(1.0 - self.k * x)
 
 
+@pytest.mark.slow
 def test_adjoints():
     mu = fm.Particles(jnp.zeros((2, 1)))
     slope = 2 * np.exp(-1) - 1  # of (1 − e^{−k})/k at k = 1

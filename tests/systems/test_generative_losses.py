@@ -54,7 +54,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if k % 2 else ()) for k, name in enumerate(CASES)
+])  # fmt: skip
 def test_least_at_the_exact_field(name):
     loss, flow, exact = CASES[name]
     runs, n = 40, 64 if name == "equilibrium" else 250
