@@ -178,11 +178,6 @@ def _potentials_jvp(primals, tangents):
     return (f, g), (f_dot, move_g - f_dot @ column)
 
 
-def self_potential(x, log_a, epsilon, start=None):
-    """The potential f = g of OT_ε(μ, μ) with ‖x − y‖² at the atoms; `start` is a guess."""
-    return _self_potential(squared_distances(x, x), log_a, epsilon, start)
-
-
 def self_cost_potential(cost, log_a, epsilon, start=None):
     """The potential f = g of OT_ε(μ, μ) for a symmetric matrix of costs."""
     return _self_potential(cost, log_a, epsilon, start)

@@ -1,6 +1,5 @@
 """The loop of `learn`: steps of an optimiser in one compiled loop, with a look between pieces."""
 
-import math
 import os
 import re
 from collections.abc import Callable
@@ -219,8 +218,3 @@ def _meter(first: int, steps: int, progress: bool) -> Any:
     import tqdm
 
     return tqdm.tqdm(desc="learn", initial=first, total=steps)
-
-
-def mean_of_last(losses: np.ndarray) -> float:
-    """The mean of the last tenth of the losses."""
-    return float(np.mean(losses[-max(1, math.ceil(len(losses) / 10)) :]))
