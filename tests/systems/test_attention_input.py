@@ -34,9 +34,29 @@ def test_matrices_that_do_not_fit_are_named(name):
     ):
         with pytest.raises(ValueError, match=words):
             make(**fields)(0.0, MU)
-    if name != "self":
+    if name == "alignment":
         with pytest.raises(ValueError, match="`value` has shape"):
             make(value=jnp.ones((2, 3, 3)))(0.0, MU)
+
+
+def test_relations_that_do_not_fit_are_named():
+    for fields, words in (
+        ({"mask": jnp.ones((4, 4), bool)}, r"`mask` has shape \(4, 4\) for 5 tokens"),
+        ({"bias": jnp.ones((5, 4))}, r"`bias` has shape \(5, 4\)"),
+        ({"bias": jnp.ones((2, 5, 5)), "beta": jnp.ones(3)}, "numbers of heads differ"),
+        ({"bias": lambda i, j: jnp.ones(1), "beta": jnp.ones(3)}, r"`bias` of a pair has shape"),
+        ({"rotary": 100.0}, "`rotary` turns pairs.*have 3"),
+    ):
+        for kind in (fm.SelfAttention, fm.LinearAttention, fm.MeanShift):
+            with pytest.raises(ValueError, match=words):
+                kind(**fields)(0.0, MU)
+    for fields in ({"causal": True}, {"mask": jnp.ones((5, 5), bool)}):
+        with pytest.raises(ValueError, match="`iterations` is None"):
+            fm.SinkhornAttention(**fields)
+    with pytest.raises(ValueError, match="`iterations` is 0"):
+        fm.SinkhornAttention(iterations=0)
+    with pytest.raises(ValueError, match="`mu` is a Gaussian"):
+        fm.SelfAttention().weights(fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
 
 
 def test_heads_that_do_not_fit_are_named():

@@ -9,7 +9,7 @@ and on the circle, with the second normaliser, which does not depend on the toke
     θ̇_j = Σ_{k≤j} w_jk W'(θ_j − θ_k) / Σ_{k≤j} w_jk,   W(x) = e^{β cos x}.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._matrices import Matrix, evaluated, times
 from ._order import paired, told_apart
+from ._watched import AbstractAttention
 
 
 def _recency(lam, size, i, j, dtype):
@@ -27,26 +27,22 @@ def _recency(lam, size, i, j, dtype):
     return jnp.where(j <= i, -lam * behind, -jnp.inf)
 
 
-class CausalAttention(AbstractMeanField):
+class CausalAttention(AbstractAttention):
     r"""Tokens that look back, at the recent ones most.
 
-    **Arguments:**
+    **Arguments:** `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
+    `exclude_self` and `rotary` are those of `SelfAttention`. Besides,
 
-    - `query`, `key`, `value`: matrices Q, K, V, or functions of time that return them; `None` is
-      the identity.
-    - `beta`: inverse temperature β.
     - `recency`: λ, by which the bias falls over the whole context; 0 is none.
     - `normalization`: "softmax", or "positions", the normaliser without the tokens.
 
     The order is that of the particles or, when points are pairs `(x, label)`, of integer labels.
     """
 
-    query: Matrix = None
-    key: Matrix = None
-    value: Matrix = None
-    beta: FloatScalar = 1.0
     recency: FloatScalar = 0.0
     normalization: Literal["softmax", "positions"] = eqx.field(static=True, default="softmax")
+
+    ordered: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.normalization not in ("softmax", "positions"):
@@ -54,19 +50,21 @@ class CausalAttention(AbstractMeanField):
                 f'`normalization` is {self.normalization!r}; it is "softmax" or "positions".'
             )
 
-    def rates(self, t, x, mu):
-        labelled = paired(x)
-        (token, i), mu = told_apart(x, mu)
-        query, key, value = evaluated(self, t, token).values()
-        looks = times(query, token)
-        score = lambda y: self.beta * jnp.vdot(looks, times(key, y))  # noqa: E731
-        past = lambda y: _recency(self.recency, mu.size(), i, y[1], token.dtype)  # noqa: E731
+    def read(self, mu, look):
+        i, dtype, size = look.here[1], look.here[0].dtype, mu.size()
+        score, relation = look.logits(), look.relation
+
+        def past(y):
+            behind = _recency(self.recency, size, i, y[1], dtype)
+            return behind if relation is None else behind + relation(look.here, y)
+
+        def logits(y):
+            return score(y) + _recency(self.recency, size, i, y[1], dtype)
+
         if self.normalization == "softmax":
-            reads = mu.mean(lambda y: y[0], lambda y: past(y) + score(y[0]))
-        else:
-            reads = mu.mean(lambda y: jnp.exp(score(y[0])) * y[0], past)
-        velocity = times(value, reads)
-        return Rates((velocity, None) if labelled else velocity)
+            return mu.mean(look.value, logits)
+        reads, log_normaliser = mu.tilt(look.value, logits)
+        return jnp.exp(log_normaliser - mu.logmean(past)) * reads
 
 
 class CausalCircle(AbstractMeanField):

@@ -8,45 +8,62 @@ causal mask is the graph w_ij = 1 for j ≤ i.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
-from ..._system import AbstractMeanField
-from ...measures import Rates
-from ._matrices import Matrix, evaluated, times
-from ._order import between, paired, told_apart
+from ._layer import AbstractLayer
+from ._matrices import Matrix
+from ._relation import between
 
 
-class GraphAttention(AbstractMeanField):
+class GraphAttention(AbstractLayer):
     r"""Attention along the edges of a graph.
 
     **Arguments:**
 
     - `weights`: w, an array (n, n) whose row i says what token i sees, or a function of (i, j).
-    - `query`, `key`, `value`: matrices Q, K, V, or functions of time that return them; `None` is
-      the identity.
-    - `beta`: inverse temperature β; 0 is linear averaging.
     - `normalization`: "softmax", for weights ≥ 0 (0 or less is no edge, and has derivative 0), or
       "mean", for weights of any sign.
 
-    Vertices are numbered by the order of the particles or, when points are pairs `(x, label)`, by
-    integer labels. A token without an edge has velocity 0.
+    `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
+    `exclude_self` and `rotary` are those of `SelfAttention`. β = 0 is linear
+    averaging. Vertices are numbered by the order of the particles or, when points are pairs
+    `(x, label)`, by integer labels. A token without an edge has velocity 0.
 
     !!! example
 
         With β = 0, "mean" and V = I the flow is x(t) = e^{tw/n} x(0).
     """
 
-    weights: Float[Array, "_ _"] | Callable[[Any, Any], Any]
-    query: Matrix = None
-    key: Matrix = None
-    value: Matrix = None
-    beta: FloatScalar = 1.0
-    normalization: Literal["softmax", "mean"] = eqx.field(static=True, default="softmax")
+    weights: Float[Array, "_ _"] | Callable[[Any, Any], Any] = eqx.field(kw_only=True)
+    normalization: Literal["softmax", "mean"] = eqx.field(static=True, kw_only=True)
+
+    ordered: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        weights,
+        query: Matrix = None,
+        key: Matrix = None,
+        value: Matrix = None,
+        beta: FloatScalar | Float[Array, " _"] = 1.0,
+        normalization: Literal["softmax", "mean"] = "softmax",
+        *,
+        output: Matrix = None,
+        causal: bool = False,
+        mask=None,
+        bias=None,
+        exclude_self: bool = False,
+        rotary: float | None = None,
+    ):
+        self.weights, self.normalization = weights, normalization
+        self.query, self.key, self.value, self.beta = query, key, value, beta
+        self.output, self.causal, self.mask, self.bias = output, causal, mask, bias
+        self.exclude_self, self.rotary = exclude_self, rotary
 
     def __check_init__(self):
         if self.normalization not in ("softmax", "mean"):
@@ -60,23 +77,20 @@ class GraphAttention(AbstractMeanField):
                     f"`weights` has shape {shape}; give one weight for each pair of vertices."
                 )
 
-    def rates(self, t, x, mu):
-        labelled = paired(x)
-        (token, i), mu = told_apart(x, mu)
-        query, key, value = evaluated(self, t, token).values()
-        looks = times(query, token)
-        score = lambda y: self.beta * jnp.vdot(looks, times(key, y[0]))  # noqa: E731
+    def read(self, mu, look):
+        here, logits = look.here, look.logits()
         if self.normalization == "softmax":
-            mu, log_edge = between(_logarithm(self.weights, token.dtype), i, mu, labelled)
-            reads = mu.mean(lambda y: y[0], lambda y: score(y) + log_edge(y))
-        else:
-            # The weight is carried as a value, for it may be negative.
-            mu, edge = between(self.weights, i, mu, labelled)
-            weighed = lambda y: jnp.asarray(edge(y), token.dtype) * y[0]  # noqa: E731
-            reads, log_normaliser = mu.tilt(weighed, score)
-            reads = jnp.exp(log_normaliser) * reads
-        velocity = times(value, reads)
-        return Rates((velocity, None) if labelled else velocity)
+            log_weights = _logarithm(self.weights, here[0].dtype)
+            mu, log_edge = between("weights", log_weights, here[1], mu, look.labelled)
+            return mu.mean(look.value, lambda y: logits(y) + log_edge(here, y))
+        # The weight is carried as a value, for it may be negative.
+        mu, edge = between("weights", self.weights, here[1], mu, look.labelled)
+
+        def weighed(y):
+            return jnp.asarray(edge(here, y), here[0].dtype) * look.value(y)
+
+        reads, log_normaliser = mu.tilt(weighed, logits)
+        return jnp.exp(log_normaliser) * reads
 
 
 def _logarithm(weights, dtype):

@@ -8,36 +8,19 @@ V is bounded: with S = (Σ⁻¹ + 2βKᵀK)⁻¹ the mean that x reads is m + 2�
 
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar
-from ..._system import AbstractMeanField
-from ...measures import Rates
-from ._matrices import Matrix, evaluated, times
+from ._watched import AbstractAttention
 
 
-class L2Attention(AbstractMeanField):
+class L2Attention(AbstractAttention):
     r"""Attention by distance.
 
-    **Arguments:**
-
-    - `query`, `key`, `value`: matrices Q, K of shape (k, d), V of shape (d, d), or functions of
-      time that return them; `None` is the identity.
-    - `beta`: inverse temperature β; the weight is e^{−β‖Qx − Ky‖²}, without ½.
+    **Arguments:** `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
+    `exclude_self` and `rotary` are those of `SelfAttention`. The weight is e^{−β‖Qx − Ky‖²},
+    without ½.
 
     With V = I the velocity is that of mean shift plus x: ẋ = x + (⟨y⟩ − x).
     """
 
-    query: Matrix = None
-    key: Matrix = None
-    value: Matrix = None
-    beta: FloatScalar = 1.0
-
-    def rates(self, t, x, mu):
-        query, key, value = evaluated(self, t, x).values()
-        looks = times(query, x)
-
-        def near(y):
-            # ‖Qx‖² cancels between the sums, and ‖Ky‖² is of y alone: what is left is a product.
-            k = times(key, y)
-            return self.beta * (2 * jnp.vdot(looks, k) - jnp.vdot(k, k))
-
-        return Rates(times(value, mu.mean(logits=near)))
+    def read(self, mu, look):
+        # ‖Qx‖² cancels between the sums, and ‖Ky‖² is of y alone: what is left is a product.
+        return mu.mean(look.value, look.logits(lambda q, k: 2 * jnp.vdot(q, k) - jnp.vdot(k, k)))

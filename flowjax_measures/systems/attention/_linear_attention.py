@@ -6,31 +6,30 @@ The velocity is linear in x, so second moments close for every measure:
 Ṁ = βV M KᵀQ M + (…)ᵀ, and a Gaussian stays one.
 """
 
-from ..._custom_types import FloatScalar
-from ..._system import AbstractMeanField
-from ...measures import Rates
-from ._matrices import Matrix, evaluated, second_moment, times
+import jax
+import jax.numpy as jnp
+
+from ...measures import Particles
+from ._matrices import second_moment
+from ._watched import AbstractAttention
 
 
-class LinearAttention(AbstractMeanField):
+class LinearAttention(AbstractAttention):
     r"""Linear attention; O(n) work, since tokens meet only in the second moment.
 
-    **Arguments:**
-
-    - `query`, `key`, `value`: matrices Q, K of shape (k, d), V of shape (d, d), or functions of
-      time that return them; `None` is the identity.
-    - `beta`: the factor β of the scores.
+    **Arguments:** `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
+    `exclude_self` and `rotary` are those of `SelfAttention`. `beta` is the
+    factor β of the scores. With a mask or a bias b the weight is β⟨Qx, Ky⟩ e^b, at O(n²) work.
 
     Second moments may blow up in finite time: in one dimension M' = 2βM².
     """
 
-    query: Matrix = None
-    key: Matrix = None
-    value: Matrix = None
-    beta: FloatScalar = 1.0
-
-    def rates(self, t, x, mu):
-        query, key, value = evaluated(self, t, x).values()
-        looks = times(query, x)
-        asked = looks if key is None else key.T @ looks
-        return Rates(self.beta * times(value, second_moment(mu, x) @ asked))
+    def read(self, mu, look):
+        looks = look.query(look.here)
+        if look.relation is None:
+            some = jax.tree.map(lambda a: a[0], mu.x) if isinstance(mu, Particles) else look.here
+            return look.beta * (second_moment(mu, some, look.value, look.key) @ looks)
+        relation = look.relation
+        scored = lambda y: look.beta * jnp.vdot(looks, look.key(y)) * look.value(y)  # noqa: E731
+        reads, log_seen = mu.tilt(scored, lambda y: relation(look.here, y))
+        return jnp.exp(log_seen) * reads

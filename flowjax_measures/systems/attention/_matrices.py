@@ -82,39 +82,3 @@ def evaluated(system: Any, t: FloatScalar, x: Array) -> dict[str, Any]:
             f"`{last}` has {rows[last]} rows; a velocity of tokens in R^{x.size} needs {x.size}."
         )
     return matrices
-
-
-def number_of_heads(**fields: tuple[Array | float | None, int]) -> int | None:
-    """How many heads fields have, given as name = (value, axes without heads); None for one.
-
-    **Raises:** `ValueError` naming fields of different numbers of heads or of wrong shapes.
-    """
-    counts = {}
-    for name, (value, axes) in fields.items():
-        if value is None or jnp.ndim(value) == axes:
-            continue
-        if jnp.ndim(value) != axes + 1:
-            raise ValueError(
-                f"`{name}` has shape {jnp.shape(value)}; give {axes} axes, or {axes + 1} with one "
-                "entry for each head first."
-            )
-        counts[name] = jnp.shape(value)[0]
-    if len(set(counts.values())) > 1:
-        raise ValueError(
-            f"The numbers of heads differ: {counts}. Give every field that has a leading head "
-            "axis the same number of heads."
-        )
-    return next(iter(counts.values()), None)
-
-
-def over_heads(head: Callable, matrices: dict[str, Any], beta: Any) -> Any:
-    """The sum of `head(query, key, value, output, beta)` over heads; one without head axes."""
-    axes = dict.fromkeys(matrices, 2) | {"beta": 0}
-    values = matrices | {"beta": beta}
-    count = number_of_heads(**{name: (values[name], axes[name]) for name in values})
-    if count is None:
-        return head(*values.values())
-    shared = {name for name, v in values.items() if v is None or jnp.ndim(v) == axes[name]}
-    of = lambda k: [v if name in shared else v[k] for name, v in values.items()]  # noqa: E731
-    # One by one: on a CPU, gradients of products with a batch axis take up to four times as long.
-    return sum(head(*of(k)) for k in range(count))

@@ -8,31 +8,19 @@ tangential part is 1e-16. So it follows clusters whose attraction is e^{−40}, 
 a cluster keep their digits however small it is.
 """
 
-import jax.numpy as jnp
+from typing import ClassVar
 
-from ..._custom_types import FloatScalar
-from ..._system import AbstractMeanField
-from ...measures import Rates
-from ._matrices import Matrix, evaluated, times
+from ._watched import AbstractAttention
 
 
-class MeanShift(AbstractMeanField):
+class MeanShift(AbstractAttention):
     r"""Self-attention less the token itself; on the sphere the same flow to all digits.
 
-    **Arguments:**
-
-    - `query`, `key`, `value`: matrices Q, K of shape (k, d), V of shape (d, d), or functions of
-      time that return them; `None` is the identity.
-    - `beta`: inverse temperature β.
+    **Arguments:** `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
+    `exclude_self` and `rotary` are those of `SelfAttention`.
     """
 
-    query: Matrix = None
-    key: Matrix = None
-    value: Matrix = None
-    beta: FloatScalar = 1.0
+    relative: ClassVar[bool] = True
 
-    def rates(self, t, x, mu):
-        query, key, value = evaluated(self, t, x).values()
-        looks = times(query, x)
-        logits = lambda y: self.beta * jnp.vdot(looks, times(key, y))  # noqa: E731
-        return Rates(times(value, mu.mean(lambda y: y - x, logits)))
+    def read(self, mu, look):
+        return mu.mean(look.value, look.logits())

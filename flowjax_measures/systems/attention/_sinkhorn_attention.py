@@ -7,68 +7,55 @@ As e^{β⟨Qx, Ky⟩} is e^{−(β/2)‖Qx − Ky‖²} up to factors of x and o
 potentials of entropic transport. From N(m, Σ) the coupling is Gaussian: with the singular values
 b of Σ^{1/2} βQᵀK Σ^{1/2} = U b Wᵀ its cross-covariance is Σ^{1/2} U c Wᵀ Σ^{1/2}, c = 2b/(1 +
 √(1 + 4b²)); in one dimension σ' = v (√(1 + 4k²σ²) − 1)/k with σ the variance and k = βQK.
+
+The Sinkformer stops after a few normalisations of e^{β⟨Qx, Ky⟩}, of rows and of columns in turn:
+after the first it is softmax attention.
 """
 
-import jax
-import jax.numpy as jnp
+from typing import ClassVar
 
-from ..._custom_types import FloatScalar
-from ..._numerics._matrix import square_root
-from ..._reduce import tilted_mean
-from ..._system import AbstractMeanField
-from ...energies._schrodinger import potentials
-from ...measures import Gaussian, Rates
-from ._matrices import Matrix, evaluated, times
+import equinox as eqx
+
+from ...measures import Gaussian
+from ._scaled import iterated, of_atoms, of_gaussian
+from ._watched import AbstractAttention
 
 
-class SinkhornAttention(AbstractMeanField):
+class SinkhornAttention(AbstractAttention):
     r"""Attention in which everyone is looked at as much as everyone looks.
 
-    **Arguments:**
+    **Arguments:** `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
+    `exclude_self` and `rotary` are those of `SelfAttention`. Besides,
 
-    - `query`, `key`, `value`: matrices Q, K of shape (k, d), V of shape (d, d), or functions of
-      time that return them; `None` is the identity.
     - `beta`: inverse temperature β ≠ 0, negative values too.
+    - `iterations`: the number of normalisations, rows first; 1 is softmax, odd numbers end with
+      rows. `None` goes on to the limit: potentials solved to round-off, O(n²) memory, with the
+      derivative of the fixed point. Masks and biases need a number.
 
-    The potentials are solved to round-off at each evaluation, O(n²) memory, with the derivative
-    of the fixed point. From a `Gaussian` the closure is exact.
+    From a `Gaussian` both are exact.
+
+    **Raises:** `ValueError` for a mask, bias or causal order without `iterations`: the limit need
+    not exist.
     """
 
-    query: Matrix = None
-    key: Matrix = None
-    value: Matrix = None
-    beta: FloatScalar = 1.0
+    iterations: int | None = eqx.field(static=True, default=None)
 
-    def rates(self, t, x, mu):
-        query, key, value = evaluated(self, t, x).values()
-        read = self._of_gaussian if isinstance(mu, Gaussian) else self._of_atoms
-        return Rates(times(value, read(x, mu, query, key)))
+    by_rows: ClassVar[bool] = False
 
-    def _of_atoms(self, x, mu, query, key):
-        points, log_w = mu.atoms()
-        log_w = log_w - jax.nn.logsumexp(log_w)
-        # β⟨Qx, Ky⟩ = |β|⟨sign(β)Qx, Ky⟩.
-        sign, strength = jnp.sign(self.beta), jnp.abs(self.beta)
-        looks = lambda y: jnp.asarray(sign, y.dtype) * times(query, y)  # noqa: E731
-        epsilon = jnp.asarray(2 / strength, points.dtype)
-        keys = jax.vmap(lambda y: times(key, y))(points)
-        _, g = potentials(jax.vmap(looks)(points), log_w, keys, log_w, epsilon)
-        here = looks(x)
+    def __check_init__(self):
+        if self.iterations is None:
+            if self.causal or self.exclude_self or not (self.mask is None and self.bias is None):
+                raise ValueError(
+                    "`iterations` is None, the limit, which need not exist between pairs of which "
+                    "some may not look: give the number of normalisations, for example 5."
+                )
+        elif not (isinstance(self.iterations, int) and self.iterations >= 1):
+            raise ValueError(
+                f"`iterations` is {self.iterations!r}; give a positive number of normalisations, "
+                "or None for their limit."
+            )
 
-        def logits(atom):
-            _, k, potential = atom
-            return (potential - jnp.sum((here - k) ** 2)) / epsilon
-
-        return tilted_mean(lambda atom: atom[0], logits, (points, keys, g), log_w)[0]
-
-    def _of_gaussian(self, x, mu, query, key):
-        identity = jnp.eye(x.size, dtype=x.dtype)
-        score = jnp.asarray(self.beta, x.dtype) * (
-            (identity if query is None else query).T @ (identity if key is None else key)
-        )
-        root = square_root(mu.cov)
-        scaled = root @ score @ root
-        inner = identity + square_root(identity + 4 * scaled.T @ scaled)
-        # 2 R (I + √(I + 4BᵀB))⁻¹ R Aᵀ with R = Σ^{1/2}, A = βQᵀK, B = RAR: no inverse of Σ.
-        slope = 2 * root @ jnp.linalg.solve(inner, root @ score.T)
-        return mu.m + slope @ (x - mu.m)
+    def read(self, mu, look):
+        if self.iterations is not None:
+            return iterated(mu, look, self.iterations)
+        return of_gaussian(mu, look) if isinstance(mu, Gaussian) else of_atoms(mu, look)

@@ -16,7 +16,8 @@ from ..._custom_types import FloatScalar, Scalar
 from ..._numerics import safe_power
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
-from ..attention._order import between, paired, told_apart
+from ..attention._order import paired, told_apart
+from ..attention._relation import between
 
 
 class LaplaceLearning(AbstractMeanField):
@@ -62,11 +63,11 @@ class LaplaceLearning(AbstractMeanField):
             )
         labelled = paired(x)
         (u, i), mu = told_apart(x, mu)
-        mu, edge = between(self.weights, i, mu, labelled)
+        mu, edge = between("weights", self.weights, i, mu, labelled)
 
         def pull(y):
             gap = y[0] - u
-            weight = jnp.asarray(edge(y), u.dtype)
+            weight = jnp.asarray(edge((u, i), y), u.dtype)
             return weight * safe_power(jnp.sum(gap**2), self.exponent / 2 - 1) * gap
 
         velocity = mu.mean(pull) / self.scale**self.exponent
