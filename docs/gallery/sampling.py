@@ -65,3 +65,16 @@ mass = jnp.maximum(run.ys.x.s, 0.0)
 plt.scatter(jnp.broadcast_to(ts[:, None], mass.shape), run.ys.x.x[..., 0], s=60 * mass, alpha=0.3)
 plt.xlabel("time")
 plt.ylabel("x")
+
+# %% Lindblad
+# A qubit turns about an axis and loses its phase along another: as under friction, it settles
+# fastest at one strength, and more dissipation slows it down.
+x, z = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.diag(jnp.array([1.0, -1.0]))
+ts, up = jnp.linspace(0.0, 12.0, 121), jnp.diag(jnp.array([1.0, 0.0])).astype(complex)
+for gamma in (0.2, 1.0, 5.0):
+    law = fm.Lindblad(x / 2, [z], gamma)
+    run = fm.simulate(law, up, ts, dt=0.02, observe=lambda rho: rho[0, 0].real)
+    plt.plot(ts, run.ys, label=rf"$\gamma$ = {gamma}, gap {law.gap():.2f}")
+plt.legend()
+plt.xlabel("time")
+plt.ylabel("population of the first level")

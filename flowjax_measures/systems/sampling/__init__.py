@@ -5,4 +5,5 @@ from ._hellinger_kantorovich_brownian import (
 from ._independent_projection import IndependentProjection as IndependentProjection
 from ._jarzynski import Jarzynski as Jarzynski
 from ._langevin import Langevin as Langevin
+from ._lindblad import Lindblad as Lindblad
 from ._underdamped_langevin import UnderdampedLangevin as UnderdampedLangevin
