@@ -80,7 +80,9 @@ def decay(values):
     return -np.polyfit(np.arange(half), np.log(values[half : 2 * half]), 1)[0]
 
 
-@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize(
+    "gamma", [2.5, *(pytest.param(gamma, marks=pytest.mark.slow) for gamma in (0.5, 1.0))]
+)
 def test_degenerate_dissipation_decays_as_friction_does(gamma):
     # Of Bloch's vector the equation is ẏ = −ωz − 2γy, ż = ωy, a damped oscillator as Langevin's.
     omega, ts = 1.0, np.linspace(0.0, 24.0, 49)
@@ -102,6 +104,7 @@ def test_degenerate_dissipation_decays_as_friction_does(gamma):
         assert abs(decay(values) / 0.5 / 2 - rate) < (0.01 if gamma > 1 else 0.15)
 
 
+@pytest.mark.slow
 def test_gradients_are_differences():
     def loss(hamiltonian, jump, rate):
         system = fm.Lindblad(hamiltonian * X + 0.3 * Z, jnp.stack([Z, jump * X @ Z + Z]), rate)
