@@ -414,6 +414,20 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.UnderdampedLangevin(fm.Quadratic(1.3), friction=0.7, beta=2.0),
         fm.Particles(fm.Phase(jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (5, 2)))),
     ),
+    "stochastic-localization": lambda: Case(
+        fm.StochasticLocalization(cloud(3, 2, 1)), cloud(4, 2), ts=(0.2, 0.3), dt=0.02
+    ),
+    "follmer-process": lambda: Case(
+        fm.FollmerProcess(
+            fm.Particles((cloud(2, 2, 1).x, jnp.stack([0.3 * jnp.eye(2), normal().cov])))
+        ),
+        cloud(4, 2),
+        dt=0.02,
+    ),
+    "lindblad": lambda: Case(
+        fm.Lindblad(ROTATION + ROTATION.T, [ROTATION, 1j * np.tri(3)], [0.5, 0.2]),
+        jnp.array([[0.5, 0.1j, 0.0], [-0.1j, 0.3, 0.0], [0.0, 0.0, 0.2]]),
+    ),
     "parabolic-monge-ampere": lambda: Case(
         fm.ParabolicMongeAmpere(
             lambda x: jnp.sum(jnp.sin(2 * jnp.pi * x)), lambda x: jnp.sum(jnp.cos(2 * jnp.pi * x))

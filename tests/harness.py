@@ -139,9 +139,12 @@ def mass_change(case: Case, final: Any) -> float:
 
 
 def to_float32(tree: Any) -> Any:
-    return jax.tree.map(
-        lambda a: a.astype(jnp.float32) if eqx.is_array(a) and a.dtype == jnp.float64 else a, tree
-    )
+    single = {jnp.dtype(jnp.float64): jnp.float32, jnp.dtype(jnp.complex128): jnp.complex64}
+
+    def cast(a):
+        return a.astype(single.get(a.dtype, a.dtype)) if eqx.is_array(a) else a
+
+    return jax.tree.map(cast, tree)
 
 
 def short_run(case: Case, system: fm.AbstractSystem | None = None) -> fm.Trajectory:
@@ -156,7 +159,7 @@ def short_run(case: Case, system: fm.AbstractSystem | None = None) -> fm.Traject
 def dtype_kept(case: Case) -> bool:
     final = short_run(Case(to_float32(case.system), to_float32(case.state), case.ts)).final
     kinds = {a.dtype for a in jax.tree.leaves(final) if eqx.is_inexact_array(a)}
-    return kinds == {jnp.dtype(jnp.float32)}
+    return len(kinds) == 1 and kinds <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.complex64)}
 
 
 def derivatives(case: Case) -> tuple[float, float, int]:
@@ -171,7 +174,7 @@ def derivatives(case: Case) -> tuple[float, float, int]:
     def loss(fields):
         final = short_run(case, eqx.combine(fields, rest)).final
         moved = jax.tree.leaves(eqx.filter(final, eqx.is_inexact_array))
-        return sum(jnp.sum(jnp.sin(a + 0.3)) for a in moved)
+        return sum(jnp.sum(jnp.sin(a + 0.3)).real for a in moved)
 
     leaves, structure = jax.tree.flatten(fields)
     directions = [jr.normal(jr.fold_in(KEY, i), a.shape, a.dtype) for i, a in enumerate(leaves)]
@@ -191,7 +194,8 @@ def derivatives(case: Case) -> tuple[float, float, int]:
     gap_forward, gap_difference = 0.0, 0.0
     for i, direction in enumerate(directions):
         tangents = [d if i == j else jnp.zeros_like(d) for j, d in enumerate(directions)]
-        slope = float(jnp.vdot(reverse[i], direction))
+        # The gradient of a real function of complex numbers is conjugated by jax.
+        slope = float(jnp.vdot(reverse[i].conj(), direction).real)
         ahead = float(forward(leaves, tangents))
         h = 1e-5
         moved = [[a + s * h * d for a, d in zip(leaves, tangents, strict=True)] for s in (1, -1)]

@@ -1,5 +1,6 @@
 """Sampling"""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import matplotlib.pyplot as plt
@@ -65,3 +66,39 @@ mass = jnp.maximum(run.ys.x.s, 0.0)
 plt.scatter(jnp.broadcast_to(ts[:, None], mass.shape), run.ys.x.x[..., 0], s=60 * mass, alpha=0.3)
 plt.xlabel("time")
 plt.ylabel("x")
+
+# %% Lindblad
+# A qubit turns about an axis and loses its phase along another: as under friction, it settles
+# fastest at one strength, and more dissipation slows it down.
+x, z = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.diag(jnp.array([1.0, -1.0]))
+ts, up = jnp.linspace(0.0, 12.0, 121), jnp.diag(jnp.array([1.0, 0.0])).astype(complex)
+for gamma in (0.2, 1.0, 5.0):
+    law = fm.Lindblad(x / 2, [z], gamma)
+    run = fm.simulate(law, up, ts, dt=0.02, observe=lambda rho: rho[0, 0].real)
+    plt.plot(ts, run.ys, label=rf"$\gamma$ = {gamma}, gap {law.gap():.2f}")
+plt.legend()
+plt.xlabel("time")
+plt.ylabel("population of the first level")
+
+# %% StochasticLocalization
+# What is believed of a point among five, as it is observed with less and less noise: the mean of
+# each path's belief ends at one of them.
+spots = fm.Particles(jnp.array([[-2.0, 0.0], [0.0, 1.5], [0.5, -1.0], [2.0, 0.5], [1.0, 2.5]]))
+law, ts = fm.StochasticLocalization(spots), jnp.linspace(0.0, 8.0, 161)
+start = fm.Particles(jnp.zeros((12, 2)))
+run = fm.simulate(law, start, ts, dt=0.05, key=jr.key(0))
+beliefs = jax.vmap(lambda t, mu: jax.vmap(lambda c: law.mean(t, c))(mu.x))(run.ts, run.ys)
+for i in range(12):
+    plt.plot(*beliefs[:, i].T, lw=0.8)
+plt.plot(*spots.x.T, "ko")
+
+# %% FollmerProcess
+# Brownian paths from one point, driven as little as can be, are a mixture of two Gaussians at time
+# one.
+parts = (jnp.array([[-1.5], [1.0]]), jnp.array([[[0.05]], [[0.4]]]))
+law, ts = fm.FollmerProcess(fm.Particles(parts)), jnp.linspace(0.0, 1.0, 101)
+run = fm.simulate(law, fm.Particles(jnp.zeros((2000, 1))), ts, dt=0.01, key=jr.key(0))
+plt.plot(ts, run.ys.x[:, :40, 0], color="0.7", lw=0.6)
+x = jnp.linspace(-3.0, 3.0, 200)
+plt.plot(1 + jnp.exp(jax.vmap(lambda y: law.log_density(1.0, y))(x[:, None])) / 2, x, "C1")
+plt.xlabel("time")

@@ -1,5 +1,6 @@
 """Adaptive steps, events, stiff and implicit solvers: diffrax's own loop."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -64,21 +65,24 @@ def run(
     inexact = lambda a: jnp.issubdtype(a.dtype, jnp.inexact)  # noqa: E731
     floating = lambda a: a if inexact(jnp.asarray(a)) else jnp.asarray(a, dtype)  # noqa: E731
     saving, read = _saving(adjoint, times.times, lambda y: jax.tree.map(floating, watch(y)), y0)
-    solution = diffrax.diffeqsolve(
-        method.terms(path, y0),
-        solver,
-        t0=t0,
-        t1=t1,
-        dt0=dt,
-        y0=y0,
-        saveat=saving,
-        stepsize_controller=controller,
-        adjoint=adjoint,
-        event=None if asked.event is None else _event(problem, asked.event),
-        max_steps=65_536 if asked.max_steps is None else asked.max_steps,
-        throw=False,
-        progress_meter=asked.meter,
-    )
+    with warnings.catch_warnings():
+        # diffrax warns of every complex state; the tests know that these are right.
+        warnings.filterwarnings("ignore", "Complex dtype support")
+        solution = diffrax.diffeqsolve(
+            method.terms(path, y0),
+            solver,
+            t0=t0,
+            t1=t1,
+            dt0=dt,
+            y0=y0,
+            saveat=saving,
+            stepsize_controller=controller,
+            adjoint=adjoint,
+            event=None if asked.event is None else _event(problem, asked.event),
+            max_steps=65_536 if asked.max_steps is None else asked.max_steps,
+            throw=False,
+            progress_meter=asked.meter,
+        )
     saved, t_final, ys, final = read(solution)
     ys = jax.tree.map(lambda a, s: _typed(a, s.dtype), ys, seen)
     stats = {

@@ -282,7 +282,6 @@ class Qubit(fm.AbstractSystem):
         return Increment({"rho": -1j * (z @ rho - rho @ z) + self.gamma * jump})
 
 
-@pytest.mark.filterwarnings("ignore:Complex dtype support")
 @pytest.mark.parametrize("options", [{}, {"dt": 0.01}])
 def test_complex_states(options):
     rho = {"rho": jnp.array([[0.6, 0.3 - 0.2j], [0.3 + 0.2j, 0.4]])}

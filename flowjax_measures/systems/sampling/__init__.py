@@ -1,3 +1,4 @@
+from ._follmer_process import FollmerProcess as FollmerProcess
 from ._hellinger_kantorovich_brownian import (
     Atom as Atom,
     HellingerKantorovichBrownian as HellingerKantorovichBrownian,
@@ -5,4 +6,6 @@ from ._hellinger_kantorovich_brownian import (
 from ._independent_projection import IndependentProjection as IndependentProjection
 from ._jarzynski import Jarzynski as Jarzynski
 from ._langevin import Langevin as Langevin
+from ._lindblad import Lindblad as Lindblad
+from ._stochastic_localization import StochasticLocalization as StochasticLocalization
 from ._underdamped_langevin import UnderdampedLangevin as UnderdampedLangevin
