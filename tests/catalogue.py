@@ -503,6 +503,20 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.EulerArnold(1.0, 0.5, dispersion=0.1, drift=0.2),
         jnp.sin(jnp.pi * jnp.arange(8.0) / 4),
     ),
+    "euler-2d": lambda: Case(
+        fm.Euler2D(0.1, 0.3, 0.2, length=jnp.array([2.0, 3.0])),
+        jr.normal(jr.key(0), (6, 8)),
+    ),
+    "infinite-conductivity": lambda: Case(
+        fm.InfiniteConductivity(jnp.array([0.3, 0.0, 2.0])), jr.normal(jr.key(0), (3, 4, 4, 4))
+    ),
+    "magnetic-epdiff": lambda: Case(
+        fm.MagneticEPDiff(jnp.array([0.3, 0.1]), 0.8, 1.5), jr.normal(jr.key(0), (2, 6, 6))
+    ),
+    "hunter-saxton": lambda: Case(
+        fm.TwoComponentHunterSaxton(0.7, 2 * np.pi), jr.normal(jr.key(0), (2, 8))
+    ),
+    "quasi-geostrophic": lambda: Case(fm.QuasiGeostrophic(1.3, 3.0), jr.normal(jr.key(0), (4, 8))),
     "euler-lagrange": lambda: Case(
         fm.EulerLagrange(
             lambda q, v: (1 + q[0] ** 2) * jnp.sum(v**2) / 2 - jnp.sum(jnp.sin(q)),

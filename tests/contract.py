@@ -95,7 +95,7 @@ def _rate(system, mu):
 # Public functions that take no two measures, points or data of this kind, and where they are held.
 ELSEWHERE = {
     "in tests of their own": """
-        contraction
+        contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
         alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
         circular_order cluster_labels coarsen collective_diffusion compare
         conditional_flow_matching_loss conditional_wasserstein couple dacorogna_moser

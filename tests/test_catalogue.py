@@ -17,8 +17,9 @@ LONG = """
     causal-kinetic consensus-adaptive-pareto consensus-anisotropic consensus-constrained
     consensus-covariance consensus-memory consensus-mirror consensus-pareto
     consensus-polarized consensus-saddle consensus-sampling consensus-swarm dirac-frenkel
-    drifting energy-distance-flow ensemble-kalman-sampler epdiff equilibrium-matching
+    drifting energy-distance-flow ensemble-kalman-sampler epdiff equilibrium-matching euler-2d
     heat-flow hellinger-kantorovich-brownian in-context independent-projection
+    infinite-conductivity magnetic-epdiff quasi-geostrophic
     inferred-gradient jarzynski kac-flow kalman-wasserstein-flow laplace-learning
     linear-attention-gaussian localized-attraction modified-equation-gaussian modified-flow
     momentum-equation natural-gradient ornstein-uhlenbeck pre-normalised random-mlp

@@ -65,6 +65,51 @@ plt.legend([f"t = {t:.1f}" for t in run.ts])
 plt.xlabel("x")
 plt.ylabel("u")
 
+# %% Euler2D
+# A shear layer of an ideal fluid rolls up into vortices.
+x, y = jnp.meshgrid(*[2 * jnp.pi * jnp.arange(64.0) / 64] * 2, indexing="ij")
+layer = jnp.exp(-(((y - jnp.pi) / 0.4) ** 2)) * (1 + 0.1 * jnp.cos(2 * x))
+run = fm.simulate(fm.Euler2D(), layer - layer.mean(), [0.0, 15.0], dt=0.05)
+plt.contourf(x, y, run.final, 20)
+plt.gca().set_aspect("equal")
+
+# %% QuasiGeostrophic
+# A wave of Rossby and Haurwitz goes west (dashed: a while ago).
+latitude, longitude = fm.sphere_grid(24)
+wave = jnp.cos(4 * longitude) * (jnp.cos(latitude) ** 4 * jnp.sin(latitude))[:, None]
+run = fm.simulate(fm.QuasiGeostrophic(rotation=2.0), wave, [0.0, 3.0], dt=0.05)
+plt.contour(longitude, latitude, wave, [-0.1, 0.1], colors="0.6", linestyles="dashed")
+plt.contourf(longitude, latitude, run.final, 20)
+
+# %% InfiniteConductivity
+# A charged fluid in the plane carries its vorticity less the magnetic field, here of four poles.
+x, y = jnp.meshgrid(*[2 * jnp.pi * jnp.arange(64.0) / 64] * 2, indexing="ij")
+law = fm.InfiniteConductivity(lambda p: 3 * jnp.sin(p[0]) * jnp.sin(p[1]))
+start = jnp.stack([0.5 + 0.0 * x, jnp.exp(-4 * (x - 3) ** 2)])
+run = fm.simulate(law, law.project(start), [0.0, 2.0], dt=0.02)
+plt.contourf(x, y, law.vorticity(run.final), 20)
+plt.gca().set_aspect("equal")
+
+# %% TwoComponentHunterSaxton
+# Points of a circle pile up where the speed falls, and the second field grows there.
+x = jnp.arange(128.0) / 128
+law = fm.TwoComponentHunterSaxton()
+state = jnp.stack([jnp.sin(2 * jnp.pi * x) / 2, 0.5 + 0.0 * x])
+run = fm.simulate(law, state, [0.0, 0.15, 0.3], dt=0.002)
+plt.plot(x, run.ys[:, 1].T)
+plt.legend([f"t = {t:.2f}" for t in run.ts])
+plt.xlabel("x")
+plt.ylabel("ρ")
+
+# %% MagneticEPDiff
+# A push in the middle of a compressible fluid becomes fronts, bent by the magnetic field.
+x, y = jnp.meshgrid(*[2 * jnp.pi * jnp.arange(64.0) / 64] * 2, indexing="ij")
+push = jnp.exp(-4 * ((x - 2) ** 2 + (y - 3) ** 2))
+law = fm.MagneticEPDiff(field=jnp.array([0.0, 1.0]), alpha=0.5)
+run = fm.simulate(law, jnp.stack([push, 0.0 * push]), [0.0, 2.0], dt=0.01)
+plt.contourf(x, y, jnp.linalg.norm(run.final, axis=0), 20)
+plt.gca().set_aspect("equal")
+
 # %% EulerLagrange
 # A double pendulum by a variational integrator: the energy (the line above) stays near its start.
 arms = lambda q, v: jnp.stack([jnp.cos(q) * v, jnp.sin(q) * v]).cumsum(1)

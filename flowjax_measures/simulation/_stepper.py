@@ -60,14 +60,24 @@ class Stepper(eqx.Module):
 
     def step(self, carry: Carry) -> Carry:
         """The carry after one step."""
+        method, y, terms, (t0, t1) = self._next(carry, carry.state)
+        y, _, _, inner, _ = method.solver.step(terms, t0, t1, y, None, carry.inner, False)
+        return Carry(method.problem.merge(y), carry.steps + 1, carry.key, carry.start, inner)
+
+    def moved(self, carry: Carry, state: Any) -> Carry:
+        """The carry with another state at the same time; what a solver remembers begins anew."""
+        method, y, terms, (t0, t1) = self._next(carry, state)
+        inner = method.solver.init(terms, t0, t1, y, None)
+        return Carry(method.problem.merge(y), carry.steps, carry.key, carry.start, inner)
+
+    def _next(self, carry: Carry, state: Any) -> tuple[Any, Any, Any, tuple[Array, Array]]:
+        """The method, what moves of the state, and the terms of the next step and its ends."""
         start, k = carry.start, carry.steps
-        method, y, shapes = method_of(self._asked(carry.state, carry.key), start.origin)
+        method, y, shapes = method_of(self._asked(state, carry.key), start.origin)
         method = eqx.tree_at(lambda m: m.problem.first, method, start.first[0])
         h = start.h[0]
-        t0, t1 = h * k.astype(h.dtype), h * (k + 1).astype(h.dtype)
-        terms = method.terms(self._path(method, shapes, start, k, carry.key), y)
-        y, _, _, inner, _ = method.solver.step(terms, t0, t1, y, None, carry.inner, False)
-        return Carry(method.problem.merge(y), k + 1, carry.key, start, inner)
+        ends = h * k.astype(h.dtype), h * (k + 1).astype(h.dtype)
+        return method, y, method.terms(self._path(method, shapes, start, k, carry.key), y), ends
 
     def _asked(self, state: Any, key: PRNGKey | None) -> Request:
         return Request(
@@ -92,7 +102,7 @@ def stepper(
     **Arguments:** `system`, `dt`, `solver`: as of `simulate`, at constant steps.
 
     **Returns:** an object with `init(state, key=None, t0=0.0)` and `step(carry)`; both can be
-    jitted, scanned, vmapped and differentiated.
+    jitted, scanned, vmapped and differentiated. `moved(carry, state)` goes on from another state.
 
     **Raises:** `ValueError` that names the argument.
 

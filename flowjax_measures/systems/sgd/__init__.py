@@ -18,3 +18,4 @@ from ._stochastic_modified_equation import StochasticModifiedEquation as Stochas
 from ._stochastic_modified_flow import StochasticModifiedFlow as StochasticModifiedFlow
 from ._streaming_least_squares import StreamingLeastSquares as StreamingLeastSquares
 from ._training import Training as Training
+from ._valley_drift import valley_drift as valley_drift
