@@ -97,6 +97,9 @@ ELSEWHERE = {
     "in tests of their own": """
         contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
         alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
+        contraction
+        alignment_flow barycenter barycentric_map benamou_brenier bridge_matching_loss bures
+        bures_map
         circular_order cluster_labels coarsen collective_diffusion compare
         conditional_flow_matching_loss conditional_wasserstein couple dacorogna_moser
         denoising_loss drifting_loss entropic_mobility entropic_potentials evaluate
@@ -105,7 +108,8 @@ ELSEWHERE = {
         gradient_spread gromov_wasserstein harmonic_extension in_context kalman_filter
         kalman_inversion kinetic_cost kinetic_interpolation kl_divergence layers learn
         least_squares_velocity linear_posterior linearized_wasserstein logarithmic_mean
-        lost_in_the_middle median merge_clusters minibatch minibatch_coupling minimize
+        lost_in_the_middle martingale_transport mean_field_game median merge_clusters minibatch
+        minibatch_coupling minimize
         nested_mccann nested_wasserstein orthonormal_bases pairing_dynamics partial_transport
         path_metric place pontryagin profile quantize random_fourier_kernel random_layers regress
         retrieval_accuracy sample schroedinger_bridge scipy_method score_matching_loss self_test

@@ -2,6 +2,10 @@
 
 from ..energies._bures import bures as bures, bures_map as bures_map
 from ._barycenter import barycenter as barycenter, median as median
+from ._benamou_brenier import (
+    BenamouBrenier as BenamouBrenier,
+    benamou_brenier as benamou_brenier,
+)
 from ._collective_diffusion import (
     CollectiveDiffusion as CollectiveDiffusion,
     collective_diffusion as collective_diffusion,
@@ -42,6 +46,14 @@ from ._maps import (
     entropic_map as entropic_map,
     linearized_wasserstein as linearized_wasserstein,
     quantize as quantize,
+)
+from ._martingale import (
+    MartingaleTransport as MartingaleTransport,
+    martingale_transport as martingale_transport,
+)
+from ._mean_field_game import (
+    MeanFieldGame as MeanFieldGame,
+    mean_field_game as mean_field_game,
 )
 from ._minibatch import minibatch_coupling as minibatch_coupling
 from ._nested import nested_mccann as nested_mccann, nested_wasserstein as nested_wasserstein
