@@ -163,6 +163,10 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.GraphAttention(cloud(7, 7).x ** 2, beta=1.5), tokens(), exchangeable=False, splits=False
     ),
     "hypergraph": lambda: Case(fm.HypergraphInteraction((_pair, _triple)), cloud()),
+    "in-coordinates": lambda: Case(
+        fm.InCoordinates(fm.SelfAttention(beta=2.0), fm.circle_chart), cloud(d=1)
+    ),
+    "pairing": lambda: Case(fm.PairingFlow(), tokens(4), splits=False, dt=0.02),
     "l2-attention": lambda: Case(fm.L2Attention(ROTATION, beta=0.7), cloud()),
     "linear-attention": lambda: Case(fm.LinearAttention(ROTATION, beta=0.3), cloud()),
     "linear-attention-gaussian": lambda: Case(fm.LinearAttention(beta=0.3), normal()),
@@ -175,6 +179,9 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "random-quadratic-form": lambda: Case(fm.RandomQuadraticForm(0.7), tokens(), dt=0.02),
     "sinkhorn-attention": lambda: Case(fm.SinkhornAttention(ROTATION, beta=0.7), tokens()),
+    "sinkhorn-attention-iterations": lambda: Case(
+        fm.SinkhornAttention(ROTATION, beta=0.7, iterations=3), tokens()
+    ),
     "sinkhorn-attention-gaussian": lambda: Case(fm.SinkhornAttention(beta=0.7), normal()),
     "sympformer-linear": lambda: Case(
         fm.SympFormer("linear", value=-jnp.eye(3), damping=0.5),

@@ -95,6 +95,8 @@ def _rate(system, mu):
 # Public functions that take no two measures, points or data of this kind, and where they are held.
 ELSEWHERE = {
     "in tests of their own": """
+        TransportMap blow_up_time circle_chart retrieval_modes retrieval_probability sphere_chart
+        transport_representation
         contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
         alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
         contraction

@@ -67,6 +67,16 @@ run = fm.simulate(
 )
 plot.trajectory(run).set_ylabel("phase")
 
+# %% InCoordinates
+# Infinitely many tokens on S²: the density of height and longitude, from a bump that is nearly
+# uniform. Its harmonics grow at the rates `growth_rate(k, 3)`.
+height, longitude = jnp.meshgrid(jnp.linspace(-1, 1, 33)[:-1] + 1 / 32, jnp.linspace(0, 6.28, 48))
+bump = 1 + 0.3 * jnp.sin(longitude.T) * jnp.sqrt(1 - height.T**2) + 0.2 * height.T
+rho = fm.GridDensity(bump, jnp.array([-1.0, 0.0]), jnp.array([1.0, 2 * jnp.pi]), (False, True))
+law = fm.InCoordinates(fm.SelfAttention(beta=4.0), fm.sphere_chart)
+run = fm.simulate(law, rho, [0.0, 2.0], dt=0.005)
+plot.measure(run.final).set(aspect="auto", xlabel="height", ylabel="longitude")
+
 # %% L2Attention
 # Its closure is exact where laws stay Gaussian: the band is two standard deviations of the
 # `Gaussian`, the lines are 60 of 500 particles.
@@ -160,6 +170,13 @@ run = fm.simulate(law, start, [0.0, 0.02, 0.1, 0.5])
 plt.plot(angle, (run.ys[:, :, 0] @ jnp.cos(jnp.outer(degrees, angle))).T)
 plt.legend([f"t = {t:.2g}" for t in run.ts])
 plt.xlabel("angle")
+
+# %% PairingFlow
+# The last phase in its own time: only the closest pair of clusters moves, here the first two.
+x = jnp.array([[1.0, 0.0, 0.2], [0.6, 0.8, 0.1], [-0.5, 0.6, 0.6], [-0.3, -0.9, 0.3]])
+clusters = fm.Particles(x, weights=jnp.array([0.4, 0.2, 0.2, 0.2]), space=fm.Sphere()).retract()
+run = fm.simulate(fm.PairingFlow(), clusters, jnp.linspace(0.0, 2.0, 41), dt=0.05)
+plot.sphere(run)
 
 # %% RandomMLPNoise
 # Tokens under random layers meet: distances to the first one fall at the rate λ = −σ²k(1) = −1/2

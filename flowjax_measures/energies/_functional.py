@@ -13,6 +13,7 @@ from .._custom_types import FloatScalar, Point
 from ..kernels._base import constant
 from ..measures import AbstractMeasure
 from ..measures._base import atoms_covariance
+from ..measures._pushed import Pushed
 from ._base import AbstractTransportEnergy
 
 
@@ -71,6 +72,9 @@ class _Mixed(AbstractMeasure):
 
     def sample(self, key, n):
         return self.measure.sample(key, n)
+
+    def push(self, fn):
+        return Pushed(self, fn)
 
     def weighted(self):
         return self

@@ -69,6 +69,10 @@ class AbstractMeasure(eqx.Module):
         """`n` independent points of the normalised measure, with leading axis n."""
 
     @abc.abstractmethod
+    def push(self, fn: PointFunction) -> "AbstractMeasure":
+        """The image measure fn#μ, of the points fn(y) with the masses of the points y."""
+
+    @abc.abstractmethod
     def weighted(self) -> Self:
         """The same measure with masses that can grow."""
 

@@ -14,6 +14,7 @@ from .._custom_types import Point
 from .._numerics._cubature import degree, expect, factor, nodes
 from ..noise._noise import AbstractNoise, parts
 from ._base import AbstractMeasure, Increment, Rates, concrete, replace
+from ._pushed import Pushed
 
 
 class Gaussian(AbstractMeasure):
@@ -156,6 +157,9 @@ class Gaussian(AbstractMeasure):
 
     def covariance(self):
         return self.cov
+
+    def push(self, fn):
+        return Pushed(self, fn)
 
     def sample(self, key, n):
         z = jax.random.normal(key, (n, self.m.size), self.m.dtype)

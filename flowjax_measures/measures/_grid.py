@@ -12,6 +12,7 @@ from .._numerics import draw
 from .._reduce import tilted_mean
 from ..noise._noise import NoiseField
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
+from ._pushed import Pushed
 
 
 class GridDensity(AbstractMeasure):
@@ -166,6 +167,9 @@ class GridDensity(AbstractMeasure):
 
     def covariance(self):
         return atoms_covariance(self)
+
+    def push(self, fn):
+        return Pushed(self, fn)
 
     def sample(self, key, n):
         pick, place = jax.random.split(key)

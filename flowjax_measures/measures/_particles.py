@@ -146,6 +146,10 @@ class Particles(AbstractMeasure):
             )
         return tilted_mean(fn, logits, self.x, self.log_w, block=self.block)
 
+    def push(self, fn):
+        # The image's own space is not known: it is flat, with the coordinates of the values.
+        return Particles(jax.vmap(fn)(self.x), self.log_w, block=self.block, sharding=self.sharding)
+
     def covariance(self):
         return atoms_covariance(self)
 

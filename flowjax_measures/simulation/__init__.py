@@ -1,5 +1,6 @@
 """The only door to diffrax: `simulate`, its two engines, resumed runs, other clocks."""
 
+from ._blow_up import blow_up_time as blow_up_time
 from ._coarsen import Coarsening as Coarsening, coarsen as coarsen
 from ._in_context import Reading as Reading, in_context as in_context
 from ._log_time import LogTime as LogTime

@@ -19,6 +19,7 @@ from .._custom_types import PRNGKey
 from .._system import AbstractMeanField
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import place
+from ..measures._pushed import Pushed
 from ..simulation._terms import Problem
 from ._base import AbstractScheme, step_index
 
@@ -129,6 +130,9 @@ class _Batch(AbstractMeasure):
 
     def sample(self, key, n):
         return self.members.sample(key, n)
+
+    def push(self, fn):
+        return Pushed(self, fn)
 
     def weighted(self):
         return self

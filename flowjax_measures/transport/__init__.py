@@ -58,6 +58,11 @@ from ._mean_field_game import (
 from ._minibatch import minibatch_coupling as minibatch_coupling
 from ._nested import nested_mccann as nested_mccann, nested_wasserstein as nested_wasserstein
 from ._partial import Partial as Partial, partial_transport as partial_transport
+from ._representation import (
+    Representation as Representation,
+    TransportMap as TransportMap,
+    transport_representation as transport_representation,
+)
 from ._splines import transport_spline as transport_spline
 from ._unbalanced import (
     KullbackLeibler as KullbackLeibler,

@@ -26,6 +26,52 @@ def written_out(t, beta, lam, m, sigma0):
     return total
 
 
+def accuracy(count: int, tokens: int, time: float, dt: float):
+    """Acc_N at all positions by runs of the particles: means and their standard errors."""
+    beta, lam, m = 1.0, 2.0, 4
+    starts = 2 * jnp.pi * jr.uniform(jr.key(7), (count, tokens, 1))
+
+    def last(start):
+        run = fm.simulate(fm.CausalCircle(beta, lam), fm.Particles(start), [0.0, time], dt=dt)
+        return run.final.x[-1, 0]
+
+    away = np.asarray(jax.jit(jax.vmap(last))(starts))[:, None] - np.asarray(starts)[:, :, 0]
+    away = (away + np.pi) % (2 * np.pi) - np.pi
+    # Wrapped, and with Gaussian weights: the decoder of the theory.
+    weights = sum(np.exp(-((m * (away + 2 * np.pi * k)) ** 2) / (2 * np.pi**2)) for k in (-1, 0, 1))
+    places = (jnp.arange(tokens, dtype=float) + 0.5) / tokens
+    theory = fm.retrieval_probability(time, beta, lam, m, places, tokens)
+    return weights.mean(0), weights.std(0) / np.sqrt(count), np.asarray(theory)
+
+
+def test_the_accuracy_of_tokens_is_the_profile():
+    measured, error, theory = accuracy(count=3000, tokens=24, time=1.0, dt=0.25)
+    inner = slice(2, 23)  # Own decoding, at the last place, and S = ∞ at the first, are no limits.
+    away = (measured - theory)[inner]
+    # The profile alone is 20 standard errors above chance; what is left of it is O(1/N²).
+    chance = np.sqrt(np.pi / 2) / 4
+    assert np.mean((theory - chance)[inner]) > 8 * np.mean(error) / np.sqrt(21)
+    assert abs(np.mean(away)) < 4 * np.mean(error) / np.sqrt(21) + 2 / 24**2
+    assert np.all(np.abs(away) < 5 * error[inner] + 4 / 24**2)
+
+
+def test_modes_add_up_to_the_profile():
+    sigma = jnp.asarray(SIGMA)
+    modes = fm.retrieval_modes(1.0, 1.5, 2.0, sigma, 12)
+    y = np.log(np.expm1(2.0) / np.expm1(2.0 * SIGMA))
+    q, n = 2.0 * np.exp(2.0 * SIGMA) / np.expm1(2.0), np.arange(1, 13)[:, None]
+    a = n**2 * iv(n, 1.5)
+    y = np.where(y > 0, y, 1e-14)
+    exact = q * np.sqrt(a / y) * iv(1, 2 * np.sqrt(a * y))
+    assert np.allclose(modes, exact.T, rtol=1e-9)
+    profile = fm.lost_in_the_middle(1.0, 1.5, 2.0, 3, sigma, terms=12)
+    assert np.allclose(profile, np.exp(-((np.pi * n.T / 3) ** 2) / 2) @ exact, rtol=1e-9)
+    with pytest.raises(ValueError, match="`terms` is 0"):
+        fm.retrieval_modes(1.0, 1.0, 1.0, 0.5, 0)
+    with pytest.raises(ValueError, match="`M` is 0"):
+        fm.lost_in_the_middle(1.0, 1.0, 1.0, 0, 0.5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [(1.0, 1.0, 2.0, 10), (0.3, 2.0, 0.0, 5), (0.5, 3.0, -1.0, 30)])
 def test_closed_form_and_volterra_equation(case):

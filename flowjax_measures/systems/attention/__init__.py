@@ -9,13 +9,26 @@ from ._feed_forward import FeedForward as FeedForward
 from ._graph_attention import GraphAttention as GraphAttention
 from ._harmonic_heat_flow import HarmonicHeatFlow as HarmonicHeatFlow
 from ._hypergraph_interaction import HypergraphInteraction as HypergraphInteraction
+from ._in_coordinates import (
+    InCoordinates as InCoordinates,
+    circle_chart as circle_chart,
+    sphere_chart as sphere_chart,
+)
 from ._l2_attention import L2Attention as L2Attention
 from ._layers import layers as layers, random_layers as random_layers
 from ._linear_attention import LinearAttention as LinearAttention
-from ._lost_in_the_middle import lost_in_the_middle as lost_in_the_middle
+from ._lost_in_the_middle import (
+    lost_in_the_middle as lost_in_the_middle,
+    retrieval_modes as retrieval_modes,
+    retrieval_probability as retrieval_probability,
+)
 from ._mean_shift import MeanShift as MeanShift
 from ._normalized import Normalized as Normalized
-from ._pairing_dynamics import Merges as Merges, pairing_dynamics as pairing_dynamics
+from ._pairing_dynamics import (
+    Merges as Merges,
+    PairingFlow as PairingFlow,
+    pairing_dynamics as pairing_dynamics,
+)
 from ._piecewise_constant import PiecewiseConstant as PiecewiseConstant
 from ._random_mlp_noise import RandomMLPNoise as RandomMLPNoise
 from ._random_quadratic_form import RandomQuadraticForm as RandomQuadraticForm

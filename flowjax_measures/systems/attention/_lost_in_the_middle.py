@@ -54,17 +54,57 @@ def lost_in_the_middle(
 
     **Returns:** S, of the broadcast shape.
     """
-    if not float(M) > 0:
-        raise ValueError(f"`M` is {M}; give the positive size of the vocabulary.")
-    if terms is None:
-        terms = number_of_modes(M, beta)
+    terms = _check_vocabulary(M, beta, terms)
+    modes = retrieval_modes(t, beta, lam, sigma0, terms, method=method)
+    n = np.arange(1, terms + 1)
+    return jnp.sum(jnp.asarray(np.exp(-((np.pi * n / float(M)) ** 2) / 2), modes.dtype) * modes, -1)
+
+
+def retrieval_modes(
+    t: ArrayLike,
+    beta: ArrayLike,
+    lam: ArrayLike,
+    sigma0: ArrayLike,
+    terms: int,
+    *,
+    method: Literal["bessel", "volterra"] = "bessel",
+) -> Float[Array, "... n"]:
+    r"""The modes Ĝ_1, …, Ĝ_terms of the last token, σ = 1: lim N E e^{in(θ_N(t) − θ_{σ₀N}(0))}.
+
+    **Arguments:** as of `lost_in_the_middle`; `terms`: how many modes.
+
+    **Returns:** of the broadcast shape of the arguments, with the modes last.
+    """
+    if not (isinstance(terms, int) and terms >= 1):
+        raise ValueError(f"`terms` is {terms!r}; give a positive number of modes.")
+    if method not in ("bessel", "volterra"):
+        raise ValueError(f'`method` is {method!r}; it is "bessel" or "volterra".')
     arguments = jnp.broadcast_arrays(*(jnp.asarray(a, float) for a in (t, beta, lam, sigma0)))
     profile = {"bessel": by_bessel, "volterra": by_volterra}[method]
 
     def one(t, beta, lam, sigma0):
         n = jnp.arange(1, terms + 1).astype(t.dtype)
-        modes = profile(t * n**2 * bessel_i(beta, terms), lam, sigma0)
-        return jnp.sum(jnp.exp(-((np.pi * n / M) ** 2) / 2) * modes)
+        return profile(t * n**2 * bessel_i(beta, terms), lam, sigma0)
 
     flat = jax.vmap(one)(*(a.ravel() for a in arguments))
-    return flat.reshape(arguments[0].shape)
+    return flat.reshape(*arguments[0].shape, terms)
+
+
+def retrieval_probability(
+    t: ArrayLike, beta: ArrayLike, lam: ArrayLike, M: float | int, sigma0: ArrayLike, N: int
+) -> Float[Array, "..."]:
+    r"""Acc_N up to o(1/N): √(π/2)/M + √(2π) S(σ₀)/(MN), S of `lost_in_the_middle`.
+
+    It is the mean of e^{−M²φ²/2π²} with φ the angle between the last of N tokens at time t and the
+    one at position σ₀ at time 0.
+    """
+    if not (isinstance(N, int) and N >= 1):
+        raise ValueError(f"`N` is {N!r}; give the number of tokens.")
+    profile = lost_in_the_middle(t, beta, lam, M, sigma0)
+    return np.sqrt(np.pi / 2) / M + np.sqrt(2 * np.pi) / (M * N) * profile
+
+
+def _check_vocabulary(M, beta, terms):
+    if not float(M) > 0:
+        raise ValueError(f"`M` is {M}; give the positive size of the vocabulary.")
+    return number_of_modes(M, beta) if terms is None else terms

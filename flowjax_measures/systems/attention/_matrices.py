@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point
 from ..._reduce import identity
 from ...measures import AbstractMeasure
+from ...measures._base import concrete
 
 # Shapes differ between Q, K, V and O, so their axes have no common names.
 Heads = Float[Array, "_ _"] | Float[Array, "_ _ _"]
@@ -56,6 +58,18 @@ def fitting(name: str, matrix: Any, columns: int, heads: bool = False) -> int:
             f"shape (k, {columns})" + (f" or, for h heads, (h, k, {columns})." if heads else ".")
         )
     return shape[-2]
+
+
+def multiple_of_identity(name: str, matrix: Any) -> Array:
+    """The number v of a matrix v I.
+
+    **Raises:** `ValueError` naming another matrix.
+    """
+    v = None if callable(matrix) or jnp.ndim(matrix) != 2 else jnp.asarray(matrix)
+    square = v is not None and v.shape[0] == v.shape[1]
+    if v is None or not square or (concrete(v) and not np.allclose(v, v[0, 0] * np.eye(len(v)))):
+        raise ValueError(f"`{name}` is to be a multiple of the identity here; give v * jnp.eye(d).")
+    return jnp.trace(v) / len(v)
 
 
 def evaluated(system: Any, t: FloatScalar, x: Array) -> dict[str, Any]:

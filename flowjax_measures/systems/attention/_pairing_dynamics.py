@@ -9,14 +9,22 @@ exponential factor. In its own time s, with dt = e^{β(1 − ⟨x_i, x_j⟩)} ds
 along the geodesic between them, so that u = ⟨x_i, x_j⟩ has u' = (α_j/α_i + α_i/α_j)(1 − u²), and
 they merge. At finite β the speeds have the denominators α_i + α_j E and α_j + α_i E, with
 E = e^{−β(1 − u)}, which the limit lacks: they move the meeting point by O(β^{−1/2}), and with it
-the logarithm of the next time by O(β^{1/2}). So they are kept here.
+the logarithm of the next time by O(β^{1/2}). So `pairing_dynamics` keeps them; `PairingFlow` is the
+limit itself.
 """
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
-from ...measures import Particles
+from ..._custom_types import Positive
+from ..._numerics._checks import check_positive
+from ..._system import AbstractSystem
+from ...measures import Increment, Particles
+from ...measures._base import replace
 
 
 class Merges(NamedTuple):
@@ -24,69 +32,89 @@ class Merges(NamedTuple):
     first stands for the union; `times` (m − 1,) since the start; `log_times`; `points`
     (m − 1, d), where they met."""
 
-    pairs: np.ndarray
-    times: np.ndarray
-    log_times: np.ndarray
-    points: np.ndarray
+    pairs: Int[Array, "m 2"]
+    times: Float[Array, " m"]
+    log_times: Float[Array, " m"]
+    points: Float[Array, "m d"]
 
 
-def pairing_dynamics(mu: Particles, beta: float, radius: float = 1e-3) -> Merges:
+class PairingFlow(AbstractSystem):
+    r"""The limit of the last phase in its own time s: the closest pair moves, alone.
+
+        x_i' = (α_j/α_i) P_{x_i} x_j,   x_j' = (α_i/α_j) P_{x_j} x_i
+
+    for particles on `Sphere()`, until the pair meets, as s → ∞: ⟨x_i, x_j⟩ = tanh(c s + …) with
+    c = α_j/α_i + α_i/α_j.
+    """
+
+    def __call__(self, t, state):
+        x, log_mass = state.x, state.log_weights()
+        i, j = _closest(x, jnp.full(len(x), True))
+        pull = lambda a, b: jnp.exp(log_mass[b] - log_mass[a]) * state.space.project(x[a], x[b])  # noqa: E731
+        drift = jnp.zeros_like(x).at[i].set(pull(i, j)).at[j].set(pull(j, i))
+        return Increment(replace(state, x=drift, log_w=None))
+
+
+def pairing_dynamics(
+    mu: Particles, beta: Positive, radius: float = 1e-3, lam1: Positive = 1.0, lam2: Positive = 1.0
+) -> Merges:
     r"""The sequence of merges of clusters at the atoms of `mu`, in the time of the tokens.
 
     A pair at the angle φ₀ merges after
 
-        t = ∫ dφ / (sin φ [α_j E/(α_i + α_j E) + α_i E/(α_j + α_i E)]),   E = e^{−β(1 − cos φ)},
+        t = ∫ dφ / (λ₂ sin φ [α_j E/(α_i + α_j E) + α_i E/(α_j + α_i E)])
 
-    from φ = `radius` to φ₀: to leading order log t = β(1 − cos φ₀). The others do not move
-    meanwhile. The clusters are few: this runs in NumPy, in float64.
+    with E = e^{−βλ₁(1 − cos φ)}, from φ = `radius` to φ₀: to leading order log t is
+    βλ₁(1 − cos φ₀). The others do not move meanwhile. All but the order is differentiable.
 
     **Arguments:** `mu`: particles on the sphere, their masses the α; `beta`: β > 0; `radius`: the
-    angle at which two clusters count as one.
+    angle at which two clusters count as one; `lam1`, `lam2`: QᵀK = λ₁I and V = λ₂I.
 
     **Returns:** `Merges`.
     """
-    x = np.array(mu.x, float)
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    mass = np.exp(np.asarray(mu.log_weights(), float))
-    alive = list(range(len(x)))
-    pairs, log_times, points = [], [], []
-    elapsed = -np.inf
-    while len(alive) > 1:
-        gram = x[alive] @ x[alive].T - 4 * np.eye(len(alive))
-        a, b = np.unravel_index(np.argmax(gram), gram.shape)
-        i, j = sorted((alive[a], alive[b]))
-        angle = np.arccos(np.clip(x[i] @ x[j], -1, 1))
-        log_duration, way = _approach(angle, radius, beta, mass[i], mass[j])
-        towards = x[j] - np.cos(angle) * x[i]
-        towards = towards / max(np.linalg.norm(towards), np.finfo(float).tiny)
-        x[i] = np.cos(way) * x[i] + np.sin(way) * towards
-        mass[i] += mass[j]
-        alive.remove(j)
-        elapsed = np.logaddexp(elapsed, log_duration)
-        pairs.append((i, j))
-        log_times.append(elapsed)
-        points.append(x[i].copy())
-    shape = (len(points), x.shape[1])
-    return Merges(
-        np.array(pairs, int).reshape(-1, 2),
-        np.exp(log_times),
-        np.array(log_times),
-        np.array(points).reshape(shape),
-    )
+    for name, number in (("beta", beta), ("radius", radius), ("lam1", lam1), ("lam2", lam2)):
+        check_positive(name, number)
+    x = mu.x / jnp.linalg.norm(mu.x, axis=1, keepdims=True)
+    exponent = jnp.asarray(beta * lam1, x.dtype)
+
+    def merge(state, _):
+        x, mass, alive, elapsed = state
+        i, j = _closest(x, alive)
+        cosine = jnp.vdot(x[i], x[j])
+        across = x[j] - cosine * x[i]
+        sine = jnp.sqrt(jnp.maximum(jnp.vdot(across, across), jnp.finfo(x.dtype).tiny))
+        log_duration, way = _approach(jnp.arctan2(sine, cosine), radius, exponent, mass[i], mass[j])
+        met = jnp.cos(way) * x[i] + jnp.sin(way) * across / sine
+        elapsed = jnp.logaddexp(elapsed, log_duration)
+        mass = mass.at[i].add(mass[j])
+        return (x.at[i].set(met), mass, alive.at[j].set(False), elapsed), (i, j, elapsed, met)
+
+    start = (x, jnp.exp(mu.log_weights()), jnp.full(len(x), True), jnp.asarray(-jnp.inf, x.dtype))
+    _, (first, second, log_times, points) = jax.lax.scan(merge, start, length=len(x) - 1)
+    log_times = log_times - jnp.log(jnp.asarray(lam2, x.dtype))
+    return Merges(jnp.stack([first, second], 1), jnp.exp(log_times), log_times, points)
 
 
-def _approach(angle: float, radius: float, beta: float, a: float, b: float) -> tuple[float, float]:
+def _closest(x, alive):
+    """The pair i < j of the greatest inner product among those alive."""
+    both = alive[:, None] & alive & (jnp.arange(len(x))[:, None] < jnp.arange(len(x)))
+    found = jnp.argmax(jnp.where(both, jax.lax.stop_gradient(x @ x.T), -jnp.inf))
+    return found // len(x), found % len(x)
+
+
+def _approach(angle, radius, beta, a, b):
     """The logarithm of the time until two masses are at `radius`, and how far the first goes."""
-    if angle <= radius:
-        return -np.inf, angle * b / (a + b)
     # Gauss–Legendre in y = log tan(φ/2): dφ = sin φ dy and 1 − cos φ = 1 + tanh y.
-    low, high = np.log(np.tan(radius / 2)), np.log(np.tan(min(angle, np.pi - 1e-12) / 2))
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    apart = angle > radius
+    low = np.log(np.tan(radius / 2))
+    high = jnp.log(jnp.tan(jnp.clip(angle, radius, np.pi - 1e-12) / 2))
+    nodes, weights = (jnp.asarray(v, angle.dtype) for v in np.polynomial.legendre.leggauss(400))
     y, weights = (high + low) / 2 + (high - low) / 2 * nodes, weights * (high - low) / 2
-    pull = np.exp(-beta * (1 + np.tanh(y)))
+    pull = jnp.exp(-beta * (1 + jnp.tanh(y)))
     first, second = b / (a + b * pull), a / (b + a * pull)
-    exponent = beta * (1 + np.tanh(y)) - np.log(first + second) + np.log(weights)
-    top = exponent.max()
-    way = (weights / np.cosh(y) * first / (first + second)).sum()
+    exponent = beta * (1 + jnp.tanh(y)) - jnp.log(first + second)
+    log_time = jax.nn.logsumexp(exponent, b=jnp.where(apart, weights, 1))
+    way = jnp.sum(weights / jnp.cosh(y) * first / (first + second))
     # Below the radius both go to their centre of mass.
-    return float(top + np.log(np.exp(exponent - top).sum())), way + radius * b / (a + b)
+    way = jnp.where(apart, way + radius * b / (a + b), angle * b / (a + b))
+    return jnp.where(apart, log_time, -jnp.inf), way

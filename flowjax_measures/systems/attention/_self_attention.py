@@ -12,7 +12,10 @@ from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from ._growth import growth_rate
+from ._matrices import multiple_of_identity
 from ._watched import AbstractAttention
 
 
@@ -57,6 +60,34 @@ class SelfAttention(AbstractAttention):
             raise ValueError(
                 f'`normalization` is {self.normalization!r}; it is "softmax" or "mean".'
             )
+
+    def growth_rate(self, k: int, d: int = 2) -> Float[Array, ""]:
+        r"""The rate at which harmonics of degree k grow on tokens uniform on S^{d−1}.
+
+        On the circle, d = 2, it is k² I_k(β)/β for the mean, and that over I_0(β) for softmax; in
+        general see `_growth.py`. Negative rates decay.
+
+        **Raises:** `ValueError` for other degrees and dimensions, and unless Q and K are the
+        identity, V is a multiple of it, and there are neither heads, masks nor biases.
+
+        !!! example
+
+            `SelfAttention(beta=4.0).growth_rate(2)` is that of cos 2θ.
+        """
+        for name, number, least in (("k", k, 1), ("d", d, 2)):
+            if not (isinstance(number, int) and number >= least):
+                raise ValueError(f"`{name}` is {number!r}; give a whole number from {least} on.")
+        beta = jnp.asarray(self.beta, float)
+        plain = [self.query, self.key, self.output, self.mask, self.bias, self.rotary]
+        if any(p is not None for p in plain) or self.causal or self.exclude_self or beta.ndim:
+            raise ValueError(
+                "`growth_rate` is of one head with Q = K = I and without order, masks or biases; "
+                "run the system from a `GridDensity` of angles (`InCoordinates`) for others."
+            )
+        rate, uniform = growth_rate(beta, k, d)
+        if self.normalization == "mean":
+            rate = rate * uniform
+        return rate if self.value is None else multiple_of_identity("value", self.value) * rate
 
     def read(self, mu, look):
         reads, log_normaliser = mu.tilt(look.value, look.logits())

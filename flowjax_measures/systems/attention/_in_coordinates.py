@@ -1,0 +1,82 @@
+r"""A system on a manifold, in the coordinates of a chart: so its law can be a density on a grid.
+
+With x = φ(θ) and its derivative J, tokens x that move in the image of the chart have
+
+    θ̇ = J⁺ v(φ(θ), φ#μ),   J⁺ = (JᵀJ)⁻¹ Jᵀ,
+
+and noise σ of equal strength in all tangent directions is, in Itô's calculus,
+
+    dθ = [J⁺ v + ½ σ² Σ_m ∂_{B_m} B_m] dt + σ B dW,   B = J⁺.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._system import AbstractMeanField
+from ...measures import Rates
+from ...noise import Dense, Isotropic
+
+
+def circle_chart(theta: Float[Array, "1"]) -> Float[Array, "2"]:
+    """The angle θ, periodic in 2π, to the point of the circle."""
+    return jnp.stack([jnp.cos(theta[0]), jnp.sin(theta[0])])
+
+
+def sphere_chart(point: Float[Array, "2"]) -> Float[Array, "3"]:
+    """The height z in [−1, 1] and the longitude φ, periodic in 2π, to the point of S².
+
+    It keeps areas: a density of (z, φ) is that on the sphere.
+    """
+    z, angle = point
+    radius = jnp.sqrt(1 - z**2)
+    return jnp.stack([radius * jnp.cos(angle), radius * jnp.sin(angle), z])
+
+
+class InCoordinates(AbstractMeanField):
+    r"""A system of points φ(θ) as one of coordinates θ.
+
+    **Arguments:**
+
+    - `system`: a mean-field system of points in R^d, without noise or with `Isotropic` noise, whose
+      motion off the image of the chart is left out, as a space does.
+    - `chart`: φ from R^k to R^d: `circle_chart`, `sphere_chart`, or any function of full rank.
+
+    From a `GridDensity` of the coordinates it is the system's equation for densities on the
+    manifold, of second order in the cells where the chart is regular, of lower order at the poles
+    of `sphere_chart`; from particles it is the system itself.
+
+    !!! example
+
+        ```python
+        law = fm.InCoordinates(fm.SelfAttention(beta=4.0), fm.circle_chart)
+        density = fm.GridDensity(1 + 0.1 * jnp.cos(angles), 0.0, 2 * jnp.pi, periodic=True)
+        run = fm.simulate(law, density, [0.0, 1.0], dt=0.01)
+        ```
+    """
+
+    system: AbstractMeanField
+    chart: Callable[[Array], Array]
+
+    def rates(self, t, x, mu):
+        law = self.system.rates(t, self.chart(x), mu.push(self.chart))
+        velocity = self._down(x) @ law.velocity
+        if law.noise is None:
+            return Rates(velocity, None, law.growth)
+        if not isinstance(law.noise, Isotropic):
+            raise ValueError(
+                f"`system` has {type(law.noise).__name__} noise; coordinates are known for "
+                "Isotropic noise, the same in all directions."
+            )
+        sigma, down = jnp.asarray(law.noise.scale, x.dtype), self._down(x)
+        along = jax.vmap(lambda b: jax.jvp(self._down, (x,), (b,))[1], in_axes=1, out_axes=2)(down)
+        drift = sigma**2 / 2 * jnp.einsum("kmm->k", along)
+        return Rates(velocity + drift, Dense(sigma * down), law.growth)
+
+    def _down(self, x) -> Any:
+        """J⁺."""
+        slope = jax.jacfwd(self.chart)(x)
+        return jnp.linalg.solve(slope.T @ slope, slope.T)
