@@ -424,6 +424,16 @@ CASES: dict[str, Callable[[], Case]] = {
         cloud(4, 2),
         dt=0.02,
     ),
+    "dean-kawasaki": lambda: Case(
+        fm.DeanKawasaki(fm.McKeanVlasov(fm.Quadratic(0.5), fm.QuadraticKernel(0.7), 1.5), 60.0),
+        _film(),
+    ),
+    "fleming-viot": lambda: Case(
+        fm.FlemingViot(ROTATION**2, 0.7),
+        fm.Particles(jax.nn.softmax(cloud(n=4).x), space=fm.Simplex()),
+        dt=0.01,
+    ),
+    "massive-arratia": lambda: Case(fm.MassiveArratia(0.3), cloud(5, 1)),
     "lindblad": lambda: Case(
         fm.Lindblad(ROTATION + ROTATION.T, [ROTATION, 1j * np.tri(3)], [0.5, 0.2]),
         jnp.array([[0.5, 0.1j, 0.0], [-0.1j, 0.3, 0.0], [0.0, 0.0, 0.2]]),

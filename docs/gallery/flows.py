@@ -102,3 +102,28 @@ p = jnp.exp(-jnp.cos(2 * jnp.pi * x))
 plt.plot(x[::4], (p / p.mean())[::4], "k.")
 plt.xlabel("x")
 plt.ylabel("density")
+
+# %% DeanKawasaki
+# Two hundred particles in a double well as a density that fluctuates (C1), beside that of
+# infinitely many (black) and a histogram of the particles themselves (grey).
+law = fm.Langevin(lambda x: jnp.sum((x**2 - 1) ** 2), beta=2.0)
+grid = fm.GridDensity(jnp.full(40, 1 / 4), -2.0, 2.0)
+cloud = fm.initial.uniform(jr.key(0), 200, -2.0, 2.0)
+points = fm.simulate(law, cloud, [0.0, 1.0], dt=0.002, key=jr.key(1)).final
+ax = plot.measure(points, color="0.85", bins=40)
+noisy = fm.DeanKawasaki(law, 200)
+run = fm.simulate(noisy, grid, [0.0, 1.0], dt=0.001, key=jr.key(2))
+ax.step(grid.centres()[:, 0], run.final.rho, "C1", where="mid")
+ax.plot(grid.centres()[:, 0], fm.simulate(law, grid, [0.0, 1.0]).final.rho, "k")
+
+# %% MassiveArratia
+# Forty particles on the line stick where they meet, and the heavier they are (thick), the slower
+# they move.
+law, ts = fm.MassiveArratia(0.02), jnp.linspace(0.0, 1.0, 301)
+start = fm.Particles(jnp.linspace(-1.0, 1.0, 40)[:, None])
+run = fm.simulate(law, start, ts, dt=1 / 300, key=jr.key(0))
+x = run.ys.x[..., 0]
+mass = (x[:, :, None] == x[:, None, :]).sum(2)
+plt.scatter(jnp.broadcast_to(ts[:, None], x.shape), x, s=mass / 2, c="C0", lw=0)
+plt.xlabel("time")
+plt.ylabel("x")

@@ -1,6 +1,8 @@
 from ._accelerated_flow import AcceleratedFlow as AcceleratedFlow
+from ._dean_kawasaki import DeanKawasaki as DeanKawasaki, mean_mobility as mean_mobility
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._localized_attraction import LocalizedAttraction as LocalizedAttraction
+from ._massive_arratia import MassiveArratia as MassiveArratia
 from ._mckean_vlasov import McKeanVlasov as McKeanVlasov
 from ._parabolic_monge_ampere import ParabolicMongeAmpere as ParabolicMongeAmpere
 from ._radial_interaction import RadialInteraction as RadialInteraction
