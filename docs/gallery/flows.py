@@ -127,3 +127,43 @@ mass = (x[:, :, None] == x[:, None, :]).sum(2)
 plt.scatter(jnp.broadcast_to(ts[:, None], x.shape), x, s=mass / 2, c="C0", lw=0)
 plt.xlabel("time")
 plt.ylabel("x")
+
+# %% ExcludingParticles
+# Disks of two sizes, at the start in the left half of a box, fill it.
+box = fm.Box(0.0, jnp.array([2.0, 1.0]))
+x = jnp.stack(jnp.meshgrid(*[jnp.arange(8) / 8 + 0.07] * 2), -1).reshape(-1, 2)
+kind, sizes = jnp.arange(64) % 2, jnp.array([0.12, 0.06])
+disks = fm.Particles((x, kind), space=fm.Product((box, fm.Euclidean())))
+law = fm.ExcludingParticles(sizes)
+run = fm.simulate(law, disks, [0.0, 0.3], dt=2e-4, key=jr.key(0))
+ax = plt.gca()
+for i in range(64):
+    ax.add_patch(plt.Circle(run.final.x[0][i], sizes[i % 2] / 2, color=f"C{i % 2}"))
+ax.plot(*x.T, ".", color="0.8", ms=2)
+ax.set_aspect("equal")
+
+# %% CrossDiffusion
+# Fast disks (lines) around slow ones (grey), and without them (dashed): the slow ones push the
+# fast ones aside before they spread themselves.
+x = jnp.linspace(-1.98, 1.98, 100)
+bump = fm.GridDensity(jnp.exp(-8 * x**2) * (8 / jnp.pi) ** 0.5, -2.0, 2.0)
+start = {"fast": fm.GridDensity(jnp.full(100, 0.25), -2.0, 2.0), "slow": bump}
+for number, style in ((250, "-"), (1, "--")):
+    numbers, speeds = {"fast": 50, "slow": number}, {"fast": 1.0, "slow": 0.01}
+    sizes = {"fast": 0.02, "slow": 0.02}
+    law = fm.CrossDiffusion(sizes, numbers, speeds, dimension=2)
+    run = fm.simulate(law, start, [0.0, 0.05, 0.3])
+    plt.plot(x, run.ys["fast"].rho.T, "C0" + style)
+    plt.plot(x, run.ys["slow"].rho.T / 4, "0.7", zorder=0)
+
+# %% ScorePorousMedium
+# Particles without noise carry a gas into a porous medium: their density along the way, beside
+# Barenblatt's.
+cells = fm.initial.barenblatt(0.05, 2.0, 400, -1.5, 1.5)
+start = fm.Particles(jnp.quantile(cells.sample(jr.key(0), 20000), (jnp.arange(200) + 0.5) / 200, 0))
+law, ts = fm.ScorePorousMedium(2.0, fm.GaussianKernel(0.06)), jnp.array([0.05, 0.1, 0.4])
+run = fm.simulate(law, start, ts, dt=0.0005)
+for i, t in enumerate(ts):
+    plt.hist(run.ys.x[i, :, 0], 30, density=True, color=f"C{i}", alpha=0.3)
+    exact = fm.initial.barenblatt(t, 2.0, 400, -1.5, 1.5)
+    plt.plot(exact.centres()[:, 0], exact.rho, f"C{i}")
