@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax.scipy.special import gammaln
@@ -9,8 +11,9 @@ from jaxtyping import Array, ArrayLike, Float, Num
 
 from ._custom_types import PRNGKey
 from ._numerics import safe_power
-from .measures import GridDensity, Particles
-from .spaces import Sphere, Torus
+from ._numerics._checks import check_positive
+from .measures import AbstractMeasure, GridDensity, Particles
+from .spaces import Euclidean, Sphere, Torus
 
 
 def normal(key: PRNGKey, n: int, d: int, scale: ArrayLike = 1.0) -> Particles:
@@ -127,3 +130,33 @@ def neurons(
     if paired:
         u, v = jnp.concatenate([u, u]), jnp.concatenate([v, -v])
     return Particles((u, v))
+
+
+def dirichlet_ferguson(
+    key: PRNGKey, base: AbstractMeasure, mass: ArrayLike, n: int = 100
+) -> Particles:
+    r"""A random measure Σ_k w_k δ_{x_k} of the Dirichlet–Ferguson law ([ferguson1973]).
+
+    Atoms are drawn from the base ν, masses by breaking a stick: w_k = v_k Π_{j<k} (1 − v_j) with
+    v_k ~ Beta(1, θ). The shares of the sets of a partition are Dirichlet(θν(A_i)), and
+
+        E ∫f dμ = ∫f dν,   Var ∫f dμ = Var_ν f/(1 + θ).
+
+    The last of the `n` atoms takes what is left of the stick, (θ/(1 + θ))^{n−1} in the mean.
+
+    **Arguments:** `base`: ν, any measure that can be sampled. `mass`: θ > 0.
+
+    !!! example
+
+        `jax.vmap(lambda k: fm.initial.dirichlet_ferguson(k, nu, 2.0, 50))(keys)` are many of them;
+        it is the invariant law of `FlemingViot(theta * nu / 2)`.
+    """
+    check_positive("mass", mass)
+    places, sticks = jr.split(key)
+    x = base.sample(places, n)
+    dtype = jnp.result_type(*(a for a in jax.tree.leaves(x) if eqx.is_inexact_array(a)))
+    # 1 − v = u^{1/θ}, whose logarithms are −e/θ.
+    left = -jr.exponential(sticks, (n - 1,), dtype) / jnp.asarray(mass, dtype)
+    before = jnp.concatenate([jnp.zeros(1, dtype), jnp.cumsum(left)])
+    taken = jnp.concatenate([jnp.log(-jnp.expm1(left)), jnp.zeros(1, dtype)])
+    return Particles(x, before + taken, space=getattr(base, "space", Euclidean()))

@@ -431,6 +431,31 @@ CASES: dict[str, Callable[[], Case]] = {
         cloud(4, 2),
         dt=0.02,
     ),
+    "dean-kawasaki": lambda: Case(
+        fm.DeanKawasaki(fm.McKeanVlasov(fm.Quadratic(0.5), fm.QuadraticKernel(0.7), 1.5), 60.0),
+        _film(),
+    ),
+    "fleming-viot": lambda: Case(
+        fm.FlemingViot(ROTATION**2, 0.7),
+        fm.Particles(jax.nn.softmax(cloud(n=4).x), space=fm.Simplex()),
+        dt=0.01,
+    ),
+    "massive-arratia": lambda: Case(fm.MassiveArratia(0.3), cloud(5, 1)),
+    "excluding-particles": lambda: Case(
+        fm.ExcludingParticles(0.3, 0.2, _bowl), cloud(4, 2), dt=0.01, splits=False
+    ),
+    "cross-diffusion": lambda: Case(
+        fm.CrossDiffusion(
+            {"a": 0.2, "b": 0.1}, {"a": 3, "b": 8.0}, {"a": 0.1, "b": 0.2}, dimension=2
+        ),
+        {
+            "a": fm.GridDensity(_film().rho / 6, 0.0, 6.0, True),
+            "b": fm.GridDensity(_film().rho[::-1] / 6, 0.0, 6.0, True),
+        },
+    ),
+    "score-porous-medium": lambda: Case(
+        fm.ScorePorousMedium(1.5, fm.GaussianKernel(0.8)), cloud(5, 2)
+    ),
     "lindblad": lambda: Case(
         fm.Lindblad(ROTATION + ROTATION.T, [ROTATION, 1j * np.tri(3)], [0.5, 0.2]),
         jnp.array([[0.5, 0.1j, 0.0], [-0.1j, 0.3, 0.0], [0.0, 0.0, 0.2]]),

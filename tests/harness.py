@@ -134,8 +134,11 @@ def can_lose_mass(case: Case) -> bool:
 
 
 def mass_change(case: Case, final: Any) -> float:
-    before, after = (jax.scipy.special.logsumexp(m.atoms()[1]) for m in (case.state, final))
-    return float(jnp.abs(jnp.exp(after) - jnp.exp(before)))
+    def masses(state):
+        measures = jax.tree.leaves(state, is_leaf=is_measure)
+        return jnp.stack([jax.scipy.special.logsumexp(mu.atoms()[1]) for mu in measures])
+
+    return float(jnp.max(jnp.abs(jnp.exp(masses(final)) - jnp.exp(masses(case.state)))))
 
 
 def to_float32(tree: Any) -> Any:

@@ -26,6 +26,8 @@ LONG = """
     residual-network rmsprop-equation self-attention-heads self-interacting-langevin
     simplex-flow sinkhorn-attention sinkhorn-attention-gaussian sinkhorn-flow
     sinkhorn-flow-gaussian slice-matching stochastic-mean-field underdamped-langevin
+    dean-kawasaki fleming-viot follmer-process lindblad massive-arratia stochastic-localization
+    cross-diffusion excluding-particles score-porous-medium
 """.split()  # noqa: SIM905
 
 

@@ -102,3 +102,68 @@ p = jnp.exp(-jnp.cos(2 * jnp.pi * x))
 plt.plot(x[::4], (p / p.mean())[::4], "k.")
 plt.xlabel("x")
 plt.ylabel("density")
+
+# %% DeanKawasaki
+# Two hundred particles in a double well as a density that fluctuates (C1), beside that of
+# infinitely many (black) and a histogram of the particles themselves (grey).
+law = fm.Langevin(lambda x: jnp.sum((x**2 - 1) ** 2), beta=2.0)
+grid = fm.GridDensity(jnp.full(40, 1 / 4), -2.0, 2.0)
+cloud = fm.initial.uniform(jr.key(0), 200, -2.0, 2.0)
+points = fm.simulate(law, cloud, [0.0, 1.0], dt=0.002, key=jr.key(1)).final
+ax = plot.measure(points, color="0.85", bins=40)
+noisy = fm.DeanKawasaki(law, 200)
+run = fm.simulate(noisy, grid, [0.0, 1.0], dt=0.001, key=jr.key(2))
+ax.step(grid.centres()[:, 0], run.final.rho, "C1", where="mid")
+ax.plot(grid.centres()[:, 0], fm.simulate(law, grid, [0.0, 1.0]).final.rho, "k")
+
+# %% MassiveArratia
+# Forty particles on the line stick where they meet, and the heavier they are (thick), the slower
+# they move.
+law, ts = fm.MassiveArratia(0.02), jnp.linspace(0.0, 1.0, 301)
+start = fm.Particles(jnp.linspace(-1.0, 1.0, 40)[:, None])
+run = fm.simulate(law, start, ts, dt=1 / 300, key=jr.key(0))
+x = run.ys.x[..., 0]
+mass = (x[:, :, None] == x[:, None, :]).sum(2)
+plt.scatter(jnp.broadcast_to(ts[:, None], x.shape), x, s=mass / 2, c="C0", lw=0)
+plt.xlabel("time")
+plt.ylabel("x")
+
+# %% ExcludingParticles
+# Disks of two sizes, at the start in the left half of a box, fill it.
+box = fm.Box(0.0, jnp.array([2.0, 1.0]))
+x = jnp.stack(jnp.meshgrid(*[jnp.arange(8) / 8 + 0.07] * 2), -1).reshape(-1, 2)
+kind, sizes = jnp.arange(64) % 2, jnp.array([0.12, 0.06])
+disks = fm.Particles((x, kind), space=fm.Product((box, fm.Euclidean())))
+law = fm.ExcludingParticles(sizes)
+run = fm.simulate(law, disks, [0.0, 0.3], dt=2e-4, key=jr.key(0))
+ax = plt.gca()
+for i in range(64):
+    ax.add_patch(plt.Circle(run.final.x[0][i], sizes[i % 2] / 2, color=f"C{i % 2}"))
+ax.plot(*x.T, ".", color="0.8", ms=2)
+ax.set_aspect("equal")
+
+# %% CrossDiffusion
+# Fast disks (lines) around slow ones (grey), and without them (dashed): the slow ones push the
+# fast ones aside before they spread themselves.
+x = jnp.linspace(-1.98, 1.98, 100)
+bump = fm.GridDensity(jnp.exp(-8 * x**2) * (8 / jnp.pi) ** 0.5, -2.0, 2.0)
+start = {"fast": fm.GridDensity(jnp.full(100, 0.25), -2.0, 2.0), "slow": bump}
+for number, style in ((250, "-"), (1, "--")):
+    numbers, speeds = {"fast": 50, "slow": number}, {"fast": 1.0, "slow": 0.01}
+    sizes = {"fast": 0.02, "slow": 0.02}
+    law = fm.CrossDiffusion(sizes, numbers, speeds, dimension=2)
+    run = fm.simulate(law, start, [0.0, 0.05, 0.3])
+    plt.plot(x, run.ys["fast"].rho.T, "C0" + style)
+    plt.plot(x, run.ys["slow"].rho.T / 4, "0.7", zorder=0)
+
+# %% ScorePorousMedium
+# Particles without noise carry a gas into a porous medium: their density along the way, beside
+# Barenblatt's.
+cells = fm.initial.barenblatt(0.05, 2.0, 400, -1.5, 1.5)
+start = fm.Particles(jnp.quantile(cells.sample(jr.key(0), 20000), (jnp.arange(200) + 0.5) / 200, 0))
+law, ts = fm.ScorePorousMedium(2.0, fm.GaussianKernel(0.06)), jnp.array([0.05, 0.1, 0.4])
+run = fm.simulate(law, start, ts, dt=0.0005)
+for i, t in enumerate(ts):
+    plt.hist(run.ys.x[i, :, 0], 30, density=True, color=f"C{i}", alpha=0.3)
+    exact = fm.initial.barenblatt(t, 2.0, 400, -1.5, 1.5)
+    plt.plot(exact.centres()[:, 0], exact.rho, f"C{i}")

@@ -102,3 +102,13 @@ plt.plot(ts, run.ys.x[:, :40, 0], color="0.7", lw=0.6)
 x = jnp.linspace(-3.0, 3.0, 200)
 plt.plot(1 + jnp.exp(jax.vmap(lambda y: law.log_density(1.0, y))(x[:, None])) / 2, x, "C1")
 plt.xlabel("time")
+
+# %% FlemingViot
+# A population on a circle whose members move, die, and are replaced by copies of others: it holds
+# together, and wanders.
+law = fm.FlemingViot(fm.Langevin(lambda x: 0.0 * jnp.sum(x), beta=100.0), resampling=1.0)
+ring, ts = fm.GridDensity(jnp.ones(60), 0.0, 1.0, True), jnp.linspace(0.0, 6.0, 200)
+run = fm.simulate(law, ring, ts, dt=0.005, key=jr.key(3))
+plt.imshow(run.ys.rho.T, extent=(0.0, 6.0, 0.0, 1.0), aspect="auto", origin="lower", vmax=6.0)
+plt.xlabel("time")
+plt.ylabel("place")

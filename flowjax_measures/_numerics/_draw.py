@@ -43,3 +43,12 @@ def _invert(sums: Float[Array, "k m"], row: Int[Array, " n"], key: PRNGKey) -> I
     steps = max(sums.shape[1] - 1, 0).bit_length()
     low, _ = jax.lax.fori_loop(0, steps, halve, (low, high))
     return jnp.minimum(low, sums.shape[1] - 1)
+
+
+def key_of(increments: Float[Array, " n"]) -> PRNGKey:
+    """A key made of the bits of Brownian increments, for draws that are not Gaussian.
+
+    Of noise keyed by the step they are as good as keys: a step taken twice draws the same numbers.
+    """
+    bits = jax.lax.bitcast_convert_type(jnp.pad(increments.ravel(), (0, 1)), jnp.uint32)
+    return jax.random.wrap_key_data(bits.ravel()[:2], impl="threefry2x32")

@@ -1,6 +1,7 @@
 r"""Steps of a law that knows its own: `transition(t, x, dt, dW)` takes one point a step on.
 
-For diffusions that Euler and Maruyama's method drives out of where they live, and holds there.
+For diffusions that Euler and Maruyama's method drives out of where they live, and holds there. The
+transition of a law of one point is of a point, that of any other system of its whole state.
 """
 
 from typing import Any, ClassVar
@@ -8,13 +9,14 @@ from typing import Any, ClassVar
 import diffrax
 import jax
 
+from .._system import AbstractMeanField
 from ..measures import Particles
 from ..measures._base import replace
-from ._terms import Problem
+from ._terms import Problem, like
 
 
 class Transition(diffrax.AbstractSolver):
-    """The default solver of particles of a system with noise and a `transition`."""
+    """The default solver of a system with noise and a `transition`."""
 
     problem: Problem
 
@@ -37,13 +39,22 @@ class Transition(diffrax.AbstractSolver):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        h, (increments,) = terms.contr(t0, t1)
+        h, increments = terms.contr(t0, t1)
         system: Any = self.problem.system
         t = self.problem.clock(t0)
-        x1 = jax.vmap(lambda x, w: system.transition(t, x, h, w))(y0.x, increments)
-        y1 = replace(y0, x=x1)
+        if _is_of_points(system):
+            (own,) = increments
+            x1 = jax.vmap(lambda x, w: system.transition(t, x, h, w))(y0.x, own)
+            y1 = replace(y0, x=x1)
+        else:
+            y1 = like(y0, system.transition(t, self.problem.merge(y0), h, increments))
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
 
 
 def has_transition(system, state) -> bool:
-    return hasattr(system, "transition") and isinstance(state, Particles)
+    known = hasattr(system, "transition")
+    return known and (isinstance(state, Particles) or not _is_of_points(system))
+
+
+def _is_of_points(system: Any) -> bool:
+    return isinstance(system, AbstractMeanField)

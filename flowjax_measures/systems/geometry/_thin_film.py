@@ -11,7 +11,6 @@ grid is refined, and without it the equilibrium is wrong.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,6 +22,7 @@ from ..._system import AbstractSystem
 from ...measures import GridDensity, Increment
 from ...measures._base import replace
 from ...measures._grid import _difference, _next
+from ...measures._grid_noise import FaceNoise
 
 
 def entropic_mobility(a: Array, b: Array) -> Array:
@@ -86,22 +86,7 @@ class ThinFilm(AbstractSystem):
         if self.beta is None:
             return Increment(drift)
         scale = 2 / (self.beta * state.cell)
-        return Increment(drift, _FaceNoise(state, [scale * m for m in mobilities]))
-
-
-class _FaceNoise(eqx.Module):
-    """Independent fluxes through all faces, of the given squares."""
-
-    state: GridDensity
-    squares: list[Array]
-
-    def brownian(self):
-        return [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in self.squares]
-
-    def apply(self, increments: Any):
-        roots = [jnp.where(s > 0, jnp.sqrt(jnp.where(s > 0, s, 1)), 0) for s in self.squares]
-        flux = [root * w for root, w in zip(roots, increments, strict=True)]
-        return replace(self.state, rho=-self.state._divergence(flux))
+        return Increment(drift, FaceNoise(state, [scale * m for m in mobilities]))
 
 
 def _slopes(state: GridDensity, u: Array) -> list[Array]:

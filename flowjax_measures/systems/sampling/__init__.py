@@ -1,3 +1,4 @@
+from ._fleming_viot import FlemingViot as FlemingViot
 from ._follmer_process import FollmerProcess as FollmerProcess
 from ._hellinger_kantorovich_brownian import (
     Atom as Atom,
