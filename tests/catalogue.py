@@ -503,6 +503,11 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.EulerArnold(1.0, 0.5, dispersion=0.1, drift=0.2),
         jnp.sin(jnp.pi * jnp.arange(8.0) / 4),
     ),
+    "unconstrained-features": lambda: Case(
+        fm.UnconstrainedFeatures(3, 2, 0.1, 0.2, "cross_entropy"),
+        (cloud(3, 4).x, cloud(4, 6, 1).x, jnp.array([0.1, -0.2, 0.3])),
+        lyapunov=fm.UnconstrainedFeatures(3, 2, 0.1, 0.2, "cross_entropy").energy,
+    ),
     "euler-2d": lambda: Case(
         fm.Euler2D(0.1, 0.3, 0.2, length=jnp.array([2.0, 3.0])),
         jr.normal(jr.key(0), (6, 8)),

@@ -95,7 +95,8 @@ def _rate(system, mu):
 # Public functions that take no two measures, points or data of this kind, and where they are held.
 ELSEWHERE = {
     "in tests of their own": """
-        contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
+        contraction cyclic_group invariant_dimension neural_collapse
+        geodesic_between lyapunov_exponent sphere_grid valley_drift
         alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
         contraction
         alignment_flow barycenter barycentric_map benamou_brenier bridge_matching_loss bures

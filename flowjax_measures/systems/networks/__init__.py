@@ -8,3 +8,8 @@ from ._residual_network import (
     ResidualNetwork as ResidualNetwork,
     ResidualWeights as ResidualWeights,
 )
+from ._unconstrained_features import (
+    NeuralCollapse as NeuralCollapse,
+    UnconstrainedFeatures as UnconstrainedFeatures,
+    neural_collapse as neural_collapse,
+)
