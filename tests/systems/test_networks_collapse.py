@@ -132,7 +132,7 @@ def test_onset_of_feature_learning(aligned, power):
     sizes, shares = (8, 16, 32), []
     for d in sizes:
         total = 0.0
-        for key in jr.split(jr.key(d), 8):
+        for key in jr.split(jr.key(d), 16):
             one, two, three = jr.split(key, 3)
             inputs, fresh = jr.normal(one, (8000, d)), jr.normal(two, (4000, d))
             directions = jr.normal(three, (200, d)) / np.sqrt(d)
