@@ -102,3 +102,15 @@ p = jnp.exp(-jnp.cos(2 * jnp.pi * x))
 plt.plot(x[::4], (p / p.mean())[::4], "k.")
 plt.xlabel("x")
 plt.ylabel("density")
+
+# %% KineticFlow
+# Particles with momenta in two wells, pushed apart by their entropy and slowed by friction.
+energy = fm.PotentialEnergy(lambda x: jnp.sum(x[1:] ** 2) / 2)
+energy = energy + 0.3 * fm.KernelEntropy(fm.GaussianKernel(0.3))
+law = fm.KineticFlow(lambda q: jnp.sum((q**2 - 1) ** 2) / 4, energy, friction=0.3)
+start = fm.Particles(fm.Phase(0.1 * jr.normal(jr.key(6), (60, 1)), 0.8 + jnp.zeros((60, 1))))
+run = fm.simulate(law, start, jnp.linspace(0.0, 10.0, 101), dt=0.05)
+plt.plot(run.ys.x.q[..., 0], run.ys.x.p[..., 0], "C0", linewidth=0.4)
+plt.plot(run.final.x.q, run.final.x.p, "k.")
+plt.xlabel("q")
+plt.ylabel("p")
