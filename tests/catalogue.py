@@ -104,6 +104,18 @@ def _graph() -> Any:
     return w + w.T
 
 
+def _heat_energy(x):
+    """Of a particle in a bath: (position, momentum, entropy of the bath)."""
+    return x[1] ** 2 / 2 + x[0] ** 4 / 4 + jnp.exp(x[2])
+
+
+def _heat_friction(x):
+    heat = jnp.exp(x[2])
+    v = jnp.stack([jnp.zeros_like(heat), jnp.ones_like(heat), -x[1] / heat])
+    return heat / 2 * jnp.outer(v, v)
+
+
+TURN = jnp.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 ROTATION = jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -534,6 +546,17 @@ CASES: dict[str, Callable[[], Case]] = {
     "euler-arnold": lambda: Case(
         fm.EulerArnold(1.0, 0.5, dispersion=0.1, drift=0.2),
         jnp.sin(jnp.pi * jnp.arange(8.0) / 4),
+    ),
+    "unconstrained-features": lambda: Case(
+        fm.UnconstrainedFeatures(3, 2, 0.1, 0.2, "cross_entropy"),
+        (cloud(3, 4).x, cloud(4, 6, 1).x, jnp.array([0.1, -0.2, 0.3])),
+        lyapunov=fm.UnconstrainedFeatures(3, 2, 0.1, 0.2, "cross_entropy").energy,
+    ),
+    "generic": lambda: Case(
+        fm.Generic(_heat_energy, lambda x: x[2], TURN, _heat_friction), jnp.array([1.0, 0.5, 0.2])
+    ),
+    "kinetic-flow": lambda: Case(
+        fm.KineticFlow(_bowl, fm.KernelEntropy(fm.GaussianKernel(0.9)), 0.7), cloud(5, 2)
     ),
     "euler-2d": lambda: Case(
         fm.Euler2D(0.1, 0.3, 0.2, length=jnp.array([2.0, 3.0])),

@@ -98,6 +98,8 @@ ELSEWHERE = {
         TransportMap blow_up_time circle_chart retrieval_modes retrieval_probability sphere_chart
         transport_representation
         contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
+        contraction cyclic_group invariant_dimension neural_collapse
+        geodesic_between lyapunov_exponent sphere_grid valley_drift
         alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
         contraction
         alignment_flow barycenter barycentric_map benamou_brenier bridge_matching_loss bures

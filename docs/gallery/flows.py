@@ -167,3 +167,14 @@ for i, t in enumerate(ts):
     plt.hist(run.ys.x[i, :, 0], 30, density=True, color=f"C{i}", alpha=0.3)
     exact = fm.initial.barenblatt(t, 2.0, 400, -1.5, 1.5)
     plt.plot(exact.centres()[:, 0], exact.rho, f"C{i}")
+# %% KineticFlow
+# Particles with momenta in two wells, pushed apart by their entropy and slowed by friction.
+energy = fm.PotentialEnergy(lambda x: jnp.sum(x[1:] ** 2) / 2)
+energy = energy + 0.3 * fm.KernelEntropy(fm.GaussianKernel(0.3))
+law = fm.KineticFlow(lambda q: jnp.sum((q**2 - 1) ** 2) / 4, energy, friction=0.3)
+start = fm.Particles(fm.Phase(0.1 * jr.normal(jr.key(6), (60, 1)), 0.8 + jnp.zeros((60, 1))))
+run = fm.simulate(law, start, jnp.linspace(0.0, 10.0, 101), dt=0.05)
+plt.plot(run.ys.x.q[..., 0], run.ys.x.p[..., 0], "C0", linewidth=0.4)
+plt.plot(run.final.x.q, run.final.x.p, "k.")
+plt.xlabel("q")
+plt.ylabel("p")

@@ -124,6 +124,24 @@ energy = jax.vmap(lambda mu: mu.mean(pendulum.energy))(run.ys)
 plt.plot(ts - 2.5, energy / 10)
 plt.gca().set_aspect("equal")
 
+# %% Generic
+# A particle rings and warms a bath, which keeps the energy (dashed): position and temperature.
+energy = lambda x: x[1] ** 2 / 2 + 2 * x[0] ** 2 + jnp.exp(x[2])
+
+
+def friction(x):
+    v = jnp.stack([0.0, 1.0, -x[1] * jnp.exp(-x[2])])
+    return 0.3 * jnp.exp(x[2]) * jnp.outer(v, v)
+
+
+turn = jnp.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+law = fm.Generic(energy, lambda x: x[2], turn, friction)
+ts = jnp.linspace(0.0, 15.0, 151)
+run = fm.simulate(law, jnp.array([1.0, 0.0, 0.0]), ts, dt=0.1, solver=fm.DiscreteGradient())
+plt.plot(ts, run.ys[:, 0], ts, jnp.exp(run.ys[:, 2]))
+plt.plot(ts, jax.vmap(energy)(run.ys), "k--")
+plt.xlabel("t")
+
 # %% SimplexFlow
 # The master equation of a chain of three states, and the same with Wasserstein noise, on the
 # simplex.

@@ -40,6 +40,15 @@ start = fm.Particles(0.2 * jr.normal(jr.key(4), (1, 2, 2)))
 run = fm.simulate(law, start, jnp.linspace(0.0, 80.0, 161), observe=lambda mu: mu.x[0].ravel())
 plot.curve(run.ts, run.ys, "entries of M")
 
+# %% UnconstrainedFeatures
+# Features of three classes collapse to the corners of a triangle.
+law = fm.UnconstrainedFeatures(3, 20, weight_decay=0.005)
+run = fm.simulate(law, law.start(jr.key(5), width=2, scale=1.0), jnp.linspace(0.0, 60.0, 61))
+for i, name in enumerate(law.labels):
+    plt.plot(*run.ys[1][:, :, i].T, f"C{name}", linewidth=0.6)
+plt.scatter(*run.final[1], c="k", zorder=3)
+plt.gca().set_aspect("equal")
+
 # %% NaturalGradient
 # Two bumps solve the Allen–Cahn equation in their amplitudes and places: the function over time.
 model = fm.AllenCahn(-8.0, 8.0, epsilon=1.0, background=-1.0)

@@ -9,6 +9,11 @@ from ._cosine import (
     fourier_kernel as fourier_kernel,
     random_fourier_kernel as random_fourier_kernel,
 )
+from ._invariant import (
+    InvariantKernel as InvariantKernel,
+    cyclic_group as cyclic_group,
+    invariant_dimension as invariant_dimension,
+)
 from ._median import MedianKernel as MedianKernel
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel

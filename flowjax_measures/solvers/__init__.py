@@ -10,12 +10,14 @@ from ._conformal import (
 )
 from ._consensus_jumps import ConsensusJumps as ConsensusJumps
 from ._constrained_euler import ConstrainedEuler as ConstrainedEuler
+from ._discrete_gradient import DiscreteGradient as DiscreteGradient
 from ._entropic_scaling import EntropicScaling as EntropicScaling
 from ._epoch_batches import EpochBatches as EpochBatches
 from ._exponential_integrator import ExponentialIntegrator as ExponentialIntegrator
 from ._exponential_sampling import ExponentialSampling as ExponentialSampling
 from ._geodesic_euler import GeodesicEuler as GeodesicEuler
 from ._jko import JKO as JKO
+from ._kinetic_jko import KineticJKO as KineticJKO
 from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep

@@ -201,3 +201,20 @@ def test_mean_field_langevin_finds_its_gibbs_law():
 
 
 DIRAC3 = fm.Gaussian(jnp.ones(3), jnp.zeros((3, 3)))
+
+
+def test_joint_covariance_of_two_points_is_of_second_order():
+    """SGD of a pair under the same minibatches, exactly, and the flow's closed moments."""
+
+    def both(params, example):
+        return _square(params[:D], example) + _square(params[D:], example)
+
+    pair = fm.Gaussian(jnp.array([1.0, -0.5, 0.2, 0.7]), jnp.zeros((4, 4)))
+    errors = []
+    for eta in ETAS:
+        flow = fm.StochasticModifiedFlow(both, regression(), eta, 1)
+        limit = fm.simulate(flow, pair, [0.0, 1.0], dt=0.02, solver=diffrax.Tsit5()).final
+        exact = fm.sgd_moments(both, regression(), eta, 1, pair, round(1 / eta))
+        errors.append(float(jnp.max(jnp.abs((limit.cov - exact.cov)[:D, D:]))))
+    slopes = np.diff(np.log(errors)) / np.diff(np.log(ETAS))
+    np.testing.assert_allclose(slopes, 2, atol=0.15)

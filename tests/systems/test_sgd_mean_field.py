@@ -246,3 +246,48 @@ def test_past_of_self_interacting_walkers_is_the_fixed_point():
     # 64 walkers over 2/λ = 40 correlation times of about 2: an error of about 1/√1280 a bin.
     assert jnp.sum(jnp.abs(past.rho - gibbs.rho)) * past.cell < 0.1
     assert jnp.sum(jnp.abs(grid.rho - gibbs.rho)) * past.cell > 0.3
+
+
+WAVE = fm.ShallowNetwork(
+    jnp.tanh, (jnp.linspace(-2.0, 2.0, 6)[:, None], jnp.sin(jnp.linspace(-2.0, 2.0, 6)))
+)
+
+
+def _predictions_under_one_noise(mu):
+    law = fm.StochasticMeanField(WAVE, 0.05)
+    run = fm.simulate(law, mu, [0.0, 0.5], dt=0.05, key=jr.key(1))
+    return WAVE.predictions(run.final)
+
+
+def test_neurons_go_to_their_limit_under_one_noise_at_the_root_of_their_number():
+    draw = lambda key, n: fm.Particles(jr.normal(key, (n, 2)))  # noqa: E731
+    many = jax.jit(jax.vmap(lambda key: _predictions_under_one_noise(draw(key, 4096))))
+    limit = jnp.mean(many(jr.split(jr.key(2), 8)), 0)
+    sizes, errors = (16, 64, 256), []
+    for n in sizes:
+        few = jax.jit(jax.vmap(lambda key, n=n: _predictions_under_one_noise(draw(key, n))))
+        gaps = few(jr.split(jr.key(3), 64)) - limit
+        errors.append(float(jnp.sqrt(jnp.mean(gaps**2))))
+    slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    # 64 runs of each size know an error to a tenth.
+    np.testing.assert_allclose(slope, -0.5, atol=0.08)
+
+
+@pytest.mark.slow
+def test_the_equation_of_the_law_on_a_grid_under_the_same_noise():
+    """The conservative SPDE itself, against many neurons, converging with the cells."""
+    draw = lambda key: fm.Particles(jr.normal(key, (4096, 2)))  # noqa: E731
+    many = jax.vmap(lambda key: _predictions_under_one_noise(draw(key)))(jr.split(jr.key(2), 16))
+    error = float(jnp.max(jnp.std(many, 0))) / 4
+    gaps = []
+    for cells in (20, 40):
+        ends = jnp.full(2, -5.0), jnp.full(2, 5.0)
+        grid = fm.GridDensity(jnp.ones((cells, cells)), *ends)
+        square = jnp.sum(grid.centres() ** 2, -1)
+        rho = jnp.exp(-square / 2)
+        mu = fm.GridDensity(rho / (rho.sum() * grid.cell), *ends)
+        law = fm.StochasticMeanField(WAVE, 0.05)
+        run = fm.simulate(law, mu, [0.0, 0.5], dt=0.05, key=jr.key(1))
+        np.testing.assert_allclose(run.final.rho.sum() * grid.cell, 1, rtol=1e-12)
+        gaps.append(float(jnp.max(jnp.abs(WAVE.predictions(run.final) - many.mean(0)))))
+    assert gaps[1] < gaps[0] / 2 + 4 * error

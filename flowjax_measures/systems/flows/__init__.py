@@ -3,6 +3,7 @@ from ._cross_diffusion import CrossDiffusion as CrossDiffusion
 from ._dean_kawasaki import DeanKawasaki as DeanKawasaki, mean_mobility as mean_mobility
 from ._excluding_particles import ExcludingParticles as ExcludingParticles
 from ._gradient_flow import GradientFlow as GradientFlow
+from ._kinetic_flow import KineticFlow as KineticFlow
 from ._localized_attraction import LocalizedAttraction as LocalizedAttraction
 from ._massive_arratia import MassiveArratia as MassiveArratia
 from ._mckean_vlasov import McKeanVlasov as McKeanVlasov

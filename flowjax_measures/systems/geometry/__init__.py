@@ -4,6 +4,7 @@ from ._epdiff import EPDiff as EPDiff
 from ._euler_2d import Euler2D as Euler2D
 from ._euler_arnold import EulerArnold as EulerArnold
 from ._euler_lagrange import EulerLagrange as EulerLagrange
+from ._generic import Degeneracies as Degeneracies, Generic as Generic
 from ._geodesic import Geodesic as Geodesic
 from ._geodesic_between import geodesic_between as geodesic_between
 from ._hunter_saxton import TwoComponentHunterSaxton as TwoComponentHunterSaxton

@@ -49,7 +49,7 @@ class InfiniteConductivity(AbstractSystem):
 
     def _waves(self, u):
         shape = tuple(getattr(u, "shape", ()))
-        if len(shape) not in (3, 4) or shape[0] != len(shape) - 1:
+        if len(shape) not in (3, 4) or len(u) != len(shape) - 1:
             raise ValueError(
                 f"InfiniteConductivity was given {type(u).__name__} of shape {shape}; its state is "
                 "u at the points of a torus, of shape (2, n, m) or (3, n, m, l)."

@@ -4,7 +4,12 @@ from ._allen_cahn import AllenCahn as AllenCahn
 from ._controlled_flow import ControlledFlow as ControlledFlow
 from ._dirac_frenkel import DiracFrenkel as DiracFrenkel, NaturalGradient as NaturalGradient
 from ._multi_index_flow import MultiIndexFlow as MultiIndexFlow
+from ._neural_collapse import (
+    NeuralCollapse as NeuralCollapse,
+    neural_collapse as neural_collapse,
+)
 from ._residual_network import (
     ResidualNetwork as ResidualNetwork,
     ResidualWeights as ResidualWeights,
 )
+from ._unconstrained_features import UnconstrainedFeatures as UnconstrainedFeatures
