@@ -8,6 +8,10 @@ from ._conditional_flow import (
 from ._control_linear import ControlLinear as ControlLinear
 from ._drifting_flow import DriftingFlow as DriftingFlow
 from ._drifting_loss import drifting_loss as drifting_loss
+from ._energy_based_model import (
+    EnergyBasedModel as EnergyBasedModel,
+    jarzynski_loss as jarzynski_loss,
+)
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
 from ._gaussian_process import gaussian_process as gaussian_process
 from ._guided_flow import GuidedFlow as GuidedFlow
@@ -35,5 +39,9 @@ from ._schedules import (
     TrigonometricSchedule as TrigonometricSchedule,
     velocity_from_score as velocity_from_score,
 )
-from ._schroedinger_bridge import schroedinger_bridge as schroedinger_bridge
+from ._schroedinger_bridge import (
+    bridge_cost as bridge_cost,
+    bridge_hamiltonian as bridge_hamiltonian,
+    schroedinger_bridge as schroedinger_bridge,
+)
 from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant
