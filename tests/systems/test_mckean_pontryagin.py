@@ -60,7 +60,9 @@ def test_a_bridge_between_two_and_three_wells_reaches_its_target():
     )
     bridge = fm.schroedinger_bridge(mu, nu, sigma)
     u = lambda t, x: bridge.rates(t, x, None).velocity  # noqa: E731
-    q = fm.simulate(bridge, mu, [0.0, first], steps=5, key=jr.key(3)).final.x
+    x, y = bridge.sample(jr.key(3), 120)
+    shake = sigma * (first * (1 - first)) ** 0.5 * jr.normal(jr.key(4), x.shape)
+    q = (1 - first) * x + first * y + shake
     start = fm.Particles(fm.Phase(q, jax.vmap(lambda x: u(first, x))(q)))
     control = diffrax.PIDController(1e-6, 1e-8)
     ends = []
