@@ -98,16 +98,16 @@ ELSEWHERE = {
         contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
         alignment_flow barycenter barycentric_map bridge_matching_loss bures bures_map
         contraction
-        alignment_flow barycenter barycentric_map benamou_brenier bridge_cost bridge_hamiltonian
-        bridge_matching_loss bures bures_map
+        alignment_flow barycenter barycentric_map benamou_brenier bridge_matching_loss bures
+        bures_map
         circular_order cluster_labels coarsen collective_diffusion compare
         conditional_flow_matching_loss conditional_wasserstein couple dacorogna_moser
         denoising_loss drifting_loss entropic_mobility entropic_potentials evaluate
         fisher_information fit flat_mobility flow_matching_loss fokker_planck_residual
         fourier_kernel from_anndata from_arrays from_xarray gaspari_cohn gaussian_process
-        gradient_spread gromov_wasserstein harmonic_extension in_context jarzynski_loss
-        kalman_filter kalman_inversion kinetic_cost kinetic_interpolation kl_divergence layers learn
-        learn_energy least_squares_velocity linear_posterior linearized_wasserstein logarithmic_mean
+        gradient_spread gromov_wasserstein harmonic_extension in_context kalman_filter
+        kalman_inversion kinetic_cost kinetic_interpolation kl_divergence layers learn
+        least_squares_velocity linear_posterior linearized_wasserstein logarithmic_mean
         lost_in_the_middle martingale_transport mean_field_game median merge_clusters minibatch
         minibatch_coupling minimize
         nested_mccann nested_wasserstein orthonormal_bases pairing_dynamics partial_transport
@@ -116,6 +116,9 @@ ELSEWHERE = {
         sgd_moments simulate simulate_resumable sphere_directions stability_threshold stepper
         sweep thresholded_covariance time_to_clusters transport_spline two_sample_test
         velocity_error velocity_from_score worst_case
+    """,
+    "in tests of learned energies, of bridges and of functions": """
+        bridge_cost bridge_hamiltonian jarzynski_loss karhunen_loeve learn_energy random_fields
     """,
 }
 

@@ -74,8 +74,8 @@ def test_a_bridge_between_two_and_three_wells_reaches_its_target():
         ends.append(run.final.x)
     np.testing.assert_allclose(ends[0].p, jax.vmap(lambda x: u(last, x))(ends[0].q), atol=1e-4)
     gaps = [float(fm.energy_distance(fm.Particles(end.q), nu)) for end in ends]
-    # 120 points by chance miss a law of this width by some 0.005.
-    assert gaps[0] < 0.01 < 0.05 < gaps[1]
+    # Of 120 points of the law itself the energy distance is E|X − X′|/120 = 0.016.
+    assert gaps[0] < 0.03 < 0.06 < gaps[1]
 
 
 @pytest.mark.parametrize("sigma", [0.6, pytest.param(1e-3, marks=pytest.mark.slow)])

@@ -13,7 +13,11 @@ from ._energy_based_model import (
     jarzynski_loss as jarzynski_loss,
 )
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
-from ._gaussian_process import gaussian_process as gaussian_process
+from ._gaussian_process import (
+    Modes as Modes,
+    gaussian_process as gaussian_process,
+    karhunen_loeve as karhunen_loeve,
+)
 from ._guided_flow import GuidedFlow as GuidedFlow
 from ._kac_flow import KacFlow as KacFlow
 from ._least_squares_flow import LeastSquaresFlow as LeastSquaresFlow
@@ -33,6 +37,7 @@ from ._probability_flow import (
     ProbabilityFlow as ProbabilityFlow,
     fokker_planck_residual as fokker_planck_residual,
 )
+from ._random_fields import random_fields as random_fields
 from ._schedules import (
     DiffusionSchedule as DiffusionSchedule,
     LinearSchedule as LinearSchedule,
