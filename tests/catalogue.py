@@ -400,6 +400,19 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.McKeanPontryagin(jnp.array([[0.3, 0.1], [0.1, 0.2]]), jnp.eye(2)),
         fm.Particles(fm.Phase(cloud(5, 2).x, cloud(5, 2, 1).x)),
     ),
+    "mckean-pontryagin-covariance": lambda: Case(
+        fm.McKeanPontryagin("covariance", "covariance", lambda x: jnp.sin(x) - x),
+        fm.Particles(fm.Phase(cloud(5, 2).x, 0.3 * cloud(5, 2, 1).x)),
+    ),
+    "mckean-pontryagin-fields": lambda: Case(
+        fm.McKeanPontryagin(
+            lambda x: jnp.diag(0.1 + 0.1 * jnp.sin(x) ** 2),
+            jnp.eye(2),
+            slope=lambda t, x: jnp.sin(x + t),
+            score=lambda t, x: -x,
+        ),
+        fm.Particles(fm.Phase(cloud(5, 2).x, cloud(5, 2, 1).x)),
+    ),
     "equilibrium-matching": lambda: Case(
         fm.EquilibriumMatching(
             fm.StochasticInterpolant(normal(), fm.Gaussian(jnp.ones(2), 0.3 * jnp.eye(2)))
@@ -490,6 +503,17 @@ CASES: dict[str, Callable[[], Case]] = {
     "jarzynski": lambda: Case(
         fm.Jarzynski(lambda t, x: (1 + t) * jnp.sum((x - t) ** 2), 1.3),
         cloud(n=5, d=2),
+        dt=0.02,
+        conserves=False,
+    ),
+    "energy-based-model": lambda: Case(
+        fm.EnergyBasedModel(
+            lambda theta, x: theta[0] * jnp.sum(x**2) + jnp.sum(jnp.cos(x - theta[1])), cloud(4, 2)
+        ),
+        {
+            "parameters": fm.Particles(jnp.array([[1.0, 0.3]])),
+            "walkers": fm.Particles(cloud(5, 2, 1).x, jnp.full(5, -jnp.log(5.0))),
+        },
         dt=0.02,
         conserves=False,
     ),

@@ -121,6 +121,9 @@ ELSEWHERE = {
         sweep thresholded_covariance time_to_clusters transport_spline two_sample_test
         velocity_error velocity_from_score worst_case
     """,
+    "in tests of learned energies, of bridges and of functions": """
+        bridge_cost bridge_hamiltonian jarzynski_loss karhunen_loeve learn_energy random_fields
+    """,
 }
 
 

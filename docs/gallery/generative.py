@@ -57,6 +57,22 @@ run = fm.simulate(law, fm.Particles(fm.Phase(q, p)), jnp.linspace(0.0, 1.0, 41))
 plt.plot(run.ts, run.ys.x.q[..., 0], "C0", linewidth=0.6)
 plt.gca().set(xlabel="t", ylabel="state")
 
+# %% EnergyBasedModel
+# Two wells whose depths are learned from data, of which a quarter is on the left: no walker passes
+# the barrier, their weights (orange) do.
+wells = lambda theta, x: -jnp.logaddexp(theta[0] - (x[0] + 2) ** 2, -((x[0] - 2) ** 2))
+side = lambda share: jnp.where(jnp.arange(2000) < 2000 * share, -2.0, 2.0)[:, None]
+noise = jr.normal(jr.key(0), (2, 2000, 1)) * 0.5**0.5
+walkers = fm.Particles(side(0.5) + noise[0], jnp.full(2000, -jnp.log(2000.0)))
+law = fm.EnergyBasedModel(wells, fm.Particles(side(0.25) + noise[1]))
+state = dict(parameters=fm.Particles(jnp.zeros((1, 1))), walkers=walkers)
+run = fm.simulate(law, state, [0.0, 30.0], dt=0.05, key=jr.key(1)).final
+x, weights = run["walkers"].x[:, 0], jnp.exp(run["walkers"].log_w)
+plt.hist((side(0.25) + noise[1])[:, 0], 60, density=True, color="0.8")
+plt.hist(x, 60, weights=weights, density=True, color="C1", histtype="step")
+exact = jnp.logaddexp(0.0, run["parameters"].x[0, 0]) - jnp.log(2.0)
+plt.title(f"log Z {law.log_z(run):.3f}, exactly {exact:.3f}; grey: data")
+
 # %% EquilibriumMatching
 # One velocity for all times: paths slow down nowhere before they reach the atoms.
 atoms = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]]))

@@ -20,6 +20,9 @@ from jax.extend.core import Literal
 from jaxtyping import Array, Float, PyTree
 from scipy.special import ndtri
 
+from ._matrix import square_root
+
+_FEW = 8
 _HERMITE = {1: 40, 2: 24, 3: 10, 4: 5}
 
 
@@ -58,11 +61,15 @@ def _lattice(dimension: int) -> np.ndarray:
 
 
 def factor(cov: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """A lower triangular L with L Lᵀ = cov that takes singular matrices.
+    """A matrix L with L Lᵀ = cov that takes singular matrices.
 
-    A pivot that round-off has made zero or negative leaves a zero column, with derivative zero.
+    In few dimensions it is lower triangular: a pivot that round-off has made zero or negative
+    leaves a zero column, with derivative zero. Smooth processes have many such pivots, and without
+    an exchange of rows the error grows from each to the next: beyond it is the symmetric root.
     """
     d = cov.shape[0]
+    if d > _FEW:
+        return square_root(cov)
     scale = jnp.finfo(cov.dtype).eps * d * jnp.max(jnp.abs(jnp.diagonal(cov)), initial=0)
     columns = []
     rest = cov

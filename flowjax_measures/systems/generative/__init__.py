@@ -8,8 +8,16 @@ from ._conditional_flow import (
 from ._control_linear import ControlLinear as ControlLinear
 from ._drifting_flow import DriftingFlow as DriftingFlow
 from ._drifting_loss import drifting_loss as drifting_loss
+from ._energy_based_model import (
+    EnergyBasedModel as EnergyBasedModel,
+    jarzynski_loss as jarzynski_loss,
+)
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
-from ._gaussian_process import gaussian_process as gaussian_process
+from ._gaussian_process import (
+    Modes as Modes,
+    gaussian_process as gaussian_process,
+    karhunen_loeve as karhunen_loeve,
+)
 from ._guided_flow import GuidedFlow as GuidedFlow
 from ._kac_flow import KacFlow as KacFlow
 from ._least_squares_flow import LeastSquaresFlow as LeastSquaresFlow
@@ -29,11 +37,16 @@ from ._probability_flow import (
     ProbabilityFlow as ProbabilityFlow,
     fokker_planck_residual as fokker_planck_residual,
 )
+from ._random_fields import random_fields as random_fields
 from ._schedules import (
     DiffusionSchedule as DiffusionSchedule,
     LinearSchedule as LinearSchedule,
     TrigonometricSchedule as TrigonometricSchedule,
     velocity_from_score as velocity_from_score,
 )
-from ._schroedinger_bridge import schroedinger_bridge as schroedinger_bridge
+from ._schroedinger_bridge import (
+    bridge_cost as bridge_cost,
+    bridge_hamiltonian as bridge_hamiltonian,
+    schroedinger_bridge as schroedinger_bridge,
+)
 from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant

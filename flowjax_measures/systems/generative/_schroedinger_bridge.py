@@ -12,13 +12,23 @@ and the diffusion dX = u dt + σ dW with the drift
 where φ solves the heat equation back in time. Between Gaussians with covariances A and B
 
     Cov(X_0, X_1) = ½(A^{1/2} D A^{−1/2} − σ²I),   D = (4A^{1/2}BA^{1/2} + σ⁴I)^{1/2}.
+
+Its cost and its Hamiltonian, which is the same at all times, are
+
+    ½ ∫_0^1 E|u|² dt = ½ OT_{2σ²}(μ, ν) + σ² ∫ log ν dν + ½ dσ² log(2πσ²),   E ½|u|² + ½σ² ∇·u.
 """
 
-from ..._custom_types import Scalar
+import math
+
+import jax
+import jax.numpy as jnp
+
+from ..._custom_types import FloatScalar, Scalar
+from ...energies import Entropy
 from ...energies._ground import check_flat
 from ...energies._sinkhorn import _slope
-from ...measures import AbstractMeasure, Gaussian
-from ...transport import entropic_coupling
+from ...measures import AbstractMeasure, Gaussian, Particles
+from ...transport import entropic_cost, entropic_coupling
 from ._schedules import LinearSchedule
 from ._stochastic_interpolant import StochasticInterpolant
 
@@ -42,3 +52,47 @@ def schroedinger_bridge(
         coupling = entropic_coupling(source, target, 2 * sigma**2)
     diffusion = sigma**2 / 2 if noise else None
     return StochasticInterpolant(source, target, LinearSchedule(sigma), coupling, diffusion)
+
+
+def bridge_cost(source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar) -> FloatScalar:
+    r"""The cost ½ ∫_0^1 E|u|² dt of the bridge: σ² KL of its paths from those of σW from `source`.
+
+    Closed form between Gaussians; half of W₂² as σ → 0. Infinite towards atoms, where u blows up:
+    they are refused.
+
+    **Arguments:** as `schroedinger_bridge`; `target` is a `Gaussian`, or the density of a grid.
+
+    !!! example
+
+        `fm.bridge_cost(fm.Gaussian(m, a), fm.Gaussian(n, b), 0.5)`
+    """
+    if isinstance(target, Particles):
+        raise ValueError(
+            "`target` is atoms, and no bridge to them has a finite cost; give a Gaussian or a grid."
+        )
+    entropy = Entropy()(target)
+    variance = jnp.asarray(sigma, entropy.dtype) ** 2
+    d = target.m.size if isinstance(target, Gaussian) else target.atoms()[0].shape[1]
+    heat = d * variance * jnp.log(2 * math.pi * variance) / 2
+    return entropic_cost(source, target, 2 * variance) / 2 + variance * entropy + heat
+
+
+def bridge_hamiltonian(
+    source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar
+) -> FloatScalar:
+    r"""E ½|u|² + ½σ² ∇·u, which is the same at all times of the bridge, by its start.
+
+    **Arguments:** as `schroedinger_bridge`.
+
+    !!! example
+
+        `fm.bridge_hamiltonian(mu, nu, 0.5)`; as σ → 0 it is ½ W₂²(μ, ν).
+    """
+    bridge = schroedinger_bridge(source, target, sigma)
+
+    def energy(x):
+        u = lambda x: bridge.rates(0.0, x, None).velocity  # noqa: E731
+        divergence = jnp.trace(jax.jacfwd(u)(x))
+        return jnp.vdot(u(x), u(x)) / 2 + jnp.asarray(sigma, x.dtype) ** 2 * divergence / 2
+
+    return source.mean(energy)
