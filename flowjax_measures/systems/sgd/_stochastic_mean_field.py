@@ -30,9 +30,9 @@ class StochasticMeanField(AbstractMeanField):
     r"""A shallow network trained by minibatches, in the limit of many neurons.
 
     From `Particles` a finite network, from a `Gaussian` with a key the law of a linear network's
-    neurons given the minibatches, from a `GridDensity` with a key the equation of dμ itself, where a
-    neuron is a point (u, v) of the plane. Under one key all see the same minibatches, and n neurons
-    are the limit up to O(n^{−1/2}).
+    neurons given the minibatches, from a `GridDensity` with a key the equation of dμ itself, where
+    a neuron is a point (u, v) of the plane. Under one key all see the same minibatches, and n
+    neurons are the limit up to O(n^{−1/2}).
 
     **Arguments:**
 
