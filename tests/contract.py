@@ -95,8 +95,8 @@ def _rate(system, mu):
 # Public functions that take no two measures, points or data of this kind, and where they are held.
 ELSEWHERE = {
     "in tests of their own": """
-        TransportMap blow_up_time mean_mobility circle_chart retrieval_modes retrieval_probability sphere_chart
-        transport_representation
+        TransportMap blow_up_time circle_chart mean_mobility retrieval_modes sphere_chart
+        retrieval_probability transport_representation
         contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
         contraction cyclic_group invariant_dimension neural_collapse
         geodesic_between lyapunov_exponent sphere_grid valley_drift
