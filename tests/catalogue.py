@@ -481,6 +481,17 @@ CASES: dict[str, Callable[[], Case]] = {
     "score-porous-medium": lambda: Case(
         fm.ScorePorousMedium(1.5, fm.GaussianKernel(0.8)), cloud(5, 2)
     ),
+    "accelerated-flow-of-masses": lambda: Case(
+        fm.AcceleratedFlow(
+            fm.PotentialEnergy(_bowl), lambda t: 0.5 + t, fm.WassersteinFisherRao(0.7, 1.3)
+        ),
+        fm.Particles(fm.Phase(cloud(5, 2).x, (cloud(5, 2, 1).x, cloud(5, 1, 2).x[:, 0]))),
+        conserves=False,
+    ),
+    "accelerated-stein": lambda: Case(
+        fm.AcceleratedFlow(fm.PotentialEnergy(_bowl), 0.5, fm.Stein(fm.GaussianKernel(0.9))),
+        fm.Particles(fm.Phase(cloud(5, 2).x, cloud(5, 2, 1).x)),
+    ),
     "lindblad": lambda: Case(
         fm.Lindblad(ROTATION + ROTATION.T, [ROTATION, 1j * np.tri(3)], [0.5, 0.2]),
         jnp.array([[0.5, 0.1j, 0.0], [-0.1j, 0.3, 0.0], [0.0, 0.0, 0.2]]),

@@ -27,7 +27,8 @@ LONG = """
     simplex-flow sinkhorn-attention sinkhorn-attention-gaussian sinkhorn-flow
     sinkhorn-flow-gaussian slice-matching stochastic-mean-field underdamped-langevin
     dean-kawasaki fleming-viot follmer-process lindblad massive-arratia stochastic-localization
-    cross-diffusion excluding-particles score-porous-medium
+    accelerated-flow-of-masses accelerated-stein cross-diffusion excluding-particles
+    score-porous-medium
 """.split()  # noqa: SIM905
 
 

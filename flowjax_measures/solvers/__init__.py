@@ -23,6 +23,7 @@ from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
 from ._predictor_corrector import PredictorCorrector as PredictorCorrector
 from ._random_batch import RandomBatch as RandomBatch
+from ._restart import Restart as Restart
 from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
 from ._sinkhorn_iterations import SinkhornIterations as SinkhornIterations
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
