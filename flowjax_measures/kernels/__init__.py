@@ -14,6 +14,7 @@ from ._invariant import (
     cyclic_group as cyclic_group,
     invariant_dimension as invariant_dimension,
 )
+from ._matern import Matern as Matern
 from ._median import MedianKernel as MedianKernel
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel

@@ -22,11 +22,25 @@ Kernel = Callable[[Point, Point], FloatScalar]
 
 
 class AbstractKernel(Checked):
-    """A symmetric function of two points."""
+    """A symmetric function of two points; kernels add and multiply, and scale with numbers."""
 
     @abc.abstractmethod
     def __call__(self, x: Point, y: Point) -> FloatScalar:
         """k(x, y)."""
+
+    def __add__(self, other: Kernel) -> "AbstractKernel":
+        return KernelSum(self, other) if callable(other) else NotImplemented
+
+    def __mul__(self, other: Kernel | FloatScalar) -> "AbstractKernel":
+        if not callable(other):
+            return ScaledKernel(self, other)
+        first, second = self, other
+        kinds = AbstractExponentialKernel
+        if isinstance(first, kinds) and isinstance(second, kinds):
+            return ExponentialKernelProduct(first, second)
+        return KernelProduct(first, second)
+
+    __rmul__ = __mul__
 
 
 class AbstractExponentialKernel(AbstractKernel):
@@ -72,6 +86,52 @@ class AbstractSeparableKernel(AbstractSummedKernel):
 
     def convolve(self, x, mu):
         return jnp.vdot(self.signs() * self.features(x), mu.mean(self.features))
+
+
+class KernelSum(AbstractSummedKernel):
+    """k + l, each integrated in its own way."""
+
+    first: Kernel
+    second: Kernel
+
+    def __call__(self, x, y):
+        return self.first(x, y) + self.second(x, y)
+
+    def convolve(self, x, mu):
+        return convolve(self.first, x, mu) + convolve(self.second, x, mu)
+
+
+class ScaledKernel(AbstractSummedKernel):
+    """c k."""
+
+    kernel: Kernel
+    factor: FloatScalar
+
+    def __call__(self, x, y):
+        return self.factor * self.kernel(x, y)
+
+    def convolve(self, x, mu):
+        return self.factor * convolve(self.kernel, x, mu)
+
+
+class KernelProduct(AbstractKernel):
+    """k l, positive definite where both are."""
+
+    first: Kernel
+    second: Kernel
+
+    def __call__(self, x, y):
+        return self.first(x, y) * self.second(x, y)
+
+
+class ExponentialKernelProduct(AbstractExponentialKernel):
+    """The product of two kernels that are exponentials, which is one."""
+
+    first: AbstractExponentialKernel
+    second: AbstractExponentialKernel
+
+    def log(self, x, y):
+        return self.first.log(x, y) + self.second.log(x, y)
 
 
 def flat(x: Point) -> Float[Array, " d"]:
@@ -130,6 +190,10 @@ def convolve(kernel: Kernel, x: Point, mu: Any) -> FloatScalar:
 
 def correlate(kernel: Kernel, mu: Any, nu: Any) -> FloatScalar:
     """∬ k dμ dν / (∫ dμ ∫ dν)."""
+    if isinstance(kernel, KernelSum):
+        return correlate(kernel.first, mu, nu) + correlate(kernel.second, mu, nu)
+    if isinstance(kernel, ScaledKernel):
+        return kernel.factor * correlate(kernel.kernel, mu, nu)
     if isinstance(kernel, AbstractSmoothedKernel) and isinstance(mu, Gaussian):
         if isinstance(nu, Gaussian):
             return kernel.smoothed(mu.m - nu.m, mu.cov + nu.cov)

@@ -20,9 +20,14 @@ from ._base import (
     AbstractKernel,
     AbstractSmoothedKernel,
     AbstractSummedKernel,
+    ExponentialKernelProduct,
+    KernelProduct,
+    KernelSum,
+    ScaledKernel,
     difference,
     flat,
 )
+from ._matern import Matern
 from ._smoothed import mean_exponential, mean_multiquadric, mean_norm, mean_norm_power
 
 
@@ -123,8 +128,13 @@ def on_space(kernel: Any, space: AbstractSpace) -> Any:
         return kernel
     if isinstance(kernel, EnergyDistance | RieszKernel | LaplaceKernel):
         return dataclasses.replace(kernel, space=space)
+    if isinstance(kernel, KernelSum | KernelProduct | ExponentialKernelProduct):
+        parts = (on_space(part, space) for part in (kernel.first, kernel.second))
+        return type(kernel)(*parts)
+    if isinstance(kernel, ScaledKernel):
+        return ScaledKernel(on_space(kernel.kernel, space), kernel.factor)
     # In the space around a sphere any kernel is one on the sphere.
-    vectors = GaussianKernel | InverseMultiquadric | LinearKernel
+    vectors = GaussianKernel | InverseMultiquadric | LinearKernel | Matern
     if isinstance(kernel, vectors) and not isinstance(space, Sphere):
         raise ValueError(
             f"`kernel` is {type(kernel).__name__}, which knows vectors only, and the points live "

@@ -43,7 +43,7 @@ def mean_norm_power(z: Vector, cov: Matrix, r: ArrayLike) -> FloatScalar:
     total = jnp.vdot(z, z) + jnp.trace(cov)
     scale = jax.lax.stop_gradient(jnp.where(total > 0, total, 1))
     u = _grid(-18.0, 30.0, z.dtype)
-    _, falls = _transform(z, cov, jnp.exp(2 * u) / scale)
+    _, falls = transform(z, cov, jnp.exp(2 * u) / scale)
     # Below the grid −φ′ is its value at 0, and the steps are a geometric series.
     tail = jnp.exp((2 - r) * (u[0] - _STEP)) / -jnp.expm1(-(2 - r) * _STEP)
     whole = jnp.vdot(falls, jnp.exp((2 - r) * u)) + total * tail
@@ -54,7 +54,7 @@ def mean_exponential(z: Vector, cov: Matrix, bandwidth: ArrayLike) -> FloatScala
     """E e^{−‖Z‖/h}."""
     h = jnp.asarray(bandwidth, z.dtype)
     u = _grid(-2.0, 36.0, z.dtype)
-    phi, _ = _transform(z, cov, jnp.exp(2 * u) / (4 * h**2))
+    phi, _ = transform(z, cov, jnp.exp(2 * u) / (4 * h**2))
     return 2 * _STEP / jnp.sqrt(jnp.pi) * jnp.vdot(phi, jnp.exp(-u - jnp.exp(-2 * u)))
 
 
@@ -64,13 +64,13 @@ def mean_multiquadric(z: Vector, cov: Matrix, bandwidth: ArrayLike, p: ArrayLike
     # φ differs from 1 where t‖Z‖² isn't small: the grid begins below that.
     scale = jax.lax.stop_gradient(jnp.vdot(z, z) + jnp.trace(cov)) / h**2
     v = 2 * _grid(-18.0, 20.0, z.dtype) - jnp.maximum(jnp.log1p(scale), 0)
-    phi, _ = _transform(z, cov, jnp.exp(v) / h**2)
+    phi, _ = transform(z, cov, jnp.exp(v) / h**2)
     step = 2 * _STEP
     tail = jnp.exp(p * (v[0] - step)) / -jnp.expm1(-p * step)
     return step * (jnp.vdot(phi, jnp.exp(p * v - jnp.exp(v))) + tail) * jnp.exp(-gammaln(p))
 
 
-def _transform(z: Vector, cov: Matrix, t: Float[Array, " k"]):
+def transform(z: Vector, cov: Matrix, t: Float[Array, " k"]):
     """φ and −φ′ at the times t."""
     eye = jnp.eye(z.size, dtype=z.dtype)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -9,11 +10,13 @@ from .._custom_types import FloatScalar, Point, Scalar
 from .._numerics import jitted, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
+from ..energies._discrepancies import SteinKernel
 from ..energies._ground import check_flat, is_circle, located, shared_space, squares
 from ..energies._relaxed_schrodinger import relaxed_value
 from ..kernels import EnergyDistance, InverseMultiquadric
-from ..kernels._base import Kernel
-from ..measures import AbstractMeasure
+from ..kernels._base import Kernel, correlate
+from ..kernels._radial import on_space
+from ..measures import AbstractMeasure, Particles
 from ._exact import wasserstein
 from ._masses import comparable
 
@@ -105,17 +108,44 @@ def _unbalanced(mu, nu, space, epsilon, strength):
     return value(x, log_a, y, log_b) - selves / 2 + epsilon / 2 * gap**2
 
 
-def mmd(mu: AbstractMeasure, nu: AbstractMeasure, kernel: Kernel) -> FloatScalar:
-    r"""The maximum mean discrepancy, the root of ∬ k d(μ−ν) d(μ−ν).
+def mmd(
+    mu: AbstractMeasure, nu: AbstractMeasure, kernel: Kernel, unbiased: bool = False
+) -> FloatScalar:
+    r"""The maximum mean discrepancy, the root of ∬ k d(μ−ν) d(μ−ν); `unbiased`, not the root.
 
     Both measures are divided by their masses. A kernel of the distance takes that of the measures'
     space; a Gaussian enters in closed form or by a quadrature with all digits.
 
+    **Arguments:** `unbiased`: particles are samples of laws, of which the square MMD² is estimated
+    without bias: pairs of a particle with itself are left out. It may be negative, and is returned
+    as it is. Other measures are laws themselves.
+
+    **Returns:** MMD, or the estimate of MMD².
+
     !!! example
 
-        `fm.mmd(mu, nu, fm.GaussianKernel(0.5))`
+        `fm.mmd(mu, nu, fm.GaussianKernel(0.5))`; `fm.mmd(mu, nu, kernel, unbiased=True)` is 0 in
+        the mean over samples of one law.
     """
+    if unbiased:
+        return _unbiased_mmd(mu, nu, on_space(kernel, shared_space(mu, nu)))
     return _root(MMD(nu, kernel), mu)
+
+
+@jitted
+def _unbiased_mmd(mu, nu, kernel):
+    return _apart(kernel, mu) + _apart(kernel, nu) - 2 * correlate(kernel, mu, nu)
+
+
+@jitted
+def _apart(kernel, mu):
+    """The mean of k over pairs of different samples, where a measure is one of samples."""
+    whole = correlate(kernel, mu, mu)
+    if not isinstance(mu, Particles):
+        return whole
+    square = jax.nn.softmax(mu.log_weights()) ** 2
+    alone = jnp.vdot(square, jax.vmap(lambda x: kernel(x, x))(mu.x))
+    return (whole - alone) / (1 - jnp.sum(square))
 
 
 def energy_distance(mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
@@ -132,12 +162,21 @@ def ksd(
     mu: AbstractMeasure,
     potential: Callable[[Point], FloatScalar],
     kernel: Kernel = InverseMultiquadric(),
+    unbiased: bool = False,
 ) -> FloatScalar:
-    r"""The kernel Stein discrepancy of `mu` to e^{−V}, the root of ∬ u_V dμ dμ.
+    r"""The kernel Stein discrepancy of `mu` to e^{−V}, the root of ∬ u_V dμ dμ; `unbiased`, not it.
+
+    **Arguments:** `potential`: V. `kernel`: k. `unbiased`: the particles are samples of a law, of
+    which KSD² is estimated without bias, as in `mmd`.
+
+    **Returns:** KSD, or the estimate of KSD².
 
     !!! example
 
-        `fm.ksd(mu, fm.Quadratic(1.0))`
+        `fm.ksd(mu, fm.Quadratic(1.0))`; as the end of a run, `fm.simulate(flow, mu, ts,
+        event=lambda t, mu: fm.ksd(mu, V) < 0.1)`
     """
     check_flat("ksd", mu)
+    if unbiased:
+        return _apart(SteinKernel(potential, kernel), mu)
     return _root(KernelSteinDiscrepancy(potential, kernel), mu)
