@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
-from ..kernels import GaussianKernel
+from ..kernels._radial import DensityKernel
 from ..measures import Gaussian, GridDensity
 
 
-def log_density(x: Point, mu: Any, kernel: GaussianKernel | None = None) -> FloatScalar:
+def log_density(x: Point, mu: Any, kernel: DensityKernel | None = None) -> FloatScalar:
     """log ρ(x): exact from a Gaussian, linear between the cells of a grid.
 
     Atoms have no density: `kernel` estimates one, log ∫ k_h(x, y) μ(dy), smoothed at the scale h.
@@ -25,7 +25,8 @@ def log_density(x: Point, mu: Any, kernel: GaussianKernel | None = None) -> Floa
         raise ValueError(
             f"{type(mu).__name__} has no density, and this energy was asked for its value or its "
             "first variation. Give the energy a kernel to estimate one, "
-            "kernel=GaussianKernel(bandwidth), or start from a Gaussian or a GridDensity."
+            "kernel=GaussianKernel(bandwidth), on a finite set kernel=CountingKernel(), or start "
+            "from a Gaussian or a GridDensity."
         )
     return mu.logmean(lambda y: kernel.log_density(x, y))
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Scalar
-from ..kernels import GaussianKernel
 from ..kernels._base import constant, mass
+from ..kernels._radial import DensityKernel
 from ._base import AbstractEnergy
 from ._density import log_density
 from ._internal import Entropy
@@ -30,7 +30,7 @@ class KL(AbstractEnergy):
     """
 
     potential: Callable[[Point], FloatScalar]
-    kernel: GaussianKernel | None = None
+    kernel: DensityKernel | None = None
 
     def __call__(self, mu):
         return Entropy(self.kernel)(mu) + mass(mu) * mu.mean(self.potential)
@@ -57,7 +57,7 @@ class Renyi(AbstractEnergy):
 
     potential: Callable[[Point], FloatScalar]
     order: Scalar = 2.0
-    kernel: GaussianKernel | None = None
+    kernel: DensityKernel | None = None
 
     def _log_ratio(self, x, mu):
         log_ratio = log_density(x, mu, self.kernel) + self.potential(x)

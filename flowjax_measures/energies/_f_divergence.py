@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
 from .._custom_types import FloatScalar, Point
-from ..kernels import GaussianKernel
 from ..kernels._base import constant, mass
+from ..kernels._radial import DensityKernel
 from ._base import AbstractEnergy
 from ._density import log_density
 
@@ -44,7 +44,7 @@ class FDivergence(AbstractEnergy):
 
     log_target: Callable[[Point], FloatScalar]
     generator: str | Callable[[FloatScalar], FloatScalar] = eqx.field(static=True, default="KL")
-    kernel: GaussianKernel | None = None
+    kernel: DensityKernel | None = None
 
     def __check_init__(self):
         if isinstance(self.generator, str) and self.generator not in GENERATORS:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Scalar
 from ..kernels import GaussianKernel
 from ..kernels._base import constant, log_convolve, mass
+from ..kernels._radial import DensityKernel
 from ..measures import GridDensity
 from ..noise._noise import floating
 from ._base import AbstractEnergy, AbstractTransportEnergy
@@ -27,7 +28,7 @@ class Entropy(AbstractEnergy):
     **Arguments:** `kernel`: estimates ρ from particles, where a value or a growth needs it.
     """
 
-    kernel: GaussianKernel | None = None
+    kernel: DensityKernel | None = None
 
     def __call__(self, mu):
         if isinstance(mu, GridDensity):
@@ -54,7 +55,7 @@ class PowerEnergy(AbstractEnergy):
     """
 
     exponent: Scalar
-    kernel: GaussianKernel | None = None
+    kernel: DensityKernel | None = None
 
     def __call__(self, mu):
         m = self.exponent
@@ -88,7 +89,7 @@ class Exclusion(AbstractEnergy):
     """
 
     fraction: Scalar
-    kernel: GaussianKernel | None = None
+    kernel: DensityKernel | None = None
 
     def __call__(self, mu):
         taken = lambda x: jnp.log(self.diffusivity(x, mu))  # noqa: E731

@@ -19,6 +19,7 @@ from ._median import MedianKernel as MedianKernel
 from ._piecewise_linear import PiecewiseLinear as PiecewiseLinear
 from ._quadratic import Quadratic as Quadratic, QuadraticKernel as QuadraticKernel
 from ._radial import (
+    CountingKernel as CountingKernel,
     EnergyDistance as EnergyDistance,
     GaussianKernel as GaussianKernel,
     InverseMultiquadric as InverseMultiquadric,

@@ -45,6 +45,29 @@ class GaussianKernel(AbstractExponentialKernel):
         return self.log(x, y) - volume
 
 
+class CountingKernel(AbstractExponentialKernel):
+    """1 where x = y, else 0: the masses themselves as a density, of laws on a finite set.
+
+    !!! example
+
+        `fm.GradientFlow(fm.KL(V, fm.CountingKernel()), fm.FisherRao())` from particles with
+        weights: policies, bandits.
+    """
+
+    def log(self, x, y):
+        # Not −∞: what has no mass must not enter means as 0 · ∞.
+        z = difference(x, y)
+        return jnp.where(jnp.all(z == 0), 0, jnp.log(jnp.finfo(z.dtype).tiny)).astype(z.dtype)
+
+    def log_density(self, x, y) -> FloatScalar:
+        """log k: a density with respect to counting."""
+        return self.log(x, y)
+
+
+DensityKernel = GaussianKernel | CountingKernel
+"""What estimates a density from particles."""
+
+
 class LaplaceKernel(AbstractSmoothedKernel):
     """k(x, y) = e^{−d(x, y)/h}; `bandwidth` is h. Its gradient at x = y is set to 0.
 

@@ -109,7 +109,7 @@ def _kinetic(system: Any, mu: Any) -> KineticFlow:
     if isinstance(system, UnderdampedLangevin) and isinstance(mu, Gaussian):
         half = PotentialEnergy(lambda x: jnp.sum(x[x.size // 2 :] ** 2) / 2)
         entropy = (1 / jnp.asarray(system.beta, mu.m.dtype)) * Entropy()
-        return KineticFlow(system.potential, half + entropy, system.friction)
+        return KineticFlow(system.potential, half + entropy, system.langevin[0])
     if isinstance(system, KineticFlow) and isinstance(mu, Gaussian | Particles):
         return system
     raise ValueError(

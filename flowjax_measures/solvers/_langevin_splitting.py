@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from .._custom_types import Positive
 from ..spaces import Phase
-from ._base import AbstractScheme
+from ._base import AbstractScheme, posed
 from ._conformal import _axpy, _by_phase
 
 
@@ -54,6 +54,8 @@ class LangevinSplitting(AbstractScheme):
     def init(self, terms, t0, t1, y0, args):
         if isinstance(terms, diffrax.ODETerm):
             raise ValueError("LangevinSplitting was given no noise; take ConformalSymplecticEuler.")
+        # A system whose friction is a matrix refuses here.
+        getattr(posed(terms, y0)[0], "langevin", None)
         # Where nothing moves q after the last B, the next step begins with the same force.
         keeps = self.moves.rfind("A") < self.moves.rfind("B")
         return self._force(terms, t0, y0, args) if keeps else None

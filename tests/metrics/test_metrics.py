@@ -202,3 +202,35 @@ def test_median_kernel_has_the_median_distance():
     mu = fm.Particles(jr.normal(jr.key(0), (5, 2)))
     same = fm.GradientFlow(fm.KL(TARGET), fm.Stein(fm.MedianKernel().of(mu)))
     np.testing.assert_allclose(flow(0.0, mu).drift.x, same(0.0, mu).drift.x, rtol=1e-13)
+
+
+def test_masses_on_a_finite_set_flow_to_the_gibbs_law():
+    # log w(t) = e^{−t} log w(0) − (1 − e^{−t}) V, less a constant.
+    x, t = jnp.array([[0.0], [1.0], [1.5], [3.0]]), 0.8
+    w, values = np.array([0.1, 0.4, 0.3, 0.2]), np.array([1.0, 0.2, 0.5, 0.0])
+    potential = lambda z: jnp.interp(z[0], x[:, 0], jnp.asarray(values))  # noqa: E731
+    energy = fm.KL(potential, fm.CountingKernel())
+    mu = fm.Particles(x, weights=jnp.asarray(w))
+    np.testing.assert_allclose(energy(mu), w @ (np.log(w) + values), rtol=1e-14)
+    final = fm.simulate(fm.GradientFlow(energy, fm.FisherRao()), mu, [0.0, t]).final
+    exact = w ** np.exp(-t) * np.exp(-(1 - np.exp(-t)) * values)
+    np.testing.assert_allclose(np.exp(final.log_w), exact / exact.sum(), atol=1e-7)
+    # Two halves of an atom are the atom, and what has no mass has none later.
+    halves = fm.Particles(
+        jnp.concatenate([x, x[:1], jnp.array([[2.0]])]),
+        weights=jnp.array([0.05, 0.4, 0.3, 0.2, 0.05, 0.0]),
+    )
+    np.testing.assert_allclose(energy(halves), energy(mu), rtol=1e-14)
+
+
+def test_the_flow_without_noise_has_the_same_laws():
+    mu = normal()
+    flows = [fm.GradientFlow(fm.KL(TARGET), fm.Wasserstein(noise=n)) for n in (True, False)]
+    noisy, quiet = (fm.simulate(flow, mu, [0.0, 0.6]).final for flow in flows)
+    np.testing.assert_allclose(quiet.m, noisy.m, atol=1e-8)
+    np.testing.assert_allclose(quiet.cov, noisy.cov, atol=1e-8)
+    x = jnp.array([0.3, -0.2])
+    law = flows[1].rates(0.0, x, mu)
+    score = -np.linalg.solve(mu.cov, x - mu.m)
+    np.testing.assert_allclose(law.velocity, -jax.grad(TARGET)(x) - score, atol=1e-13)
+    assert law.noise is None

@@ -184,3 +184,28 @@ def test_policies_of_a_decision_process():
         value = -tau * np.log(np.mean(np.exp(-q / tau), 1))
     best = np.exp(-q / tau) / np.mean(np.exp(-q / tau), 1, keepdims=True)
     np.testing.assert_allclose(jnp.stack([final["0"].rho, final["1"].rho]), best, rtol=1e-6)
+
+
+def test_monotonicity_of_a_quadratic_game_is_its_constant():
+    # x descends ½⟨x, Ax⟩ + ⟨x, By⟩, y descends ½⟨y, Cy⟩ − ⟨x, By⟩ + 0.3⟨x, y⟩.
+    a, c = np.array([[2.0, 0.3], [0.3, 1.0]]), np.array([[1.5, 0.0], [0.0, 0.8]])
+    b, extra = np.array([[0.5, -1.0], [0.2, 0.4]]), 0.3
+
+    def of_x(mu):
+        pull = b @ mu["y"].mean()
+        return fm.PotentialEnergy(lambda x: x @ a @ x / 2 + x @ pull)
+
+    def of_y(mu):
+        pull = extra * mu["x"].mean() - b.T @ mu["x"].mean()
+        return fm.PotentialEnergy(lambda y: y @ c @ y / 2 + y @ pull)
+
+    game = fm.Game({"x": of_x, "y": of_y})
+    jacobian = np.block([[a, b], [extra * np.eye(2) - b.T, c]])
+    exact = np.linalg.eigvalsh((jacobian + jacobian.T) / 2)[0]
+    point = lambda v: fm.Particles(jnp.array([v]))  # noqa: E731
+    state = {"x": point([1.0, 2.0]), "y": point([0.0, -1.0])}
+    np.testing.assert_allclose(game.monotonicity(state), exact, atol=1e-13)
+    # A population instead of a point: its mean plays, and its spread has the constant of its own.
+    cloud = fm.Particles(jnp.array([[1.0, 2.0], [0.0, 1.0]]), weights=jnp.array([0.3, 0.7]))
+    many = game.monotonicity({"x": cloud, "y": state["y"]})
+    np.testing.assert_allclose(many, min(exact, np.linalg.eigvalsh(a)[0]), atol=1e-13)

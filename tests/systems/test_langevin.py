@@ -108,3 +108,34 @@ def test_swarm_settles_at_its_speed():
     rest = 1.2 / 0.3
     square = rest / (1 + (rest / 0.25 - 1) * np.exp(-2 * 1.2 * 0.8))
     np.testing.assert_allclose(jnp.sum(final.x.p**2), square, rtol=1e-7)
+
+
+def test_friction_that_is_a_matrix():
+    k, beta, t = np.array([[1.7, 0.3], [0.3, 0.8]]), 2.0, 0.9
+    friction = np.array([[1.0, 0.9], [-0.4, 0.5]])
+    mu = fm.Gaussian(jnp.array([1.0, -0.3, 0.2, 0.4]), 0.3 * jnp.eye(4))
+    system = fm.UnderdampedLangevin(fm.Quadratic(jnp.asarray(k)), jnp.asarray(friction), beta)
+    final = fm.simulate(system, mu, [0.0, t]).final
+    drift = np.block([[np.zeros((2, 2)), np.eye(2)], [-k, -friction]])
+    # The skew part turns momenta and keeps the Gibbs law.
+    rest = np.block([[np.linalg.inv(k), np.zeros((2, 2))], [np.zeros((2, 2)), np.eye(2)]]) / beta
+    flow = expm(drift * t)
+    np.testing.assert_allclose(final.m, flow @ mu.m, atol=1e-7)
+    np.testing.assert_allclose(final.cov, flow @ (mu.cov - rest) @ flow.T + rest, atol=1e-7)
+    # A multiple of the identity is a number.
+    q = jr.normal(jr.key(0), (4, 2))
+    phases = fm.Particles(fm.Phase(q, q + 1))
+    one, number = (
+        fm.UnderdampedLangevin(fm.Quadratic(1.0), g, beta) for g in (0.7 * jnp.eye(2), 0.7)
+    )
+    drifts = [law(0.0, phases).drift.x.p for law in (one, number)]
+    np.testing.assert_allclose(drifts[0], drifts[1], atol=1e-15)
+    options = {"dt": 0.05, "key": jr.key(1)}
+    assert np.all(np.isfinite(fm.simulate(one, phases, [0.0, 0.1], **options).final.x.p))
+    for wrong in (-jnp.eye(2), jnp.ones(3)):
+        with pytest.raises(ValueError, match="`friction`"):
+            fm.UnderdampedLangevin(fm.Quadratic(1.0), wrong)
+    with pytest.raises(ValueError, match="`friction` is a matrix"):
+        fm.simulate(
+            one, phases, [0.0, 0.1], dt=0.05, key=jr.key(1), solver=fm.LangevinSplitting(0.7)
+        )

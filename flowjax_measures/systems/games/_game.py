@@ -11,10 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField, AbstractSystem, Species
 from ...energies import AbstractEnergy
+from ...measures import Particles
+from ...measures._base import replace
 from ...metrics import AbstractMetric, Wasserstein
 
 Cost = Callable[[Mapping[str, Any]], AbstractEnergy]
@@ -46,6 +52,36 @@ class Game(AbstractSystem):
     def values(self, state: Mapping[str, Any]) -> dict[str, FloatScalar]:
         """What each species pays."""
         return {name: cost(state)(state[name]) for name, cost in self.costs.items()}
+
+    def monotonicity(self, state: Mapping[str, Any]) -> FloatScalar:
+        r"""The largest λ with Σ_i ⟨g_i(μ) − g_i(ν), x_i − y_i⟩ ≥ λ Σ_i |x_i − y_i|² near a state.
+
+        g are the gradients ∇δ_{ρ_i}F_i at the atoms, |·| is weighed with their masses: the least
+        eigenvalue of the symmetric part of the flow's Jacobian, with a minus. In a quadratic game
+        of points it is the constant of the whole game, and the rate in its Wasserstein flow.
+
+        **Arguments:** `state`: a dict of `Particles`, of moderate number.
+        """
+        names = sorted(state)
+        if any(not isinstance(mu, Particles) for mu in state.values()):
+            raise ValueError("`state` holds a measure without atoms; give a dict of Particles.")
+        flat, unravel = ravel_pytree([state[name].x for name in names])
+
+        def velocity(flat):
+            moved = {n: replace(state[n], x=x) for n, x in zip(names, unravel(flat), strict=True)}
+            drift = self(0.0, moved).drift
+            return ravel_pytree([drift[name].x for name in names])[0]
+
+        spread = lambda mu: jax.tree.map(lambda x: _over_points(mu, x), mu.x)  # noqa: E731
+        root = jnp.sqrt(ravel_pytree([spread(state[name]) for name in names])[0])
+        jacobian = -root[:, None] * jax.jacfwd(velocity)(flat) / root
+        return jnp.linalg.eigvalsh((jacobian + jacobian.T) / 2)[0]
+
+
+def _over_points(mu: Particles, x: Array) -> Array:
+    """The mass of each atom at all of its numbers."""
+    masses = jnp.exp(mu.log_weights()).astype(x.dtype)
+    return jnp.broadcast_to(masses.reshape(-1, *(1,) * (x.ndim - 1)), x.shape)
 
 
 class _Player(AbstractMeanField):
