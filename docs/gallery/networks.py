@@ -42,8 +42,8 @@ plot.curve(run.ts, run.ys, "entries of M")
 
 # %% UnconstrainedFeatures
 # Features of three classes collapse to the corners of a triangle.
-law = fm.UnconstrainedFeatures(3, 20, weight_decay=0.005)
-run = fm.simulate(law, law.start(jr.key(5), width=2, scale=1.0), jnp.linspace(0.0, 60.0, 61))
+law = fm.UnconstrainedFeatures(3, 8, weight_decay=0.02)
+run = fm.simulate(law, law.start(jr.key(5), width=2, scale=1.0), jnp.linspace(0.0, 300.0, 151))
 for i, name in enumerate(law.labels):
     plt.plot(*run.ys[1][:, :, i].T, f"C{name}", linewidth=0.6)
 plt.scatter(*run.final[1], c="k", zorder=3)
