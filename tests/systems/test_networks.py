@@ -234,3 +234,38 @@ def test_two_time_scales_meet():
         final = fm.simulate(flow, fm.Particles(state), [0.0, 1.0]).final.x[0]
         errors.append(np.abs(final - truth).max())
     assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.15
+
+
+def test_bumps_in_the_plane_have_the_energy_of_the_plane():
+    """E of one Gaussian in closed form, and of heat: a bump that fades in its own profile."""
+    model = fm.AllenCahn(
+        jnp.full(2, -6.0), jnp.full(2, 7.0), well=lambda u: u**2 / 2, epsilon=0.5, nodes=32
+    )
+    theta = jnp.array([0.7]), jnp.array([[0.3, -0.2]])
+    np.testing.assert_allclose(model.energy(theta), 0.49 * np.pi / 2 * (1 + 4), rtol=1e-6)
+    np.testing.assert_allclose(jnp.sum(model.embedding(theta) ** 2), 0.49 * np.pi, rtol=1e-6)
+    # ∫u (Δu − 4u) = −2E.
+    paired = jnp.vdot(model.embedding(theta), model.field(theta))
+    np.testing.assert_allclose(paired, -2 * model.energy(theta), rtol=1e-6)
+    flow = fm.NaturalGradient(model.embedding, model.energy)
+    rate, place = flow(0.0, theta).drift
+    np.testing.assert_allclose(rate, -5 * theta[0], rtol=1e-5)
+    # The box cuts e^{−16} of it off.
+    np.testing.assert_allclose(place, 0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_bumps_of_the_plane_collide_under_minimising_movements():
+    """Two opposite bumps meet off the axes, where the natural gradient has no metric."""
+    model = fm.AllenCahn(
+        jnp.full(2, -5.0), jnp.full(2, 5.0), well=lambda u: u**2 * (1 - u) ** 2, epsilon=0.5,
+        nodes=20,
+    )  # fmt: skip
+    flow = fm.NaturalGradient(model.embedding, model.energy)
+    theta = jnp.array([0.6, 0.6]), jnp.array([[-0.5, -0.3], [0.5, 0.3]])
+    solver = fm.MinimizingMovement(0.05, flow, 20, model.splittings)
+    ts = jnp.linspace(0.0, 1.0, 11)
+    run = fm.simulate(flow, theta, ts, solver=solver, observe=model.energy)
+    assert jnp.all(jnp.isfinite(run.ys))
+    assert jnp.all(jnp.diff(run.ys) < 1e-12)
+    assert run.ys[-1] < 0.8 * run.ys[0]
