@@ -269,3 +269,36 @@ def test_bumps_of_the_plane_collide_under_minimising_movements():
     assert jnp.all(jnp.isfinite(run.ys))
     assert jnp.all(jnp.diff(run.ys) < 1e-12)
     assert run.ys[-1] < 0.8 * run.ys[0]
+
+
+@pytest.mark.parametrize("activation", [jax.nn.relu, jnp.tanh])
+def test_contractive_networks_bring_points_together_up_to_their_step(activation):
+    weights, biases = jr.normal(jr.key(0), (3, 5, 2)), jr.normal(jr.key(1), (3, 5))
+    net = fm.ContractiveFlow(weights, biases, activation)
+    ends = fm.Particles(3 * jr.normal(jr.key(2), (20, 2)))
+
+    def apart(mu):
+        return jnp.linalg.norm(mu.x[:, None] - mu.x, axis=-1)
+
+    # Layers are as long as the bound allows: weights are scaled to it.
+    size = jnp.sqrt(net.step_bound() * 3)
+    at_bound = fm.ContractiveFlow(size * weights, biases, activation)
+    np.testing.assert_allclose(at_bound.step_bound(), 1 / 3)
+    run = fm.simulate(at_bound, ends, [0.0, 1.0], dt=1 / 3, solver=diffrax.Euler())
+    assert jnp.all(apart(run.final) <= apart(ends) + 1e-12)
+    flow = fm.simulate(net, ends, jnp.linspace(0.0, 1.0, 7), dt=1 / 30).ys
+    assert jnp.all(jnp.diff(jax.vmap(apart)(flow), axis=0) <= 1e-12)
+
+
+def test_the_step_bound_of_a_contractive_network_is_sharp():
+    """Where all of ReLU is active a layer is linear, and turns its largest direction over."""
+    weights = jr.normal(jr.key(0), (1, 4, 2))
+    direction = jnp.linalg.svd(weights[0])[2][0]
+    mu = fm.Particles(jnp.stack([0 * direction, 1e-3 * direction]))
+    for factor in (0.9, 1.1):
+        net = fm.ContractiveFlow(weights, jnp.ones((1, 4)))
+        scale = jnp.sqrt(factor * net.step_bound())
+        net = fm.ContractiveFlow(scale * weights, jnp.ones((1, 4)))
+        end = fm.simulate(net, mu, [0.0, 1.0], dt=1.0, solver=diffrax.Euler()).final
+        grown = jnp.linalg.norm(end.x[1] - end.x[0]) / 1e-3
+        np.testing.assert_allclose(grown, 2 * factor - 1, rtol=1e-9)
