@@ -34,7 +34,9 @@ plt.gca().set_aspect("equal")
 
 # %% ContractiveFlow
 # A network of four layers that brings all points closer to each other, a lattice here.
-net = fm.ContractiveFlow(jr.normal(jr.key(7), (4, 6, 2)), jr.normal(jr.key(8), (4, 6)), jnp.tanh)
+net = fm.ContractiveFlow(
+    jr.normal(jr.key(7), (4, 6, 2)) / 2, jr.normal(jr.key(8), (4, 6)), jnp.tanh
+)
 line = jnp.linspace(-1.5, 1.5, 21)
 lattice = jnp.stack(jnp.meshgrid(line, line), -1)
 run = fm.simulate(net, fm.Particles(lattice.reshape(-1, 2)), [0.0, 1.0], dt=0.25 / 8)
