@@ -88,6 +88,11 @@ def test_kinetic_steps_refuse_other_systems():
         fm.simulate(
             fm.Langevin(lambda x: jnp.sum(x**2)), START, [0.0, 0.1], solver=fm.KineticJKO(0.1)
         )
+    circle = fm.PhaseSpace(fm.Torus())
+    around = fm.Particles(fm.Phase(jnp.ones((3, 1)), jnp.ones((3, 1))), space=circle)
+    flow = fm.KineticFlow(lambda q: jnp.sum(q**2), fm.PotentialEnergy(_half))
+    with pytest.raises(ValueError, match="flat space"):
+        fm.simulate(flow, around, [0.0, 0.1], dt=0.1, solver=fm.KineticJKO(0.1))
     with pytest.raises(ValueError, match="DiscreteGradient steps"):
         fm.simulate(
             fm.Langevin(lambda x: jnp.sum(x**2)),

@@ -1,5 +1,6 @@
 """Neural collapse, the onset of feature learning, and what symmetries are worth."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -142,3 +143,39 @@ def test_onset_of_feature_learning(aligned, power):
         shares.append(float(total[1] / total[0]))
     slope = np.polyfit(np.log(sizes), np.log(shares), 1)[0]
     assert abs(slope - power) < 0.2, shares
+
+
+@pytest.mark.slow
+def test_two_layers_are_their_limit_up_to_the_root_of_dimension_over_width():
+    """One residual block in the maximal update: the distance of its states is of order √(D/M).
+
+    Inputs and outputs are along three orthonormal vectors, so that the limit does not see D.
+    """
+    inputs = jr.normal(jr.key(0), (6, 2))
+    data = inputs, jnp.sin(inputs[:, :1]) * inputs[:, 1:]
+
+    def states(width, frame, u, v):
+        network = fm.ResidualNetwork(1, width, frame.shape[0], data, clip=4.0)
+        start = fm.ResidualWeights(frame[:, :2], u, v, frame[:, 2:])
+        end = fm.simulate(network, start, [0.0, 3.0], dt=1.0, solver=diffrax.Euler()).final
+        return network.states(end)[-1]
+
+    u, v = jr.normal(jr.key(1), (2, 1, 60_000, 3))
+    limit = jax.jit(lambda u, v: states(u.shape[1], jnp.eye(3), u, v))(u, v)
+    rows = []
+    for dimension in (8, 32, 128):
+        for width in (16, 64, 256):
+
+            @jax.jit
+            def distance(key, dimension=dimension, width=width):
+                turn, neurons = jr.split(key)
+                frame = jnp.linalg.qr(jr.normal(turn, (dimension, 3)))[0]
+                u, v = jr.normal(neurons, (2, 1, width, dimension))
+                gap = states(width, frame, u, v) - limit @ frame.T
+                return jnp.mean(jnp.sum(gap**2, 1))
+
+            square = jnp.mean(jax.lax.map(distance, jr.split(jr.key(2), 16)))
+            rows.append([1, np.log(dimension), np.log(width), np.log(square) / 2])
+    table = np.array(rows)
+    slopes = np.linalg.lstsq(table[:, :3], table[:, 3], rcond=None)[0][1:]
+    np.testing.assert_allclose(slopes, [0.5, -0.5], atol=0.1)

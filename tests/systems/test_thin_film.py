@@ -76,3 +76,19 @@ def test_a_film_of_many_cells():
     exact = fm.simulate(law, start, [0.0, 0.1], solver=diffrax.Kvaerno5()).final
     assert jnp.min(end.rho) > 0.019
     np.testing.assert_allclose(end.rho, exact.rho, atol=5e-3)
+
+
+def test_noise_is_added_to_implicit_steps_and_other_equations_are_stepped():
+    warm = fm.ThinFilm(beta=2000.0)
+    start = drop(24, 0.3)
+    end = fm.simulate(warm, start, [0.0, 0.5], dt=0.02, key=jr.key(0), solver=SOLVER).final
+    still = fm.simulate(fm.ThinFilm(), start, [0.0, 0.5], dt=0.02, solver=SOLVER).final
+    np.testing.assert_allclose(end.mass(), start.mass(), rtol=1e-12)
+    gap = float(jnp.max(jnp.abs(end.rho - still.rho)))
+    assert 1e-3 < gap < 0.2
+    # The heat equation: the inverse of a matrix, one step as long as it likes.
+    heat = fm.Langevin(lambda x: 0.0 * jnp.sum(x))
+    matrix = jax.jacfwd(lambda rho: heat(0.0, fm.GridDensity(rho, 0.0, 8.0)).drift.rho)(start.rho)
+    end = fm.simulate(heat, start, [0.0, 3.0], dt=3.0, solver=SOLVER).final
+    exact = np.linalg.solve(np.eye(24) - 3 * np.asarray(matrix), start.rho)
+    np.testing.assert_allclose(end.rho, exact, rtol=1e-10)
