@@ -81,6 +81,7 @@ def _smooth_on_a_circle(size):
     return outer, inner, jnp.zeros(size)
 
 
+@pytest.mark.slow
 def test_products_with_the_hessian_solve_as_matrices_do():
     theta, parts = jnp.array([0.7, 1.2]), _smooth_on_a_circle(20)
     dense, free = fm.Bilevel(*parts), fm.Bilevel(*parts, matrix_free=True)
@@ -102,6 +103,7 @@ def test_a_predictor_of_ten_thousand_numbers():
     np.testing.assert_allclose(slope[0], central, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_predictor_and_adjoint_in_one_space_give_the_hypergradient_of_coefficients():
     """h and a as least squares on the same features: the implicit derivative, exactly."""
     data, theta = confounded(60), jnp.array([0.7, 1.2])

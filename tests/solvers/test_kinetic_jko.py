@@ -70,6 +70,7 @@ def test_kinetic_flow_of_a_gaussian_is_langevins_equation():
     np.testing.assert_allclose(end.cov, cov, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_kinetic_steps_of_weighted_particles():
     energy = fm.PotentialEnergy(_half) + 0.5 * fm.KernelEntropy(fm.GaussianKernel(0.7))
     law = fm.KineticFlow(lambda q: jnp.sum(q**4) / 4, energy, FRICTION)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 import flowjax_measures as fm
@@ -39,6 +40,7 @@ def test_a_spherical_pendulum():
     assert abs(np.log2(errors[0] / errors[1]) - 2) < 0.1
 
 
+@pytest.mark.slow
 def test_gravity_is_learned_from_positions_on_the_sphere():
     positions = _swing(20).q[:, 0]
     miss = lambda g: _pendulum(g).residual(positions, 0.1, fm.Sphere()).ravel()  # noqa: E731
@@ -59,6 +61,7 @@ def _body(spread):
     return fm.EulerLagrange(lambda q, v: jnp.sum(v**2 * spread) / 2)
 
 
+@pytest.mark.slow
 def test_a_rigid_body_turns_as_euler_says():
     turn, space = np.array([0.3, 1.0, 0.2]), fm.PhaseSpace(fm.Stiefel())
     start = fm.Particles(fm.Phase(jnp.eye(3)[None], (_hat(turn) * SPREAD)[None]), space=space)

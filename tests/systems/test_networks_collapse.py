@@ -13,7 +13,11 @@ from flowjax_measures.kernels._base import convolve
 
 @pytest.mark.parametrize(
     ("loss", "bias", "decay"),
-    [("squared", True, 2e-2), ("squared", False, 2e-2), ("cross_entropy", True, 1e-2)],
+    [
+        pytest.param("squared", True, 2e-2, marks=pytest.mark.slow),
+        ("squared", False, 2e-2),
+        ("cross_entropy", True, 1e-2),
+    ],
 )
 def test_features_collapse_to_a_simplex(loss, bias, decay):
     law = fm.UnconstrainedFeatures(4, 5, decay, decay / 2, loss)
@@ -99,10 +103,6 @@ def test_an_invariant_kernel_does_not_see_shifts_and_integrates_gaussians():
     x, y = jr.normal(jr.key(0), (2, 3))
     np.testing.assert_allclose(kernel(x, jnp.roll(y, 1)), kernel(x, y))
     np.testing.assert_allclose(kernel(jnp.roll(x, 2), y), kernel(y, x))
-    mu = fm.Particles(jr.normal(jr.key(2), (6, 3)))
-    turned = fm.Particles(jnp.roll(mu.x, 1, 1))
-    np.testing.assert_allclose(fm.mmd(mu, turned, kernel), 0, atol=1e-7)
-    assert fm.mmd(mu, turned, fm.GaussianKernel(0.9)) > 0.1
     gauss = fm.Gaussian(jnp.arange(3.0), jnp.diag(jnp.array([0.5, 1.0, 2.0])))
     exact = [convolve(fm.GaussianKernel(0.9), jnp.roll(x, s), gauss) for s in range(3)]
     np.testing.assert_allclose(convolve(kernel, x, gauss), np.mean(exact))

@@ -50,6 +50,7 @@ def test_a_film_in_the_plane_keeps_the_symmetry_of_its_drop():
     np.testing.assert_allclose(end.rho, fine.rho, atol=0.03)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_an_implicit_film():
     def height(scale):
         start = fm.GridDensity(scale * drop(12).rho, 0.0, 8.0)
@@ -78,6 +79,7 @@ def test_a_film_of_many_cells():
     np.testing.assert_allclose(end.rho, exact.rho, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_noise_is_added_to_implicit_steps_and_other_equations_are_stepped():
     warm = fm.ThinFilm(beta=2000.0)
     start = drop(24, 0.3)
