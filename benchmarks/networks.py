@@ -123,14 +123,15 @@ def relu_run(scale, neurons=200, horizon=4000.0, decay=1e-4, seed=0):
 
 
 def knots(final, scale, tolerance):
-    """Places in [−1, 1] where the slope changes by more than `tolerance`, clusters merged."""
+    """How often the slope changes by more than `tolerance` between neighbouring data."""
     (u, v), n = final.x, final.size()
     place, jump = np.asarray(-u[:, 1] / u[:, 0]), np.asarray(scale * v * np.abs(u[:, 0]) / n)
     inside = np.abs(place) < 1
     order = np.argsort(place[inside])
     place, jump = place[inside][order], jump[inside][order]
     groups = np.split(np.arange(place.size), np.flatnonzero(np.diff(place) > 0.01) + 1)
-    return sum(abs(jump[g].sum()) > tolerance for g in groups if g.size)
+    kept = [np.mean(place[g]) for g in groups if g.size and abs(jump[g].sum()) > tolerance]
+    return np.histogram(kept, RELU_X)[0]
 
 
 def relu():
@@ -138,9 +139,9 @@ def relu():
         network, final, _, _ = relu_run(scale)
         (u, _), risk = final.x, float(jnp.mean(network.losses(network.predictions(final))))
         moved = np.abs(np.asarray(u)).max()
-        print(f"scale {scale:4.0f}: mean squared error {risk:.1e}, knots with a change of slope "
-              f"> 0.02: {knots(final, scale, 0.02)}, > 0.1: {knots(final, scale, 0.1)}; "
-              f"largest |u| {moved:.2f}")  # fmt: skip
+        print(f"scale {scale:4.0f}: mean squared error {risk:.1e}, knots between neighbours with a "
+              f"change of slope > 0.02: {knots(final, scale, 0.02)}, > 0.1: "
+              f"{knots(final, scale, 0.1)}; largest |u| {moved:.2f}")  # fmt: skip
 
 
 # --- Residual networks ------------------------------------------------------------------------

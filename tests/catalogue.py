@@ -582,6 +582,11 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.EulerArnold(1.0, 0.5, dispersion=0.1, drift=0.2),
         jnp.sin(jnp.pi * jnp.arange(8.0) / 4),
     ),
+    "contractive-flow": lambda: Case(
+        fm.ContractiveFlow(cloud(8, 3).x.reshape(2, 4, 3), cloud(2, 4, 1).x, jnp.tanh),
+        cloud(),
+        lyapunov=lambda mu: jnp.sum((mu.x[0] - mu.x[1]) ** 2),
+    ),
     "unconstrained-features": lambda: Case(
         fm.UnconstrainedFeatures(3, 2, 0.1, 0.2, "cross_entropy"),
         (cloud(3, 4).x, cloud(4, 6, 1).x, jnp.array([0.1, -0.2, 0.3])),

@@ -20,7 +20,7 @@ LONG = """
     drifting energy-distance-flow ensemble-kalman-sampler epdiff equilibrium-matching euler-2d
     heat-flow hellinger-kantorovich-brownian in-context independent-projection
     infinite-conductivity magnetic-epdiff quasi-geostrophic
-    inferred-gradient jarzynski kac-flow kalman-wasserstein-flow laplace-learning
+    inferred-gradient jarzynski kac-flow kalman-wasserstein-flow kinetic-flow laplace-learning
     linear-attention-gaussian localized-attraction modified-equation-gaussian modified-flow
     momentum-equation natural-gradient ornstein-uhlenbeck pre-normalised random-mlp
     residual-network rmsprop-equation self-attention-heads self-interacting-langevin

@@ -32,6 +32,19 @@ x, y = jnp.moveaxis(run.final.x.reshape(21, 21, 2), -1, 0)
 plt.plot(x, y, "C0", x.T, y.T, "C0", linewidth=0.8)
 plt.gca().set_aspect("equal")
 
+# %% ContractiveFlow
+# A network of four layers that brings all points closer to each other, a lattice here.
+net = fm.ContractiveFlow(
+    jr.normal(jr.key(7), (4, 6, 2)) / 2, jr.normal(jr.key(8), (4, 6)), jnp.tanh
+)
+line = jnp.linspace(-1.5, 1.5, 21)
+lattice = jnp.stack(jnp.meshgrid(line, line), -1)
+run = fm.simulate(net, fm.Particles(lattice.reshape(-1, 2)), [0.0, 1.0], dt=0.25 / 8)
+for colour, grid in (("0.8", lattice), ("C0", run.final.x.reshape(21, 21, 2))):
+    x, y = jnp.moveaxis(grid, -1, 0)
+    plt.plot(x, y, colour, x.T, y.T, colour, linewidth=0.8)
+plt.gca().set_aspect("equal")
+
 # %% MultiIndexFlow
 # A learner finds two hidden directions of a Gaussian model one after the other: overlaps
 # rest at saddles.
@@ -42,8 +55,8 @@ plot.curve(run.ts, run.ys, "entries of M")
 
 # %% UnconstrainedFeatures
 # Features of three classes collapse to the corners of a triangle.
-law = fm.UnconstrainedFeatures(3, 20, weight_decay=0.005)
-run = fm.simulate(law, law.start(jr.key(5), width=2, scale=1.0), jnp.linspace(0.0, 60.0, 61))
+law = fm.UnconstrainedFeatures(3, 8, weight_decay=0.02)
+run = fm.simulate(law, law.start(jr.key(5), width=2, scale=1.0), jnp.linspace(0.0, 300.0, 151))
 for i, name in enumerate(law.labels):
     plt.plot(*run.ys[1][:, :, i].T, f"C{name}", linewidth=0.6)
 plt.scatter(*run.final[1], c="k", zorder=3)

@@ -16,6 +16,7 @@ from ._divergences import KL as KL, Renyi as Renyi
 from ._elementary import InteractionEnergy as InteractionEnergy, PotentialEnergy as PotentialEnergy
 from ._f_divergence import FDivergence as FDivergence
 from ._functional import Functional as Functional
+from ._functional_bilevel import FunctionalBilevel as FunctionalBilevel
 from ._internal import (
     Congestion as Congestion,
     Entropy as Entropy,

@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar
+from ._newton_products import minimum_by_products, solve_by_products
 
 Objective = Callable[[PyTree, PyTree, Any], FloatScalar]
 
@@ -28,6 +29,8 @@ class Bilevel(eqx.Module):
 
     **Arguments:** `outer`: L(θ, u, μ). `inner`: ℓ(θ, u, μ), strongly convex in u. `start`: where
     the search for u begins, which fixes its structure. `max_steps`: bound on Newton's steps.
+    `matrix_free`: whether Newton's equations are solved by conjugate gradients, of products with
+    the Hessian alone: for u of thousands of numbers, such as values at as many points.
 
     !!! example
 
@@ -39,6 +42,7 @@ class Bilevel(eqx.Module):
     inner: Objective
     start: PyTree
     max_steps: int = eqx.field(static=True, default=50)
+    matrix_free: bool = eqx.field(static=True, default=False)
 
     def predictor(self, theta: PyTree, mu: Any = None) -> PyTree:
         """u_θ, differentiable once; NaN where the search ends at no strict minimum."""
@@ -46,6 +50,11 @@ class Bilevel(eqx.Module):
         slope = lambda u, theta: jax.grad(lambda v: self.inner(theta, unravel(v), mu))(u)  # noqa: E731
         tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
         held = jax.lax.stop_gradient(theta)
+        if self.matrix_free:
+            still: Any = jax.tree.map(_held, mu)
+            flat_slope = jax.grad(lambda v: self.inner(held, unravel(v), still))
+            u = minimum_by_products(flat_slope, flat, self.max_steps)
+            return unravel(u - solve_by_products(flat_slope, u, slope(u, theta)))
         found = optx.root_find(
             lambda u, _: slope(u, held),
             optx.Newton(tolerance, tolerance),
@@ -65,3 +74,7 @@ class Bilevel(eqx.Module):
     def __call__(self, theta: PyTree, mu: Any = None) -> FloatScalar:
         """J(θ, μ)."""
         return self.outer(theta, self.predictor(theta, mu), mu)
+
+
+def _held(leaf: Any) -> Any:
+    return jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf

@@ -21,6 +21,7 @@ from ._kinetic_jko import KineticJKO as KineticJKO
 from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
 from ._one_sweep import OneSweep as OneSweep
+from ._positive_implicit_euler import PositiveImplicitEuler as PositiveImplicitEuler
 from ._predictor_corrector import PredictorCorrector as PredictorCorrector
 from ._random_batch import RandomBatch as RandomBatch
 from ._restart import Restart as Restart

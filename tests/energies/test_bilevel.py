@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import flowjax_measures as fm
 
@@ -64,3 +65,101 @@ def test_a_concave_inner_problem_has_no_predictor():
     inner = lambda theta, u, mu: -jnp.sum(u**2) / 2 + theta * jnp.sum(u)  # noqa: E731
     problem = fm.Bilevel(lambda theta, u, mu: jnp.sum(u**2), inner, jnp.zeros(2))
     assert jnp.isnan(problem(1.0))
+
+
+def _smooth_on_a_circle(size):
+    """u is a function on a circle: ℓ = ½|u − θ g|² + |Du|²/2·scale + Σ u⁴/4, L = ½|u − t|²."""
+    x = 2 * np.pi * np.arange(size) / size
+    source, target = jnp.sin(x), jnp.cos(3 * x) / 2
+
+    def inner(theta, u, mu):
+        bend = jnp.sum((jnp.roll(u, -1) - u) ** 2) * 0.5
+        forms = theta[0] * source + theta[1] * source**2
+        return jnp.sum((u - forms) ** 2) / 2 + bend + jnp.sum(u**4) / 4
+
+    outer = lambda theta, u, mu: jnp.sum((u - target) ** 2) / (2 * size)  # noqa: E731
+    return outer, inner, jnp.zeros(size)
+
+
+@pytest.mark.slow
+def test_products_with_the_hessian_solve_as_matrices_do():
+    theta, parts = jnp.array([0.7, 1.2]), _smooth_on_a_circle(20)
+    dense, free = fm.Bilevel(*parts), fm.Bilevel(*parts, matrix_free=True)
+    here, there = (jax.jit(jax.value_and_grad(p))(theta) for p in (free, dense))
+    np.testing.assert_allclose(here[0], there[0], rtol=1e-10)
+    np.testing.assert_allclose(here[1], there[1], rtol=1e-8)
+    concave = fm.Bilevel(parts[0], lambda t, u, mu: -jnp.sum(u**2) + t[0] * u[0], parts[2],
+                         matrix_free=True)  # fmt: skip
+    assert jnp.isnan(concave(theta))
+
+
+def test_a_predictor_of_ten_thousand_numbers():
+    theta = jnp.array([0.7, 1.2])
+    large = fm.Bilevel(*_smooth_on_a_circle(10_000), matrix_free=True)
+    value = jax.jit(lambda theta: large(theta))
+    slope = jax.jit(jax.grad(value))(theta)
+    step = jnp.array([1e-4, 0.0])
+    central = (value(theta + step) - value(theta - step)) / 2e-4
+    np.testing.assert_allclose(slope[0], central, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_predictor_and_adjoint_in_one_space_give_the_hypergradient_of_coefficients():
+    """h and a as least squares on the same features: the implicit derivative, exactly."""
+    data, theta = confounded(60), jnp.array([0.7, 1.2])
+    respond = lambda theta, x: theta[0] * jnp.tanh(theta[1] * x)  # noqa: E731
+    features, whole = instrumental(respond, 0.0)
+    problem = fm.FunctionalBilevel(
+        lambda theta, v, d: (d["y"] - v) ** 2 / 2,
+        lambda theta, v, d: (v - respond(theta, d["x"])) ** 2 / 2,
+    )
+    psi = jax.vmap(features)(data.x["z"])
+    fit = lambda values: jnp.linalg.lstsq(psi, values)[0]  # noqa: E731
+    u = fit(respond(theta, data.x["x"]))
+    h = lambda d: u @ features(d["z"])  # noqa: E731
+    dual = lambda w: lambda d: w @ features(d["z"])  # noqa: E731
+    adjoint = jax.jit(lambda w: problem.adjoint_loss(dual(w), h, theta, data))
+    # The adjoint's problem is quadratic.
+    w = -jnp.linalg.solve(jax.hessian(adjoint)(jnp.zeros(3)), jax.grad(adjoint)(jnp.zeros(3)))
+    np.testing.assert_allclose(w, fit(data.x["y"] - psi @ u), rtol=1e-9)
+    found = problem.gradient(theta, h, dual(w), data)
+    np.testing.assert_allclose(found, jax.grad(whole)(theta, data), rtol=1e-8)
+    inner = jax.grad(lambda u: problem.inner_loss(lambda d: u @ features(d["z"]), theta, data))(u)
+    np.testing.assert_allclose(inner, 0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_networks_as_predictor_and_adjoint():
+    """A cubic first stage, ten thousand data, both functions learned: the slope of the response."""
+    z, e = jr.normal(jr.key(5), (2, 10_000))
+    x = z + 0.5 * jnp.sin(2 * z) + 0.5 * e
+    data = dict(z=z, x=x, y=1.5 * x - 2 * e)
+    problem = fm.FunctionalBilevel(
+        lambda theta, v, d: (d["y"] - v) ** 2 / 2,
+        lambda theta, v, d: (v - theta * d["x"]) ** 2 / 2,
+    )
+
+    def batch(key):
+        index = jr.randint(key, (256,), 0, 10_000)
+        return fm.Particles(jax.tree.map(lambda a: a[index], data))
+
+    def network(net):
+        return lambda d: net(0.0, d["z"][None])
+
+    def slope(theta):
+        blank = fm.MLP(1, width=32, depth=2, out="scalar", time=0, key=jr.key(0))
+        h = fm.learn(
+            lambda net, key: problem.inner_loss(network(net), theta, batch(key)),
+            blank, key=jr.key(1), steps=2000,
+        ).network  # fmt: skip
+        a = fm.learn(
+            lambda net, key: problem.adjoint_loss(network(net), network(h), theta, batch(key)),
+            blank, key=jr.key(2), steps=2000,
+        ).network  # fmt: skip
+        return problem.gradient(theta, network(h), network(a), fm.Particles(data))
+
+    # J is quadratic in θ.
+    at = [float(slope(jnp.asarray(theta))) for theta in (0.0, 3.0)]
+    assert abs(-3 * at[0] / (at[1] - at[0]) - 1.5) < 0.1
+    biased = float(x @ data["y"] / (x @ x))
+    assert abs(biased - 1.5) > 0.2

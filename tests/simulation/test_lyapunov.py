@@ -69,6 +69,7 @@ def test_steps_that_remember_their_last_slope_are_differentiated():
     np.testing.assert_allclose(value, [0.1, -0.5], atol=5e-3)
 
 
+@pytest.mark.slow
 def test_an_atom_without_mass_has_no_exponent():
     x = jr.normal(jr.key(0), (4, 3))
     law, options = fm.SelfAttention(beta=2.0), dict(dt=0.1, time=4.0)

@@ -70,6 +70,7 @@ def test_kinetic_flow_of_a_gaussian_is_langevins_equation():
     np.testing.assert_allclose(end.cov, cov, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_kinetic_steps_of_weighted_particles():
     energy = fm.PotentialEnergy(_half) + 0.5 * fm.KernelEntropy(fm.GaussianKernel(0.7))
     law = fm.KineticFlow(lambda q: jnp.sum(q**4) / 4, energy, FRICTION)
@@ -88,6 +89,11 @@ def test_kinetic_steps_refuse_other_systems():
         fm.simulate(
             fm.Langevin(lambda x: jnp.sum(x**2)), START, [0.0, 0.1], solver=fm.KineticJKO(0.1)
         )
+    circle = fm.PhaseSpace(fm.Torus())
+    around = fm.Particles(fm.Phase(jnp.ones((3, 1)), jnp.ones((3, 1))), space=circle)
+    flow = fm.KineticFlow(lambda q: jnp.sum(q**2), fm.PotentialEnergy(_half))
+    with pytest.raises(ValueError, match="flat space"):
+        fm.simulate(flow, around, [0.0, 0.1], dt=0.1, solver=fm.KineticJKO(0.1))
     with pytest.raises(ValueError, match="DiscreteGradient steps"):
         fm.simulate(
             fm.Langevin(lambda x: jnp.sum(x**2)),

@@ -130,7 +130,7 @@ def test_magnetic_epdiff_keeps_energy_and_momentum():
     np.testing.assert_allclose(rate.mean((1, 2)), 0, atol=1e-13)
 
 
-@pytest.mark.parametrize("s", [0.0, 0.7])
+@pytest.mark.parametrize("s", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_hunter_saxton_is_a_geodesic_of_a_sphere(s):
     n, time = 64, 0.1
     x = np.arange(n) / n
@@ -207,7 +207,7 @@ def test_waves_of_a_yielding_surface():
     )
 
 
-@pytest.mark.parametrize("gamma", [0.0, 3.0])
+@pytest.mark.parametrize("gamma", [pytest.param(0.0, marks=pytest.mark.slow), 3.0])
 def test_the_sphere_keeps_energy_and_enstrophy(gamma):
     law, sphere = fm.QuasiGeostrophic(1.3, gamma), Harmonics((8, 16), jnp.zeros(()).dtype)
     omega = sphere.back(sphere.forward(jr.normal(jr.key(0), (8, 16))))
@@ -234,9 +234,9 @@ def _shot(arc, space):
 ENDS = jnp.array([[1.0, 0.0, 0.0], [1 / 3, -2 / 3, 2 / 3]])
 GIVEN = [
     dict(field=0.5, speed=2.0),
-    dict(field=-0.5, speed=2.0, long=True),
+    pytest.param(dict(field=-0.5, speed=2.0, long=True), marks=pytest.mark.slow),
     dict(field=3.0, time=2.5),
-    dict(field=0.5, time=9.0),
+    pytest.param(dict(field=0.5, time=9.0), marks=pytest.mark.slow),
 ]
 
 
@@ -266,6 +266,7 @@ def test_geodesics_without_a_field_and_around_a_torus():
     np.testing.assert_allclose((loop.length, loop.time), (5.0, 2.5))
 
 
+@pytest.mark.slow
 def test_the_derivative_of_a_geodesic_in_the_field():
     a, b = ENDS
     start = lambda s: fm.geodesic_between(a, b, fm.Sphere(), field=s, time=1.3).velocity  # noqa: E731

@@ -234,3 +234,71 @@ def test_two_time_scales_meet():
         final = fm.simulate(flow, fm.Particles(state), [0.0, 1.0]).final.x[0]
         errors.append(np.abs(final - truth).max())
     assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.15
+
+
+def test_bumps_in_the_plane_have_the_energy_of_the_plane():
+    """E of one Gaussian in closed form, and of heat: a bump that fades in its own profile."""
+    model = fm.AllenCahn(
+        jnp.full(2, -6.0), jnp.full(2, 7.0), well=lambda u: u**2 / 2, epsilon=0.5, nodes=32
+    )
+    theta = jnp.array([0.7]), jnp.array([[0.3, -0.2]])
+    np.testing.assert_allclose(model.energy(theta), 0.49 * np.pi / 2 * (1 + 4), rtol=1e-6)
+    np.testing.assert_allclose(jnp.sum(model.embedding(theta) ** 2), 0.49 * np.pi, rtol=1e-6)
+    # ∫u (Δu − 4u) = −2E.
+    paired = jnp.vdot(model.embedding(theta), model.field(theta))
+    np.testing.assert_allclose(paired, -2 * model.energy(theta), rtol=1e-6)
+    flow = fm.NaturalGradient(model.embedding, model.energy)
+    rate, place = flow(0.0, theta).drift
+    np.testing.assert_allclose(rate, -5 * theta[0], rtol=1e-5)
+    # The box cuts e^{−16} of it off.
+    np.testing.assert_allclose(place, 0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_bumps_of_the_plane_collide_under_minimising_movements():
+    """Two opposite bumps meet off the axes, where the natural gradient has no metric."""
+    model = fm.AllenCahn(
+        jnp.full(2, -5.0), jnp.full(2, 5.0), well=lambda u: u**2 * (1 - u) ** 2, epsilon=0.5,
+        nodes=20,
+    )  # fmt: skip
+    flow = fm.NaturalGradient(model.embedding, model.energy)
+    theta = jnp.array([0.6, 0.6]), jnp.array([[-0.5, -0.3], [0.5, 0.3]])
+    solver = fm.MinimizingMovement(0.05, flow, 20, model.splittings)
+    ts = jnp.linspace(0.0, 1.0, 11)
+    run = fm.simulate(flow, theta, ts, solver=solver, observe=model.energy)
+    assert jnp.all(jnp.isfinite(run.ys))
+    assert jnp.all(jnp.diff(run.ys) < 1e-12)
+    assert run.ys[-1] < 0.8 * run.ys[0]
+
+
+@pytest.mark.parametrize("activation", [jax.nn.relu, jnp.tanh])
+def test_contractive_networks_bring_points_together_up_to_their_step(activation):
+    weights, biases = jr.normal(jr.key(0), (3, 5, 2)), jr.normal(jr.key(1), (3, 5))
+    net = fm.ContractiveFlow(weights, biases, activation)
+    ends = fm.Particles(3 * jr.normal(jr.key(2), (20, 2)))
+
+    def apart(mu):
+        return jnp.linalg.norm(mu.x[:, None] - mu.x, axis=-1)
+
+    # Layers are as long as the bound allows: weights are scaled to it.
+    size = jnp.sqrt(net.step_bound() * 3)
+    at_bound = fm.ContractiveFlow(size * weights, biases, activation)
+    np.testing.assert_allclose(at_bound.step_bound(), 1 / 3)
+    run = fm.simulate(at_bound, ends, [0.0, 1.0], dt=1 / 3, solver=diffrax.Euler())
+    assert jnp.all(apart(run.final) <= apart(ends) + 1e-12)
+    flow = fm.simulate(net, ends, jnp.linspace(0.0, 1.0, 7), dt=1 / 30).ys
+    assert jnp.all(jnp.diff(jax.vmap(apart)(flow), axis=0) <= 1e-12)
+
+
+def test_the_step_bound_of_a_contractive_network_is_sharp():
+    """Where all of ReLU is active a layer is linear, and turns its largest direction over."""
+    weights = jr.normal(jr.key(0), (1, 4, 2))
+    direction = jnp.linalg.svd(weights[0])[2][0]
+    mu = fm.Particles(jnp.stack([0 * direction, 1e-3 * direction]))
+    for factor in (0.9, 1.1):
+        net = fm.ContractiveFlow(weights, jnp.ones((1, 4)))
+        scale = jnp.sqrt(factor * net.step_bound())
+        net = fm.ContractiveFlow(scale * weights, jnp.ones((1, 4)))
+        end = fm.simulate(net, mu, [0.0, 1.0], dt=1.0, solver=diffrax.Euler()).final
+        grown = jnp.linalg.norm(end.x[1] - end.x[0]) / 1e-3
+        np.testing.assert_allclose(grown, 2 * factor - 1, rtol=1e-9)

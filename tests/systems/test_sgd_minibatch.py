@@ -140,7 +140,7 @@ def test_moments_are_those_of_all_batches(kind):
 @pytest.mark.parametrize("kind", BATCHES, ids=str)
 def test_stability_is_lost_at_the_threshold(kind):
     """The spectral radius of the map of second moments, over all batches, passes 1 there."""
-    eta = fm.stability_threshold(_square, regression(), LEAST, *kind)
+    eta = fm.stability_threshold(_square, regression(), kind[0], LEAST, *kind[1:])
 
     def radius(eta):
         maps = [np.eye(D) - eta * Z[b].T @ Z[b] / len(b) for b in BATCHES[kind]]
@@ -150,7 +150,10 @@ def test_stability_is_lost_at_the_threshold(kind):
     for share in (0.3, 1.0, 1.2):
         found = fm.contraction(_square, regression(), share * eta, kind[0], LEAST, *kind[1:])
         np.testing.assert_allclose(found, radius(share * eta), rtol=1e-10)
-    full = fm.stability_threshold(_square, regression(), LEAST, N, False)
+    full = fm.stability_threshold(_square, regression(), N, LEAST, False)
+    with pytest.warns(DeprecationWarning, match="`batch` before `params`"):
+        old = fm.stability_threshold(_square, regression(), LEAST, N, False)
+    assert old == full
     np.testing.assert_allclose(full, 2 / np.linalg.eigvalsh(Z.T @ Z / N)[-1], rtol=1e-10)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy, Entropy, PotentialEnergy
+from ...energies._ground import is_flat, space_of
 from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import replace
 from ...spaces import Euclidean, Phase
@@ -55,8 +56,9 @@ class KineticFlow(AbstractMeanField):
         return jax.grad(self.free_energy().first_variation)(x, mu)
 
     def rates(self, t, x, mu):
+        mu = vectors(mu)
         if isinstance(x, Phase):
-            mu, x = vectors(mu), jnp.concatenate([x.q, x.p])
+            x = jnp.concatenate([x.q, x.p])
             q, p = jnp.split(self._velocity(x, mu), 2)
             return Rates(Phase(q, p))
         if x.ndim != 1 or x.size % 2:
@@ -71,6 +73,10 @@ class KineticFlow(AbstractMeanField):
 
 def vectors(mu: AbstractMeasure) -> AbstractMeasure:
     """Particles of phases as particles of vectors (q, p); other measures as they are."""
+    if isinstance(mu, Particles) and not is_flat(space_of(mu)):
+        raise ValueError(
+            f"A kinetic flow was given points on {type(mu.space).__name__}; it knows flat space."
+        )
     if isinstance(mu, Particles) and isinstance(mu.x, Phase):
         return replace(mu, x=jnp.concatenate([mu.x.q, mu.x.p], 1), space=Euclidean())
     return mu

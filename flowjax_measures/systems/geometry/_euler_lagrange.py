@@ -21,11 +21,16 @@ from ..._custom_types import FloatScalar, Scalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
+from ...spaces._base import AbstractSpace
 from ...spaces._phase import check_phase
 
 
 class EulerLagrange(AbstractMeanField):
     """Independent copies of a mechanical system; points are `Phase(q, p)`, p the momentum.
+
+    With L = ½|v|² − V they may live on a curved space, `PhaseSpace(Sphere())`; with any L of the
+    ambient space `VariationalIntegrator` steps them there, a rigid body L = ½ tr(v J vᵀ) on the
+    rotations `PhaseSpace(Stiefel())`, say.
 
     **Arguments:** `lagrangian`: L(q, v), regular and at most quadratic in v. `force`: F(q, v), of
     the shape of q; `None` is none.
@@ -36,9 +41,10 @@ class EulerLagrange(AbstractMeanField):
 
     def velocity(self, x: Phase) -> Array:
         """v of the momentum p."""
-        slope = lambda v: jax.grad(self.lagrangian, 1)(x.q, v)  # noqa: E731
-        still = jnp.zeros_like(x.q)
-        return jnp.linalg.solve(jax.jacfwd(slope)(still), x.p - slope(still))
+        slope = lambda v: jax.grad(self.lagrangian, 1)(x.q, v.reshape(x.q.shape)).ravel()  # noqa: E731
+        still = jnp.zeros_like(x.q).ravel()
+        mass = jax.jacfwd(slope)(still)
+        return jnp.linalg.solve(mass, x.p.ravel() - slope(still)).reshape(x.q.shape)
 
     def energy(self, x: Phase) -> FloatScalar:
         """⟨p, v⟩ − L."""
@@ -60,7 +66,13 @@ class EulerLagrange(AbstractMeanField):
         half = h / 2 * self.force((q0 + q1) / 2, (q1 - q0) / h)
         return -before - half, after + half
 
-    def residual(self, positions: Float[Array, "n d"], h: Scalar) -> Float[Array, "m d"]:
-        """How positions at times of distance h miss the discrete equations, shape (n − 2, d)."""
+    def residual(
+        self, positions: Float[Array, "n ..."], h: Scalar, space: AbstractSpace | None = None
+    ) -> Float[Array, "m ..."]:
+        """How positions at times of distance h miss the discrete equations, shape (n − 2, …).
+
+        On a curved `space`, `Sphere()` or `Stiefel()`, what is tangent to it.
+        """
         starts, ends = jax.vmap(lambda a, b: self.impulses(a, b, h))(positions[:-1], positions[1:])
-        return ends[:-1] - starts[1:]
+        miss = ends[:-1] - starts[1:]
+        return miss if space is None else jax.vmap(space.project)(positions[1:-1], miss)

@@ -1,6 +1,7 @@
 """Networks in depth, as manifolds of functions, and as controls."""
 
 from ._allen_cahn import AllenCahn as AllenCahn
+from ._contractive_flow import ContractiveFlow as ContractiveFlow
 from ._controlled_flow import ControlledFlow as ControlledFlow
 from ._dirac_frenkel import DiracFrenkel as DiracFrenkel, NaturalGradient as NaturalGradient
 from ._multi_index_flow import MultiIndexFlow as MultiIndexFlow

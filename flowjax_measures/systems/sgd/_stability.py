@@ -9,8 +9,12 @@ H_i the Hessians of the examples, H their mean and s_b the variance of a minibat
 one example. That is stable if and only if η < 1/λ_max(T⁻¹K); without noise it is 2/λ_max(H).
 """
 
+import warnings
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
@@ -19,14 +23,23 @@ from ._examples import Loss, check_data, number_of_examples, thinning
 
 
 def stability_threshold(
-    loss: Loss, data: PyTree, params: Point, batch: FloatScalar, replacement: bool = True
+    loss: Loss, data: PyTree, batch: Any, params: Any, replacement: bool = True
 ) -> Float[Array, ""]:
     r"""The largest step size η at which SGD at `params` is stable in mean square.
 
     Builds a (d², d²) matrix: for up to some tens of parameters.
 
-    **Arguments:** as of `StochasticModifiedEquation`; `params`: the minimum.
+    **Arguments:** in the order of `sgd_moments`; `params`: the minimum. `params` before `batch`, as
+    it once was, is understood with a warning.
+
+    !!! example
+
+        `stability_threshold(loss, data, 8, theta)` is the η at which `contraction` is 1.
     """
+    if _is_size(params) and not _is_size(batch):
+        told = "`stability_threshold` takes `batch` before `params`, as other functions of SGD do."
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        batch, params = params, batch
     gain, sums = _operators(loss, data, params, batch, replacement)
     # Directions that no example sees stay where they are.
     seen = sums > len(sums) ** 0.5 * jnp.finfo(sums.dtype).eps * jnp.max(jnp.abs(sums))
@@ -57,6 +70,11 @@ def contraction(
     eta = jnp.asarray(eta, gain.dtype)
     step = jnp.diag(1 - eta * sums) + eta**2 * gain
     return jnp.max(jnp.abs(jnp.linalg.eigvalsh((step + step.T) / 2)))
+
+
+def _is_size(value: Any) -> bool:
+    """Whether an argument is how many examples a batch has, not a parameter."""
+    return isinstance(value, int | np.integer)
 
 
 def _operators(loss, data, params, batch, replacement):
