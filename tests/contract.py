@@ -122,7 +122,8 @@ ELSEWHERE = {
         velocity_error velocity_from_score worst_case
     """,
     "in tests of learned energies, of bridges and of functions": """
-        bridge_cost bridge_hamiltonian jarzynski_loss karhunen_loeve learn_energy random_fields
+        bridge_cost bridge_hamiltonian flow_fields jarzynski_loss karhunen_loeve learn_energy
+        log_likelihood random_fields
     """,
 }
 

@@ -2,6 +2,7 @@
 
 from ._compare import Comparison as Comparison, compare as compare
 from ._couplings import Couplings as Couplings, couple as couple
+from ._log_likelihood import log_likelihood as log_likelihood
 from ._read import (
     from_anndata as from_anndata,
     from_arrays as from_arrays,

@@ -13,6 +13,7 @@ from ._energy_based_model import (
     jarzynski_loss as jarzynski_loss,
 )
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
+from ._flow_fields import FlowFields as FlowFields, flow_fields as flow_fields
 from ._gaussian_process import (
     Modes as Modes,
     gaussian_process as gaussian_process,

@@ -7,6 +7,8 @@ its law there. On the line, or where the support has codimension one, b may stay
 support, and points pass through: a hitting time is then no transport.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,8 +45,9 @@ class EquilibriumMatching(AbstractMeanField):
         """log ν(x)."""
         return jax.nn.logsumexp(self._at_times(x)[1])
 
-    def velocity(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
-        """b(x)."""
+    def velocity(self, t: Any, x: Float[Array, " d"] | None = None) -> Float[Array, " d"]:
+        """b(x); the time, as of other flows, may be given or left out."""
+        x = t if x is None else x
         velocities, log_weights = self._at_times(x)
         return jax.nn.softmax(log_weights) @ velocities
 
@@ -53,4 +56,4 @@ class EquilibriumMatching(AbstractMeanField):
         return self.interpolant.path(key, n)
 
     def rates(self, t, x, mu):
-        return Rates(self.velocity(x))
+        return Rates(self.velocity(t, x))

@@ -21,10 +21,9 @@ import jax.numpy as jnp
 from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, Positive, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
-from ...measures._base import concrete
 from ._paths import Path
 
 
@@ -42,16 +41,10 @@ class KacFlow(AbstractMeanField):
     """
 
     data: AbstractMeasure
-    damping: Scalar = 1.0
-    speed: Scalar = 1.0
-    horizon: Scalar = 1.0
+    damping: Positive = 1.0
+    speed: Positive = 1.0
+    horizon: Positive = 1.0
     schedule: Callable[[FloatScalar], tuple[Any, Any]] | None = None
-
-    def __check_init__(self):
-        for name in ("damping", "speed", "horizon"):
-            value = getattr(self, name)
-            if concrete(value) and not float(value) > 0:
-                raise ValueError(f"`{name}` is {value}; give a number > 0.")
 
     def _coefficients(self, s):
         return (jnp.ones_like(s), s) if self.schedule is None else self.schedule(s)
@@ -71,6 +64,10 @@ class KacFlow(AbstractMeanField):
         """log of the density of the noised data, without the mass of the fronts."""
         f, g = self._coefficients(jnp.asarray(s, x.dtype))
         return self.data.logmean(self._logits(f, g, x))
+
+    def score(self, s: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """∇ of `log_density`."""
+        return jax.grad(lambda x: self.log_density(s, x))(x)
 
     def _logits(self, f, g, x):
         return lambda y: jnp.sum(jax.vmap(lambda z: self._kac(g, z)[0])(x - f * y))

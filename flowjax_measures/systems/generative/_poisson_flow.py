@@ -7,6 +7,7 @@ through it. Of a Gaussian the field is ∫_0^∞ (C + 2s)⁻¹(x − m) N(x; m, 
 """
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -58,8 +59,12 @@ class PoissonFlow(AbstractMeanField):
         speed = safe_sqrt(jnp.sum(b**2))
         return b / jnp.where(speed > 0, speed, 1)
 
+    def velocity(self, t: Any, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """b(x), at any time."""
+        return self._pull(x, self.source, self.target)
+
     def rates(self, t, x, mu):
-        return Rates(self._pull(x, self.source, self.target))
+        return Rates(self.velocity(t, x))
 
 
 def field(x: Float[Array, " d"], mu: AbstractMeasure) -> Float[Array, " d"]:

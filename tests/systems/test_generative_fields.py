@@ -1,0 +1,104 @@
+"""Velocity, score and density asked in one way; likelihoods, exact and by random signs."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import flowjax_measures as fm
+
+NORMAL = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+MEANS = jnp.array([[1.0, 0.5], [-1.0, 0.2], [0.3, -1.4]])
+COVS = jnp.array([[[0.3, 0.1], [0.1, 0.2]], [[0.2, 0.0], [0.0, 0.4]], [[0.1, -0.05], [-0.05, 0.3]]])
+MASSES = jnp.array([0.5, 0.3, 0.2])
+X = jnp.array([0.4, -0.2])
+
+
+def continuity(fields, t, x):
+    """∂_t log ρ + ∇·b + ⟨b, s⟩, which is 0."""
+    velocity, score, log_density = fields
+    slope = jax.grad(lambda t: log_density(t, x))(t)
+    return slope + jnp.trace(jax.jacfwd(lambda x: velocity(t, x))(x)) + velocity(t, x) @ score(t, x)
+
+
+def test_a_mixture_in_closed_form():
+    """Towards a mixture of normals: ρ_t is a mixture with (1 − t)² + t² C_k."""
+    flow = fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS), jnp.log(MASSES)))
+    t = 0.6
+    parts = [
+        fm.Gaussian(t * m, (1 - t) ** 2 * jnp.eye(2) + t**2 * c)
+        for m, c in zip(MEANS, COVS, strict=True)
+    ]
+    exact = lambda x: jax.nn.logsumexp(  # noqa: E731
+        jnp.stack([p.log_density(x) for p in parts]) + jnp.log(MASSES)
+    )
+    fields = fm.flow_fields(flow)
+    np.testing.assert_allclose(fields.log_density(t, X), exact(X), rtol=1e-12)
+    np.testing.assert_allclose(fields.score(t, X), jax.grad(exact)(X), rtol=1e-10)
+    np.testing.assert_allclose(continuity(fields, t, X), 0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_likelihoods_exact_and_by_random_signs():
+    flow = fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS), jnp.log(MASSES)))
+    t, exact = 0.6, lambda x: flow.log_density(0.6, x)
+    data = jnp.stack([X, -X, jnp.array([1.2, 0.7])])
+    found = fm.log_likelihood(flow, data, NORMAL, horizon=t)
+    np.testing.assert_allclose(found, jax.vmap(exact)(data), atol=1e-6)
+    # Random signs: without a bias, so the mean over draws is the exact value.
+    many = jax.vmap(
+        lambda key: fm.log_likelihood(
+            flow, data, NORMAL, horizon=t, divergence="hutchinson", key=key, dt=0.05
+        )
+    )(jr.split(jr.key(0), 200))
+    error = jnp.std(many, axis=0) / 200**0.5
+    assert jnp.all(error > 1e-4)
+    assert jnp.all(jnp.abs(jnp.mean(many, axis=0) - found) < 4 * error + 1e-4)
+
+
+def test_signs_along_all_axes_are_the_trace():
+    """A linear velocity with a diagonal matrix: ⟨z, Az⟩ is its trace for any signs."""
+    rates = jnp.array([0.3, -0.7])
+    flow, data = fm.ProbabilityFlow(lambda t, x: rates * x), jnp.stack([X, -2 * X])
+    options = dict(divergence="hutchinson", key=jr.key(0), horizon=0.5)
+    found = fm.log_likelihood(flow, data, NORMAL, **options)
+    grown = fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.exp(rates)))
+    np.testing.assert_allclose(found, jax.vmap(grown.log_density)(data), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_fields_of_kac_flows_and_bridges():
+    atoms = fm.Particles(jnp.array([[0.5, 0.1], [-0.4, 0.3]]))
+    t, x = 0.3, jnp.array([0.2, 0.1])
+    kac = fm.KacFlow(atoms, damping=2.0, speed=1.5, horizon=1.0)
+    fields = fm.flow_fields(kac)
+    np.testing.assert_allclose(fields.velocity(t, x), kac.rates(t, x, None).velocity, rtol=1e-14)
+    np.testing.assert_allclose(continuity(fields, t, x), 0, atol=1e-10)
+    bridge = fm.schroedinger_bridge(NORMAL, fm.Gaussian(jnp.ones(2), 0.5 * jnp.eye(2)), 0.7)
+    np.testing.assert_allclose(continuity(fm.flow_fields(bridge), t, x), 0, atol=1e-10)
+
+
+def test_velocities_without_a_time():
+    atoms, x = fm.Particles(jnp.array([[0.5, 0.1], [-0.4, 0.3]])), jnp.array([0.2, 0.1])
+    linear = fm.StochasticInterpolant(NORMAL, atoms)
+    matching = fm.EquilibriumMatching(linear)
+    np.testing.assert_array_equal(matching.velocity(0.2, x), matching.velocity(x))
+    poisson = fm.PoissonFlow(NORMAL, atoms)
+    fields = fm.flow_fields(poisson)
+    np.testing.assert_array_equal(fields.velocity(0.2, x), poisson.rates(0.2, x, None).velocity)
+    with pytest.raises(ValueError, match="`log_density`"):
+        fields.score(0.2, x)
+
+
+def test_wrong_arguments_are_named():
+    flow = fm.ProbabilityFlow(lambda t, x: -x)
+    for name, options in {
+        "`key`": dict(divergence="hutchinson"),
+        "`divergence`": dict(divergence="trace"),
+        "`probes`": dict(probes=0),
+    }.items():
+        with pytest.raises(ValueError, match=name):
+            fm.LogLikelihood(flow, **options)
+    with pytest.raises(ValueError, match="`source`"):
+        fm.log_likelihood(flow, MEANS, fm.Particles(MEANS))
