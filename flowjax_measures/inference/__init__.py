@@ -15,6 +15,7 @@ from ._regress import (
 )
 from ._self_test import self_test as self_test
 from ._slope import Slope as Slope
+from ._transformer import Transformer as Transformer, read_transformer as read_transformer
 from ._two_samples import (
     Evaluation as Evaluation,
     TwoSampleTest as TwoSampleTest,

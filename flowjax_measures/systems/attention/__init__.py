@@ -35,3 +35,8 @@ from ._random_quadratic_form import RandomQuadraticForm as RandomQuadraticForm
 from ._self_attention import SelfAttention as SelfAttention
 from ._sinkhorn_attention import SinkhornAttention as SinkhornAttention
 from ._sympformer import SympFormer as SympFormer
+from ._transformer_block import (
+    LayerNorm as LayerNorm,
+    TransformerBlock as TransformerBlock,
+    WithConstant as WithConstant,
+)

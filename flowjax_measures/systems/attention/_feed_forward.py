@@ -1,6 +1,6 @@
 r"""Feed-forward layers: a drift of each token alone, to be added to attention.
 
-ẋ = O φ(Mx + b)
+ẋ = O φ(Mx + b) + c
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ class FeedForward(AbstractMeanField):
     - `weight`: matrix M of shape (h, d), or a function of time; `None` is the identity.
     - `bias`: vector b of shape (h,), or a function of time; `None` is 0.
     - `output`: matrix O of shape (d, h), or a function of time; `None` is the identity.
+    - `output_bias`: vector c of shape (d,), or a function of time; `None` is 0.
     - `activation`: φ, applied to each coordinate; `jax.nn.relu` by default.
     """
 
@@ -33,6 +34,7 @@ class FeedForward(AbstractMeanField):
     bias: Vector = None
     output: Matrix = None
     activation: Callable[[Any], Any] = jax.nn.relu
+    output_bias: Vector = None
 
     def rates(self, t, x, mu):
         labelled = paired(x)
@@ -43,4 +45,6 @@ class FeedForward(AbstractMeanField):
         if self.bias is not None:
             hidden = hidden + at(self.bias, t)
         velocity = times(output, self.activation(hidden))
+        if self.output_bias is not None:
+            velocity = velocity + at(self.output_bias, t)
         return Rates((velocity, None) if labelled else velocity)

@@ -1,6 +1,6 @@
 r"""The discrete transformer whose limit a flow is: T layers with residual 1/T.
 
-    x ← N(x + (1/T) Γ_{k/T}[μ](x)),   k = 0, …, T − 1,
+    x ← N(x + h Γ_{kh}[μ](x)),   k = 0, …, T − 1,   h = 1/T,
 
 with N the nearest point of the space: normalisation after the residual on `Sphere()`, none in flat
 space. Its distance to the flow at time 1 falls as 1/T.
@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import PRNGKey
+from ..._custom_types import Positive, PRNGKey
+from ..._numerics._checks import check_positive
 from ..._system import AbstractSystem
 from ...measures import AbstractMeasure, Particles
 from ...measures._base import flowing
@@ -19,11 +20,14 @@ from ...spaces import Sphere
 from ._activation_kernels import activation_function
 
 
-def layers(system: AbstractSystem, T: int) -> Callable[[AbstractMeasure], AbstractMeasure]:
+def layers(
+    system: AbstractSystem, T: int, *, time: Positive = 1.0
+) -> Callable[[AbstractMeasure], AbstractMeasure]:
     """The map from the initial measure to the one after T layers of `system`, at time 1.
 
     **Arguments:** `system`: a system without noise, whose drift is the layer; parameters that are
-    functions of time take the depth k/T; `T`: the number of layers.
+    functions of time take the depth kh; `T`: the number of layers; `time`: where they end, with
+    h = time/T.
 
     !!! example
 
@@ -32,15 +36,19 @@ def layers(system: AbstractSystem, T: int) -> Callable[[AbstractMeasure], Abstra
     """
     if T < 1:
         raise ValueError(f"`T` is {T}; give a positive number of layers.")
+    check_positive("time", time)
 
     def network(mu: AbstractMeasure) -> AbstractMeasure:
+        h = lambda a: jnp.asarray(time, a.dtype) / T  # noqa: E731
+        depths = jnp.arange(T).astype(jnp.result_type(float)) * (time / T)
+
         def layer(state, depth):
             drift = system(depth, state).drift
-            move = lambda a, v, moves: a + v / T if moves and v is not None else a  # noqa: E731
+            move = lambda a, v, moves: a + h(a) * v if moves and v is not None else a  # noqa: E731
             moved = jax.tree.map(move, state, drift, flowing(state))
             return moved.retract(), None
 
-        return jax.lax.scan(layer, mu, jnp.arange(T).astype(jnp.result_type(float)) / T)[0]
+        return jax.lax.scan(layer, mu, depths)[0]
 
     return network
 
