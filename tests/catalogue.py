@@ -171,6 +171,15 @@ CASES: dict[str, Callable[[], Case]] = {
     "feed-forward": lambda: Case(
         fm.SelfAttention(beta=2.0) + fm.FeedForward(ROTATION, activation=jnp.tanh), tokens()
     ),
+    "transformer-block": lambda: Case(
+        fm.TransformerBlock(
+            fm.WithConstant(fm.SelfAttention(beta=2.0)),
+            fm.FeedForward(ROTATION, activation=jnp.tanh),
+            (fm.LayerNorm(), fm.LayerNorm()),
+            step=0.1,
+        ),
+        cloud(),
+    ),
     "graph-attention": lambda: Case(
         fm.GraphAttention(cloud(7, 7).x ** 2, beta=1.5), tokens(), exchangeable=False, splits=False
     ),

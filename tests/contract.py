@@ -96,7 +96,7 @@ def _rate(system, mu):
 ELSEWHERE = {
     "in tests of their own": """
         TransportMap blow_up_time circle_chart mean_mobility retrieval_modes sphere_chart
-        retrieval_probability transport_representation
+        retrieval_probability transport_representation read_transformer
         contraction geodesic_between lyapunov_exponent sphere_grid valley_drift
         contraction cyclic_group invariant_dimension neural_collapse
         geodesic_between lyapunov_exponent sphere_grid valley_drift

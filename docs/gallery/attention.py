@@ -219,3 +219,27 @@ run = fm.simulate(
     law, tokens, jnp.linspace(0.0, 10.0, 201), dt=0.05, solver=fm.ConformalSymplecticEuler(0.4)
 )
 plot.measure(run.final, ax=plot.trajectory(run))
+
+# %% TransformerBlock
+# 48 blocks of attention, a perceptron and normalisations before them, of random weights: how the
+# scalar products of normalised tokens rise with depth.
+keys = jr.split(jr.key(5), 3)
+tokens = fm.Particles(jr.normal(keys[0], (32, 16)))
+weight, output = jr.normal(keys[1], (64, 16)) / 4, jr.normal(keys[2], (16, 64)) / 8
+block = fm.TransformerBlock(
+    fm.SelfAttention(), fm.FeedForward(weight, output=output), (fm.LayerNorm(), fm.LayerNorm()),
+    step=0.1,
+)  # fmt: skip
+run = fm.simulate(block, tokens, jnp.linspace(0.0, 4.8, 49), dt=0.1, solver=diffrax.Euler())
+unit = run.ys.x / jnp.linalg.norm(run.ys.x, axis=-1, keepdims=True)
+products = jnp.einsum("tid,tjd->tij", unit, unit).reshape(49, -1)
+plt.plot(jnp.arange(49), jnp.quantile(products, jnp.array([0.05, 0.5, 0.95]), axis=1).T)
+plt.gca().set(xlabel="layer", ylabel="cosine of two tokens: 5, 50, 95%")
+
+# %% WithConstant
+# Matrices of tokens (x, 1) have biases: here keys that all tokens prefer, whatever they ask.
+tokens = fm.Particles(jr.normal(jr.key(6), (64, 2)))
+query = jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]])
+key = jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+law = fm.WithConstant(fm.MeanShift(query, key))
+plot.trajectory(fm.simulate(law, tokens, jnp.linspace(0.0, 2.0, 41), dt=0.05))

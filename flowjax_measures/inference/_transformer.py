@@ -1,6 +1,6 @@
 r"""A trained transformer as a flow of tokens: its weights, read into a depth-dependent system."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike, fspath
 from typing import Any, Literal, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float
 
 from ..measures import Particles
 from ..systems.attention import (
@@ -107,15 +107,15 @@ def read_transformer(
       `.npz`, or a mapping from their names to arrays; in float32 as a rule, and then so are the
       tokens.
     - `heads`: the number of heads, which no tensor tells.
-    - `kind`: whose names the tensors have: "gpt2" ([radford2019]), "bert" ([devlin2019]) or
-      "albert" ([lan2020]); `None` finds it by them.
+    - `kind`: whose names the tensors have: "gpt2" (Radford et al. 2019), "bert" (Devlin et al.
+      2019) or "albert" (Lan et al. 2020); `None` finds it by them.
     - `depth`: the number of layers; for ALBERT, whose one layer is repeated, it must be given, for
       the others `None` is all there are.
 
     **Returns:** `Transformer`.
 
-    **Raises:** `ValueError` naming tensors that are missing or have another shape, and heads that do
-    not divide the width.
+    **Raises:** `ValueError` naming tensors that are missing or have another shape, and heads that
+    do not divide the width.
 
     !!! example
 
@@ -128,13 +128,13 @@ def read_transformer(
         ```
     """
     tensors = _tensors(weights)
-    kind = kind or _kind(tensors)
-    if kind not in _FAMILIES:
+    named = kind or _kind(tensors)
+    if named not in _FAMILIES:
         raise ValueError(f'`kind` is {kind!r}; it is "gpt2", "bert" or "albert".')
-    family = _FAMILIES[kind]
+    family = _FAMILIES[named]
     cut = len(family.prefix)
     tensors = {k[cut:] if k.startswith(family.prefix) else k: v for k, v in tensors.items()}
-    if kind == "albert":
+    if named == "albert":
         if depth is None:
             raise ValueError("`depth` is None; ALBERT repeats one layer: give how often.")
         layers = [_layer(tensors, family, 0, heads)] * depth
@@ -146,7 +146,9 @@ def read_transformer(
             raise ValueError(f"`weights` holds no tensor {family.layer.format(0)}…; see `kind`.")
         layers = [_layer(tensors, family, k, heads) for k in range(depth)]
     by_depth = {
-        name: PiecewiseConstant(jnp.asarray(np.stack([layer[name] for layer in layers])), depth)
+        name: PiecewiseConstant(
+            jnp.asarray(np.stack([layer[name] for layer in layers])), float(depth)
+        )
         for name in layers[0]
     }
     of = by_depth.__getitem__
@@ -157,7 +159,8 @@ def read_transformer(
         of("in"), of("in bias"), of("back"),
         partial(jax.nn.gelu, approximate=family.approximate), of("back bias"),
     )  # fmt: skip
-    norms = tuple(LayerNorm(of(n), of(n + " bias"), family.epsilon) for n in ("first", "second"))
+    norm = lambda n: LayerNorm(of(n), of(n + " bias"), family.epsilon)  # noqa: E731
+    norms = norm("first"), norm("second")
     system = TransformerBlock(WithConstant(attention), perceptron, norms, family.placement)
     return Transformer(system, depth, _embedding(tensors, family), _end(tensors))
 
@@ -170,7 +173,7 @@ def _tensors(weights) -> dict[str, np.ndarray]:
         with np.load(path) as archive:
             return dict(archive)
     try:
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load_file  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
             f"`weights` is {path!r}, which needs the library safetensors: install it, or give an "
@@ -247,24 +250,25 @@ def _layer(tensors, family: _Family, number: int, heads: int) -> dict[str, np.nd
 
 
 def _embedding(tensors, family: _Family) -> Callable[..., Particles]:
-    def embed(tokens: Int[Array, " n"], types: Int[Array, " n"] | None = None) -> Particles:
+    def embed(tokens: ArrayLike | Sequence[int], types: ArrayLike | None = None) -> Particles:
         """Particles of token numbers (n,), in their order, and of their types (0 by default)."""
         tables = [_take(tensors, name, (None, None)) for name in family.embeddings]
-        tokens = np.asarray(tokens)
-        if tokens.ndim != 1 or len(tokens) > len(tables[1]):
+        words = np.asarray(tokens)
+        if words.ndim != 1 or len(words) > len(tables[1]):
             raise ValueError(
-                f"`tokens` has shape {tokens.shape}; give at most {len(tables[1])} numbers (n,)."
+                f"`tokens` has shape {words.shape}; give at most {len(tables[1])} numbers (n,)."
             )
-        if tokens.min() < 0 or tokens.max() >= len(tables[0]):
+        if words.min() < 0 or words.max() >= len(tables[0]):
             raise ValueError(f"`tokens` holds numbers that are not 0 … {len(tables[0]) - 1}.")
-        x = tables[0][tokens] + tables[1][: len(tokens)]
+        x = tables[0][words] + tables[1][: len(words)]
         if len(tables) > 2:
-            x = x + tables[2][np.zeros_like(tokens) if types is None else np.asarray(types)]
+            x = x + tables[2][np.zeros_like(words) if types is None else np.asarray(types)]
             ends = (".weight", ".bias")
             if "embeddings.LayerNorm.weight" not in tensors:
                 ends = (".gamma", ".beta")
             g, b = (jnp.asarray(_take(tensors, "embeddings.LayerNorm" + e, (None,))) for e in ends)
             x = jax.vmap(partial(LayerNorm(g, b, family.epsilon), 0.0))(jnp.asarray(x))
+            x = np.asarray(x)
         into = "encoder.embedding_hidden_mapping_in."
         if into + "weight" in tensors:
             x = x @ tensors[into + "weight"].T + tensors[into + "bias"]

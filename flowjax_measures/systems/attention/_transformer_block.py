@@ -6,8 +6,8 @@ With step h, attention A, perceptron F and normalisations N₁, N₂ of tokens,
     post   y = N₁(x + h A(x; μ)),          x ← N₂(y + h F(y))
     peri   y = x + h N₁(A(N₁x; N₁#μ)),     x ← y + h N₂(F(N₂y))
 
-As a system it moves tokens by the block's displacement over h, so that Euler's steps of length h are
-the blocks. Without normalisation they are a Lie–Trotter splitting of A + F, at a distance of O(h).
+As a system it moves tokens by the block's displacement over h, so that Euler's steps of length h
+are the blocks. Without normalisation they are a Lie–Trotter splitting of A + F, O(h) from its flow.
 """
 
 from collections.abc import Callable

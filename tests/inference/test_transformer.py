@@ -1,0 +1,210 @@
+"""Transformers by their weights: hidden states against a forward pass written in NumPy."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+import flowjax_measures as fm
+
+D, HEADS, INNER, WORDS, PLACES, DEPTH = 8, 2, 12, 11, 6, 3
+TOKENS = np.array([3, 10, 0, 7, 3])
+
+
+def draw(rng, *shape):
+    return rng.normal(size=shape) / 2
+
+
+def gpt2(rng):
+    names = {
+        "ln_1": (D,), "attn.c_attn": (D, 3 * D), "attn.c_proj": (D, D), "ln_2": (D,),
+        "mlp.c_fc": (D, INNER), "mlp.c_proj": (INNER, D),
+    }  # fmt: skip
+    found = {"wte.weight": draw(rng, WORDS, D), "wpe.weight": draw(rng, PLACES, D)}
+    found |= {"ln_f.weight": draw(rng, D), "ln_f.bias": draw(rng, D)}
+    for k in range(DEPTH):
+        for name, shape in names.items():
+            found[f"transformer.h.{k}.{name}.weight"] = draw(rng, *shape)
+            found[f"transformer.h.{k}.{name}.bias"] = draw(rng, shape[-1])
+    return found
+
+
+def encoder(rng, start, names, width=D):
+    found = {
+        "embeddings.word_embeddings.weight": draw(rng, WORDS, width),
+        "embeddings.position_embeddings.weight": draw(rng, PLACES, width),
+        "embeddings.token_type_embeddings.weight": draw(rng, 2, width),
+        "embeddings.LayerNorm.weight": draw(rng, width),
+        "embeddings.LayerNorm.bias": draw(rng, width),
+    }
+    for name, shape in names.items():
+        for k in range(DEPTH):
+            found[start.format(k) + name + ".weight"] = draw(rng, *shape)
+            found[start.format(k) + name + ".bias"] = draw(rng, shape[0])
+    return found
+
+
+BERT = {
+    "attention.self.query": (D, D), "attention.self.key": (D, D), "attention.self.value": (D, D),
+    "attention.output.dense": (D, D), "attention.output.LayerNorm": (D,),
+    "intermediate.dense": (INNER, D), "output.dense": (D, INNER), "output.LayerNorm": (D,),
+}  # fmt: skip
+ALBERT = {
+    "attention.query": (D, D), "attention.key": (D, D), "attention.value": (D, D),
+    "attention.dense": (D, D), "attention.LayerNorm": (D,), "ffn": (INNER, D),
+    "ffn_output": (D, INNER), "full_layer_layer_norm": (D,),
+}  # fmt: skip
+GROUP = "encoder.albert_layer_groups.0.albert_layers.0."
+
+
+def norm(x, w, name, eps):
+    away = x - x.mean(1, keepdims=True)
+    y = away / np.sqrt(x.var(1, keepdims=True) + eps)
+    return y * w[name + ".weight"] + w[name + ".bias"]
+
+
+def attend(q, k, v, causal):
+    split = lambda a: a.reshape(len(a), HEADS, -1).transpose(1, 0, 2)  # noqa: E731
+    q, k, v = split(q), split(k), split(v)
+    score = q @ k.transpose(0, 2, 1) / np.sqrt(D / HEADS)
+    if causal:
+        score = np.where(np.tri(len(score[0])), score, -np.inf)
+    p = np.exp(score - score.max(-1, keepdims=True))
+    return (p / p.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(-1, D)
+
+
+def soft(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def forward_gpt2(w):
+    w = {k.removeprefix("transformer."): v for k, v in w.items()}
+    x = w["wte.weight"][TOKENS] + w["wpe.weight"][: len(TOKENS)]
+    states = [x]
+    for k in range(DEPTH):
+        dense = lambda a, n, k=k: a @ w[f"h.{k}.{n}.weight"] + w[f"h.{k}.{n}.bias"]  # noqa: E731
+        q, key, v = np.split(dense(norm(x, w, f"h.{k}.ln_1", 1e-5), "attn.c_attn"), 3, 1)
+        x = x + dense(attend(q, key, v, True), "attn.c_proj")
+        x = x + dense(soft(dense(norm(x, w, f"h.{k}.ln_2", 1e-5), "mlp.c_fc")), "mlp.c_proj")
+        states.append(x)
+    return states
+
+
+def forward_encoder(w, start, names, gelu):
+    q, k, v, out, first, up, down, second = names
+    x = w["embeddings.word_embeddings.weight"][TOKENS]
+    x = x + w["embeddings.position_embeddings.weight"][: len(TOKENS)]
+    x = norm(x + w["embeddings.token_type_embeddings.weight"][0], w, "embeddings.LayerNorm", 1e-12)
+    if "encoder.embedding_hidden_mapping_in.weight" in w:
+        into = "encoder.embedding_hidden_mapping_in"
+        x = x @ w[into + ".weight"].T + w[into + ".bias"]
+    states = [x]
+    for n in range(DEPTH):
+        at = start.format(n)
+        dense = lambda a, name, at=at: a @ w[at + name + ".weight"].T + w[at + name + ".bias"]  # noqa: E731
+        y = x + dense(attend(dense(x, q), dense(x, k), dense(x, v), False), out)
+        y = norm(y, w, at + first, 1e-12)
+        x = norm(y + dense(gelu(dense(y, up)), down), w, at + second, 1e-12)
+        states.append(x)
+    return states
+
+
+def cases():
+    rng = np.random.default_rng(0)
+    one = gpt2(rng)
+    two = encoder(rng, "encoder.layer.{}.", BERT)
+    three = encoder(rng, GROUP, ALBERT, width=4)
+    into = "encoder.embedding_hidden_mapping_in"
+    three |= {into + ".weight": draw(rng, D, 4), into + ".bias": draw(rng, D)}
+    exact = lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2)))  # noqa: E731
+    return {
+        "gpt2": (one, None, forward_gpt2(one)),
+        "bert": (two, None, forward_encoder(two, "encoder.layer.{}.", BERT, exact)),
+        "albert": (three, DEPTH, forward_encoder(three, GROUP, ALBERT, soft)),
+    }
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_hidden_states_layer_by_layer(kind):
+    weights, depth, states = CASES[kind]
+    model = fm.read_transformer(weights, HEADS, depth=depth)
+    tokens = model.embed(TOKENS)
+    run = fm.simulate(model.system, tokens, jnp.arange(DEPTH + 1.0), dt=1.0, solver=diffrax.Euler())
+    assert np.allclose(run.ys.x, states, rtol=1e-9, atol=1e-10)
+    last = jax.jit(fm.layers(model.system, model.depth, time=float(model.depth)))(tokens)
+    assert np.allclose(last.x, states[-1], rtol=1e-9, atol=1e-10)
+    if kind == "gpt2":
+        assert np.allclose(
+            jax.vmap(model.end)(last.x),
+            norm(
+                states[-1],
+                {k.removeprefix("transformer."): v for k, v in weights.items()},
+                "ln_f",
+                1e-5,
+            ),
+            atol=1e-9,
+        )
+
+
+def test_files_of_arrays_and_what_they_lack(tmp_path):
+    weights, _, states = CASES["gpt2"]
+    np.savez(tmp_path / "model.npz", **weights)
+    model = fm.read_transformer(tmp_path / "model.npz", HEADS, kind="gpt2", depth=1)
+    assert model.depth == 1 and np.allclose(model.embed(TOKENS).x, states[0])
+    missing = {k: v for k, v in weights.items() if "h.1.mlp.c_fc.bias" not in k}
+    with pytest.raises(ValueError, match=r"lacks the tensor 'h\.1\.mlp\.c_fc\.bias'"):
+        fm.read_transformer(missing, HEADS)
+    name = "transformer.h.0.attn.c_proj.weight"
+    with pytest.raises(ValueError, match=r"c_proj\.weight' has shape \(8, 7\)"):
+        fm.read_transformer(weights | {name: np.ones((D, D - 1))}, HEADS)
+    with pytest.raises(ValueError, match="`heads` is 3"):
+        fm.read_transformer(weights, 3)
+    with pytest.raises(ValueError, match="`depth` is None"):
+        fm.read_transformer(CASES["albert"][0], HEADS)
+    with pytest.raises(ValueError, match="no known family"):
+        fm.read_transformer({"x": np.ones(3)}, 1)
+    with pytest.raises(ValueError, match="numbers that are not 0 … 10"):
+        model.embed([3, 11])
+
+
+def test_blocks_tend_to_the_sum_at_rate_one():
+    tokens = fm.initial.uniform_on_sphere(jax.random.key(0), 6, 3)
+    tokens = fm.Particles(tokens.x)
+    attention = fm.SelfAttention(beta=2.0)
+    perceptron = fm.FeedForward(jnp.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]]))
+    flow = fm.simulate(attention + perceptron, tokens, [0.0, 1.0], dt=0.01).final.x
+
+    def error(count):
+        block = fm.TransformerBlock(attention, perceptron, step=1 / count)
+        return np.abs(fm.layers(block, count)(tokens).x - flow).max()
+
+    assert np.isclose(np.log2(error(32) / error(64)), 1, atol=0.1)
+
+
+@pytest.mark.parametrize("placement", ["pre", "post", "peri"])
+def test_normalisations_of_a_block(placement):
+    x = np.random.default_rng(1).normal(size=(5, 3))
+    first, second = fm.LayerNorm(jnp.array([1.0, 2.0, 0.5])), fm.LayerNorm(epsilon=0.1)
+    block = fm.TransformerBlock(
+        fm.LinearAttention(beta=0.7), fm.FeedForward(activation=jnp.tanh), (first, second),
+        placement, step=0.5,
+    )  # fmt: skip
+    stretch = lambda v, e: (v - v.mean(1, keepdims=True)) / np.sqrt(v.var(1, keepdims=True) + e)  # noqa: E731
+    one = lambda v: stretch(v, 1e-5) * np.array([1.0, 2.0, 0.5])  # noqa: E731
+    two, attend = lambda v: stretch(v, 0.1), lambda v: 0.7 * v @ (v.T @ v) / 5
+    if placement == "post":
+        y = one(x + 0.5 * attend(x))
+        end = two(y + 0.5 * np.tanh(y))
+    elif placement == "pre":
+        y = x + 0.5 * attend(one(x))
+        end = y + 0.5 * np.tanh(two(y))
+    else:
+        y = x + 0.5 * one(attend(one(x)))
+        end = y + 0.5 * two(np.tanh(two(y)))
+    drift = block(0.0, fm.Particles(jnp.asarray(x))).drift.x
+    assert np.allclose(drift, (end - x) / 0.5, atol=1e-12)
