@@ -20,6 +20,7 @@ from ._jko import JKO as JKO
 from ._kinetic_jko import KineticJKO as KineticJKO
 from ._langevin_splitting import LangevinSplitting as LangevinSplitting
 from ._minimizing_movement import MinimizingMovement as MinimizingMovement
+from ._mirror_descent import MirrorDescent as MirrorDescent
 from ._one_sweep import OneSweep as OneSweep
 from ._positive_implicit_euler import PositiveImplicitEuler as PositiveImplicitEuler
 from ._predictor_corrector import PredictorCorrector as PredictorCorrector

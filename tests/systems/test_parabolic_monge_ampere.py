@@ -73,3 +73,47 @@ def test_sinkhorn_iterations_are_steps_of_order_one():
         np.testing.assert_allclose(centred(run), centred(epsilon * np.log(u)), atol=1e-10)
         errors.append(float(np.max(np.abs(centred(run) - centred(exact)))))
     assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.15
+
+
+def test_sinkhorns_iterates_between_gaussians_are_those_of_quadrature():
+    # f = ½·1.4 x² − 0.3 x, e^{−g} = N(0.4, 0.7), from N(−0.5, 1.3), in steps of ε = 0.2.
+    epsilon, n, variance, m0, s0 = 0.2, 0.4, 0.7, -0.5, 1.3
+    f = lambda x: 0.7 * jnp.sum(x**2) - 0.3 * jnp.sum(x)  # noqa: E731
+    nu = fm.Gaussian(jnp.array([n]), jnp.array([[variance]]))
+    flow = fm.GradientFlow(fm.KL(f), fm.WassersteinMirror(nu))
+    start = fm.Gaussian(jnp.array([m0]), jnp.array([[s0]]))
+    ts = [0.0, epsilon, 3 * epsilon]
+    run = fm.simulate(flow, start, ts, solver=fm.SinkhornIterations(epsilon))
+
+    x = np.linspace(-14.0, 14.0, 1401)
+    slope = np.sqrt(variance / s0)
+    psi = slope * (x - m0) ** 2 / 2 + n * x - x**2 / 2
+    gap = -((x[:, None] - x) ** 2) / 2
+    smooth = lambda u: epsilon * np.log(np.exp(u - u.max(0)).sum(0)) + epsilon * u.max(0)  # noqa: E731
+    for k in range(3):
+        chi = smooth((gap - psi[:, None]) / epsilon - (0.7 * x**2 - 0.3 * x)[:, None])
+        psi = smooth((gap - chi[:, None]) / epsilon - ((x - n) ** 2 / 2 / variance)[:, None])
+        middle = psi[600:801] + x[600:801] ** 2 / 2
+        u, v, _ = np.polyfit(x[600:801], middle, 2) * [2, 1, 1]
+        if k in (0, 2):
+            law = jax.tree.map(lambda a, k=k: a[1 + k // 2], run.ys)
+            np.testing.assert_allclose(law.m[0], (n - v) / u, atol=1e-8)
+            np.testing.assert_allclose(law.cov[0, 0], variance / u**2, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_sinkhorns_iterates_between_gaussians_tend_to_the_flow():
+    nu = fm.Gaussian(jnp.array([0.5, 0.0]), jnp.array([[0.8, 0.2], [0.2, 0.5]]))
+    potential = fm.Quadratic(jnp.array([[1.5, 0.4], [0.4, 0.9]]), jnp.array([0.3, -0.2]))
+    flow = fm.GradientFlow(fm.KL(potential), fm.WassersteinMirror(nu))
+    start = fm.Gaussian(jnp.array([1.0, -1.0]), jnp.array([[1.2, -0.3], [-0.3, 0.9]]))
+    exact = fm.simulate(flow, start, [0.0, 0.6]).final
+    errors = []
+    for epsilon in (0.06, 0.03, 0.015):
+        final = fm.simulate(flow, start, [0.0, 0.6], solver=fm.SinkhornIterations(epsilon)).final
+        errors.append(np.abs(final.cov - exact.cov).max() + np.abs(final.m - exact.m).max())
+    slopes = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    assert errors[-1] < 0.03 and np.all(np.abs(slopes - 1) < 0.15)
+    with pytest.raises(ValueError, match="`potential`"):
+        bent = fm.GradientFlow(fm.KL(lambda x: jnp.sum(x**4)), fm.WassersteinMirror(nu))
+        fm.simulate(bent, start, [0.0, 0.1], solver=fm.SinkhornIterations(0.1))
