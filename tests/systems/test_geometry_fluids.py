@@ -152,6 +152,20 @@ def test_hunter_saxton_is_a_geodesic_of_a_sphere(s):
             )
 
 
+def test_hunter_saxton_connects_the_identity_with_any_diffeomorphism():
+    x = jnp.arange(48.0) / 48
+    stretch = 1 + 0.4 * jnp.cos(2 * jnp.pi * x)
+    phase = 0.3 * jnp.sin(2 * jnp.pi * x)
+    z = jax.lax.complex(jnp.sqrt(stretch) * jnp.cos(phase), jnp.sqrt(stretch) * jnp.sin(phase))
+    law = fm.TwoComponentHunterSaxton()
+    state = law.logarithm(z)
+    np.testing.assert_allclose(law.geodesic(state, 1.0), z, atol=1e-7)
+    length = np.arccos(np.mean(np.real(z)))
+    np.testing.assert_allclose(jnp.sqrt(law.energy(state)), length, rtol=1e-7)
+    with pytest.raises(ValueError, match="`field`"):
+        fm.TwoComponentHunterSaxton(0.5).logarithm(z)
+
+
 def test_hunter_saxton_breaks_where_the_sphere_says():
     x = jnp.arange(64.0) / 64
     u = 0.3 * jnp.cos(2 * jnp.pi * x)

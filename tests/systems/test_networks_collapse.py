@@ -67,6 +67,11 @@ def test_measures_of_collapse_by_hand():
     np.testing.assert_allclose(found.variability, 0.01 / 2)
     np.testing.assert_allclose(found.simplex, 0, atol=1e-15)
     assert found.duality is None
+    # Directions without means count in no precision.
+    wide = jnp.zeros((4, 5), jnp.float32).at[:, 0].set(features[:, 0].astype(jnp.float32))
+    turn = jnp.linalg.qr(jr.normal(jr.key(0), (5, 5), jnp.float32))[0]
+    found = fm.neural_collapse(wide @ turn, jnp.array([0, 0, 1, 1]))
+    np.testing.assert_allclose(found.variability, 0.01 / 2, rtol=1e-4)
 
 
 def _interpolation_error(kernel, count, d=5):

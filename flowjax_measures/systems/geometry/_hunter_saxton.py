@@ -78,6 +78,20 @@ class TwoComponentHunterSaxton(AbstractSystem):
         turned = jax.lax.complex(jnp.cos(nu * t), 0 * nu) + scale(along, start)
         return turned * jnp.exp(jax.lax.complex(0 * s, s * t / 2))
 
+    def logarithm(self, z: Complex[Array, " n"]) -> Float[Array, "2 n"]:
+        r"""The (u, ρ) whose geodesic is at z at time 1: the shortest from the identity to (φ, τ).
+
+        For s = 0 and z of mean |z|² = 1; u has mean zero. The length is arccos of the mean of Re z.
+        """
+        if isinstance(self.field, float) and self.field != 0:
+            raise ValueError("`field` must be 0: magnetic geodesics between two points are others.")
+        angle = jnp.arccos(jnp.mean(jnp.real(z)))
+        start = scale(2 / jnp.sinc(angle / jnp.pi), z - jnp.cos(angle).astype(z.dtype))
+        slope, rho = jnp.real(start), jnp.imag(start)
+        waves = self._waves(jnp.stack([slope, rho]))
+        wave = scale(-waves.over(waves.square()), waves.forward(slope))
+        return jnp.stack([waves.back(waves.slope(wave, 0)), rho])
+
     def blow_up_time(self, state: Float[Array, "2 n"]) -> FloatScalar:
         r"""When u_x goes to −∞ first; +inf where ρ is nowhere s.
 

@@ -45,7 +45,8 @@ def neural_collapse(
     within = features - means[labels]
     between = centred.T @ centred / classes
     # Directions in which the means do not differ are not counted.
-    inverse = jnp.linalg.pinv(between, rtol=1e-8, hermitian=True)
+    share = 10 * len(between) * jnp.finfo(between.dtype).eps
+    inverse = jnp.linalg.pinv(between, rtol=share, hermitian=True)
     variability = jnp.trace(within.T @ within / len(features) @ inverse) / classes
     gram = centred @ centred.T
     simplex = jnp.eye(classes, dtype=gram.dtype) - 1 / classes
