@@ -34,6 +34,7 @@ from ._schrodinger import (
     self_cost_potential,
     self_entropic_cost,
 )
+from ._schrodinger_streamed import LARGEST, streamed_cost, streamed_potentials
 
 
 class SinkhornDivergence(AbstractTransportEnergy):
@@ -44,7 +45,8 @@ class SinkhornDivergence(AbstractTransportEnergy):
         ṁ = −2 (m − m*),   Σ̇ = 2 (Δ Σ + Σ Δ),   Δ = K(Σ, Σ*) − K(Σ, Σ),
         K(A, B) = 2 R h(Rᵀ A R) Rᵀ,   B = R Rᵀ,   h(z) = (√(4z + ε²/4) + ε/2)⁻¹.
 
-    All other measures enter by their atoms. The Schrödinger systems are dense: n×m numbers.
+    All other measures enter by their atoms. Up to 8 million pairs the Schrödinger systems are
+    dense; beyond, in flat space, they are summed in tiles, in memory linear in the atoms.
 
     **Arguments:** `target`: the measure ν. `epsilon`: ε > 0, in the units of ‖x − y‖².
     """
@@ -62,10 +64,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
                 - (_gaussian_cost(mu, mu, epsilon) + _gaussian_cost(nu, nu, epsilon)) / 2
             )
         space, epsilon, (x, log_a), (y, log_b) = self._atoms(mu)
-        selves = [
-            self_entropic_cost(squares(space, z, z), log_w, epsilon)
-            for z, log_w in ((x, log_a), (y, log_b))
-        ]
+        selves = [self_value(space, z, w, epsilon) for z, w in ((x, log_a), (y, log_b))]
         return entropic_value(space, x, log_a, y, log_b, epsilon) - sum(selves) / 2
 
     def first_variation(self, x, mu):
@@ -84,7 +83,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
         space, epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
         near, _, near_own = (None, None, None) if start is None else start
         f, g = space_potentials(space, points, log_a, targets, log_b, epsilon, near)
-        own = self_cost_potential(squares(space, points, points), log_a, epsilon, near_own)
+        own = self_potential(space, points, log_a, epsilon, near_own)
         return f, g, own
 
     def extended(self, x: Any, mu: AbstractMeasure, found: tuple[Array, Array, Array]) -> Any:
@@ -103,8 +102,29 @@ class SinkhornDivergence(AbstractTransportEnergy):
         return space, jnp.asarray(self.epsilon, here[1].dtype), here, there
 
 
+def many(space: AbstractSpace, x: Any, y: Any) -> bool:
+    """Whether there are so many pairs that no matrix of their costs is formed."""
+    return is_flat(space) and len(x) * len(y) > LARGEST
+
+
+def self_value(space, x, log_a, epsilon) -> FloatScalar:
+    """OT_ε(μ, μ)."""
+    if many(space, x, x):
+        return streamed_cost(x, log_a, x, log_a, epsilon)
+    return self_entropic_cost(squares(space, x, x), log_a, epsilon)
+
+
+def self_potential(space, x, log_a, epsilon, start=None) -> Array:
+    """The potential f = g of OT_ε(μ, μ)."""
+    if many(space, x, x):
+        return streamed_potentials(x, log_a, x, log_a, epsilon)[0]
+    return self_cost_potential(squares(space, x, x), log_a, epsilon, start)
+
+
 def space_potentials(space, x, log_a, y, log_b, epsilon, start=None) -> tuple[Array, Array]:
     """The potentials of the cost d(x, y)² at atoms as `located` gives them."""
+    if many(space, x, y):
+        return streamed_potentials(x, log_a, y, log_b, epsilon)
     if is_flat(space):
         return potentials(x, log_a, y, log_b, epsilon, start)
     f, g = cost_potentials(squares(space, x, y), log_a, log_b, epsilon, start)
@@ -113,6 +133,8 @@ def space_potentials(space, x, log_a, y, log_b, epsilon, start=None) -> tuple[Ar
 
 def entropic_value(space, x, log_a, y, log_b, epsilon) -> FloatScalar:
     """OT_ε of the cost d(x, y)², with derivatives of every order."""
+    if many(space, x, y):
+        return streamed_cost(x, log_a, y, log_b, epsilon)
     if not is_flat(space):
         return optimal_entropic_cost(squares(space, x, y), log_a, log_b, epsilon)
     near, (f, g) = centred(x, log_a, y, log_b)

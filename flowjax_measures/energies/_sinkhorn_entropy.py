@@ -13,9 +13,8 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point, Positive
 from ..measures import Gaussian
 from ._base import AbstractTransportEnergy
-from ._ground import flat, is_flat, located, space_of, square, squares
-from ._schrodinger import self_cost_potential, self_entropic_cost
-from ._sinkhorn import _gaussian_cost, _self_slope, extended
+from ._ground import flat, is_flat, located, space_of, square
+from ._sinkhorn import _gaussian_cost, _self_slope, extended, self_potential, self_value
 
 
 class SinkhornRelativeEntropy(AbstractTransportEnergy):
@@ -36,7 +35,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
             space = space_of(mu)
             x, log_a = located(mu, space)
             epsilon = jnp.asarray(self.epsilon, log_a.dtype)
-            cost = self_entropic_cost(squares(space, x, x), log_a, epsilon)
+            cost = self_value(space, x, log_a, epsilon)
         return mu.mean(self.potential) - cost / self.epsilon
 
     def first_variation(self, x, mu):
@@ -47,7 +46,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
             space = space_of(mu)
             points, log_a = located(mu, space)
             epsilon = jnp.asarray(self.epsilon, log_a.dtype)
-            own = self_cost_potential(squares(space, points, points), log_a, epsilon)
+            own = self_potential(space, points, log_a, epsilon)
             here = flat(x) if is_flat(space) else x
             potential = extended(square(space), here, points, log_a, own, epsilon)
         return self.potential(x) - 2 / self.epsilon * potential

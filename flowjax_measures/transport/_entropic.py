@@ -19,7 +19,7 @@ from .._numerics._checks import check_positive
 from ..energies._ground import is_flat, located, shared_space, squares
 from ..energies._relaxed_schrodinger import relaxed_plan, relaxed_potentials, relaxed_value
 from ..energies._schrodinger import balanced, centred, cost_potentials, optimal_entropic_cost
-from ..energies._sinkhorn import _gaussian_cost
+from ..energies._sinkhorn import _gaussian_cost, entropic_value, many, space_potentials
 from ..measures import AbstractMeasure, Gaussian
 from ._exact import Cost, cost_matrix
 from ._masses import comparable
@@ -52,6 +52,8 @@ def entropic_cost(
     space, inverse = _checked(mu, nu, epsilon, tau_mu, tau_nu)
     if inverse is None and cost is None and all(isinstance(m, Gaussian) for m in (mu, nu)):
         return _gaussians(mu, nu, epsilon)
+    if inverse is None and cost is None and many(space, *_points(mu, nu)):
+        return _tiled(entropic_value, mu, nu, space, epsilon)
     return _value(_problem(mu, nu, space, epsilon, inverse, cost), inverse)
 
 
@@ -76,6 +78,8 @@ def entropic_potentials(
         `f, g = fm.entropic_potentials(mu, nu, 0.1)`
     """
     space, inverse = _checked(mu, nu, epsilon, tau_mu, tau_nu)
+    if inverse is None and cost is None and many(space, *_points(mu, nu)):
+        return _tiled(space_potentials, mu, nu, space, epsilon)
     return _potentials(_problem(mu, nu, space, epsilon, inverse, cost), inverse)
 
 
@@ -102,6 +106,17 @@ def entropic_coupling(
     space, inverse = _checked(mu, nu, epsilon, tau_mu, tau_nu)
     problem = _problem(mu, nu, space, epsilon, inverse, cost)
     return _plan(problem if inverse is None else jax.lax.stop_gradient(problem), inverse)
+
+
+def _points(mu: AbstractMeasure, nu: AbstractMeasure) -> list[Any]:
+    return [m.atoms()[1] for m in (mu, nu)]
+
+
+@jitted
+def _tiled(what, mu, nu, space, epsilon):
+    """A value or potentials of more pairs than are held at once."""
+    (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
+    return what(space, x, log_a, y, log_b, jnp.asarray(epsilon, log_a.dtype))
 
 
 def _checked(mu, nu, epsilon, tau_mu, tau_nu) -> tuple[Any, Any]:

@@ -9,14 +9,17 @@ Gaussians, told by their components, it is the mixture distance of [delon2020].
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
-from .._numerics import safe_power
-from ..measures import AbstractMeasure
-from ._exact import wasserstein
+from .._numerics import jitted, safe_power
+from ..measures import AbstractMeasure, Gaussian
+from ..measures._base import concrete
+from ._exact import _dimension, wasserstein
 from ._geodesics import mccann
+from ._masses import comparable
 from ._plans import optimal_plan, optimal_value
 
 Measures = Sequence[AbstractMeasure]
@@ -51,11 +54,54 @@ def nested_mccann(
     many of probability 0.
     """
     plan = optimal_plan(_costs(mus, nus, 2), _shares(mus, mu_masses), _shares(nus, nu_masses))[0]
+    if _at_once(mus, nus, 2):
+        pairs = _geodesics(_stacked(mus), _stacked(nus), t)
+        places = [(i, j) for i in range(len(mus)) for j in range(len(nus))]
+        return [jax.tree.map(lambda a, k=k: a[k], pairs) for k in places], plan.ravel()
     return [mccann(mu, nu, t) for mu in mus for nu in nus], plan.ravel()
 
 
 def _costs(mus, nus, p):
+    if _at_once(mus, nus, p):
+        return _powers(_stacked(mus), _stacked(nus), p)
     return jnp.stack([jnp.stack([wasserstein(mu, nu, p) ** p for nu in nus]) for mu in mus])
+
+
+@jitted
+def _powers(mus, nus, p):
+    return jax.vmap(lambda mu: jax.vmap(lambda nu: wasserstein(mu, nu, p) ** p)(nus))(mus)
+
+
+@jitted
+def _geodesics(mus, nus, t):
+    return jax.vmap(lambda mu: jax.vmap(lambda nu: mccann(mu, nu, t))(nus))(mus)
+
+
+def _at_once(mus, nus, p) -> bool:
+    """Whether one program, batched over all pairs, is the best way to compare them.
+
+    Measures of one shape are; but atoms in the plane and beyond that can be looked at are sooner
+    compared by the network simplex, pair by pair.
+    """
+    groups = [list(mus), list(nus)]
+    for group in groups:
+        first, *rest = [_form(m) for m in group]
+        if any(form != first for form in rest):
+            return False
+    for mu, nu in [(m, nus[0]) for m in mus] + [(mus[0], m) for m in nus]:
+        comparable(mu, nu)
+    both = [group[0] for group in groups]
+    closed = p == 2 and all(isinstance(m, Gaussian) for m in both)
+    return closed or _dimension(both[0]) == 1 or not concrete(groups)
+
+
+def _form(measure):
+    leaves, structure = jax.tree.flatten(measure)
+    return structure, [(jnp.shape(a), jnp.result_type(a)) for a in leaves]
+
+
+def _stacked(measures):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *measures)
 
 
 def _shares(measures, masses):
