@@ -223,6 +223,7 @@ def test_masses_on_a_finite_set_flow_to_the_gibbs_law():
     np.testing.assert_allclose(energy(halves), energy(mu), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_flow_without_noise_has_the_same_laws():
     mu = normal()
     flows = [fm.GradientFlow(fm.KL(TARGET), fm.Wasserstein(noise=n)) for n in (True, False)]

@@ -25,6 +25,13 @@ def test_the_entropy_gives_exponentiated_gradients():
         exact = exact * np.exp(-0.25 * (exact - CENTRE))
     np.testing.assert_allclose(run.final.x, exact, rtol=1e-10)
 
+
+@pytest.mark.slow
+def test_gradients_are_those_of_the_closed_form():
+    x = jnp.array([[1.0, 1.0], [40.0, 0.01]])
+    bowl = fm.PotentialEnergy(lambda x: jnp.sum((x - CENTRE) ** 2) / 2)
+    flow = fm.GradientFlow(bowl, fm.Mirror(negative_entropy))
+
     def end(x):
         law = fm.simulate(flow, fm.Particles(x), [0.0, 0.5], solver=fm.MirrorDescent(0.25)).final
         return jnp.sum(law.x)

@@ -162,6 +162,7 @@ def test_disks_spread_as_their_equation_says():
     assert free - limit > 0.03 and -0.025 < mode(x1) - limit < 0.01
 
 
+@pytest.mark.slow
 def test_the_score_of_a_gaussian_spreads_it_as_heat():
     mu = fm.Gaussian(jnp.zeros(2), jnp.array([[0.5, 0.2], [0.2, 0.3]]))
     final = fm.simulate(fm.ScorePorousMedium(1.0), mu, [0.0, 0.3]).final

@@ -49,9 +49,8 @@ def test_tilts_of_a_mixture_are_integrals():
     np.testing.assert_allclose(again, law.mean(1.0, 1.5 * c), atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "target", [PLANE, *(pytest.param(mu, marks=pytest.mark.slow) for mu in (ATOMS, GAUSS))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [PLANE, ATOMS, GAUSS])
 def test_fields_are_those_of_an_interpolant_from_a_point(target):
     t, x = 0.37, jnp.array([0.3, -0.4])
     law = fm.FollmerProcess(target)

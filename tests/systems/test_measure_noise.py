@@ -41,7 +41,7 @@ def covariance_rate(system, grid):
     return columns.T @ columns
 
 
-@pytest.mark.parametrize("shape", [(5,), (4, 3)])
+@pytest.mark.parametrize("shape", [pytest.param((5,), marks=pytest.mark.slow), (4, 3)])
 def test_dean_and_kawasaki_have_the_covariances_of_walkers(shape):
     number, rho = 50.0, 1 + np.random.default_rng(0).uniform(size=shape)
     grid = fm.GridDensity(jnp.asarray(rho), 0.0, jnp.ones(len(shape)) * 1.5, True)
@@ -176,7 +176,8 @@ def ends(mu, t, dt, runs, alpha=0.7, seed=4):
     return np.asarray(jax.jit(end)(jr.split(jr.key(seed), runs)))
 
 
-@pytest.mark.parametrize("dt", [1.0, pytest.param(0.25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dt", [1.0, 0.25])
 def test_two_particles_meet_at_the_right_rate_at_any_step(dt):
     masses, runs = np.array([0.5, 0.2]), 8000
     mu = fm.Particles(jnp.array([[1.0], [0.3]]), weights=jnp.asarray(masses))
