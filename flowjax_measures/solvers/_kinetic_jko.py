@@ -7,9 +7,8 @@ after linear maps, C_τ = ‖z_+(q, p) − z_−(q′, p′)‖² with
 
     z_+ = (√(12/τ³)(q + τp/2), (p − τ∇V(q))/√τ),   z_− = (√(12/τ³)(q′ − τp′/2), p′/√τ),
 
-so that a step is one of `JKO`, of length γ, for the energy F in the coordinates z_−. With the
-entropy a Gaussian is stepped in closed form, but for the equation of its covariance; without it so
-are particles.
+so that a step is one of `JKO`, of length γ, for the energy F in the coordinates z_−. For Langevin's
+free energy from a Gaussian it is in closed form, also from singular ones.
 """
 
 from typing import Any, ClassVar
@@ -19,9 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import Positive
-from .._numerics import expect
+from .._numerics import expect, square_root
 from .._system import Averaged
-from ..energies import Entropy, PotentialEnergy
 from ..measures import Gaussian, Particles, Rates
 from ..measures._base import replace
 from ..spaces import Phase
@@ -59,7 +57,7 @@ class KineticJKO(AbstractScheme):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         system, mu = posed(terms, y0)
-        law = _kinetic(system, mu)
+        law, temperature = _kinetic(system, mu)
         h = jnp.asarray(t1 - t0, jax.tree.leaves(y0)[0].dtype)
         nu: Any = vectors(mu)
         d = (nu.m.size if isinstance(nu, Gaussian) else nu.x.shape[1]) // 2
@@ -86,8 +84,12 @@ class KineticJKO(AbstractScheme):
             drift = _weighed(end, start).lift(velocity).drift
             return replace(end, **{name: getattr(drift, name) for name in _moves(end)})
 
-        bare = replace(start, log_w=None) if isinstance(start, Particles) else start
-        end = proximal(bare, descent, jnp.asarray(law.friction, h.dtype), self.max_steps)
+        friction = jnp.asarray(law.friction, h.dtype)
+        if temperature is not None:
+            end = _gaussian(start, friction * h, friction * temperature)
+        else:
+            bare = replace(start, log_w=None) if isinstance(start, Particles) else start
+            end = proximal(bare, descent, friction, self.max_steps)
         y1 = _push(end, back)
         if isinstance(mu, Particles) and isinstance(mu.x, Phase):
             y1 = replace(y1, x=Phase(y1.x[:, :d], y1.x[:, d:]))
@@ -104,14 +106,29 @@ def _weighed(end: Any, start: Any) -> Any:
     return replace(end, log_w=start.log_w) if isinstance(end, Particles) else end
 
 
-def _kinetic(system: Any, mu: Any) -> KineticFlow:
+def _gaussian(start: Gaussian, damping: Any, spread: Any) -> Gaussian:
+    """The step of length γ for ½ h |z_p|² + entropy/β, `damping` = γh and `spread` = c = γ/β.
+
+    T Σ T = S for T = A − c Σ⁻¹, A = 1 + γ diag(0, h): with Z = A^{1/2} Σ A^{1/2} and R = A^{−1/2} S
+    A^{−1/2} it is Z − 2c + c² Z⁻¹ = R, and both commute.
+    """
+    half = jnp.ones(start.m.size // 2, start.m.dtype)
+    pull = jnp.concatenate([half, (1 + damping) * half])
+    sides = jnp.sqrt(pull)[:, None] * jnp.sqrt(pull)
+    ratio = start.cov / sides
+    root = square_root(ratio @ ratio + 4 * spread * ratio)
+    eye = jnp.eye(start.m.size, dtype=start.m.dtype)
+    return replace(start, m=start.m / pull, cov=(spread * eye + (ratio + root) / 2) / sides)
+
+
+def _kinetic(system: Any, mu: Any) -> tuple[Any, Any]:
+    """The flow, and the temperature where its energy is Langevin's from a Gaussian."""
     system = system.system if isinstance(system, Averaged) else system
     if isinstance(system, UnderdampedLangevin) and isinstance(mu, Gaussian):
-        half = PotentialEnergy(lambda x: jnp.sum(x[x.size // 2 :] ** 2) / 2)
-        entropy = (1 / jnp.asarray(system.beta, mu.m.dtype)) * Entropy()
-        return KineticFlow(system.potential, half + entropy, system.langevin[0])
+        friction, temperature, _ = system.langevin
+        return KineticFlow(system.potential, None, friction), temperature
     if isinstance(system, KineticFlow) and isinstance(mu, Gaussian | Particles):
-        return system
+        return system, 1.0 if system.energy is None and isinstance(mu, Gaussian) else None
     raise ValueError(
         f"KineticJKO was given {type(system).__name__} from {type(mu).__name__}; it steps "
         "KineticFlow from Particles or a Gaussian, and UnderdampedLangevin from a Gaussian."

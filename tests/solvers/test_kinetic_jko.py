@@ -45,6 +45,33 @@ def test_kinetic_steps_go_to_langevins_gaussian_at_order_one():
     assert errors[1][1] < 0.04
 
 
+def test_kinetic_steps_from_rest():
+    """A covariance that is zero: Newton's method would divide by it, the closed form does not."""
+    law = fm.UnderdampedLangevin(spring, FRICTION, BETA)
+    start = fm.Gaussian(START.m, jnp.zeros((4, 4)))
+    fine = fm.simulate(law, start, [0.0, 0.5], dt=0.01).final
+    errors = []
+    for n in (10, 20):
+        end = fm.simulate(law, start, [0.0, 0.5], solver=fm.KineticJKO(0.5 / n)).final
+        errors.append(float(jnp.max(jnp.abs(end.cov - fine.cov))))
+    # Steps from a point are off by c, c/2, c/3, …: the order is τ |log τ|.
+    expected = np.log(10) / 10 / (np.log(20) / 20)
+    np.testing.assert_allclose(errors[0] / errors[1], expected, rtol=0.1)
+
+
+@pytest.mark.slow
+def test_kinetic_steps_of_an_energy_are_langevins():
+    energy = fm.PotentialEnergy(_half) + (1 / BETA) * fm.Entropy()
+    flow = fm.KineticFlow(spring, energy, FRICTION)
+    law = fm.UnderdampedLangevin(spring, FRICTION, BETA)
+    newton, closed = (
+        fm.simulate(system, START, [0.0, 0.2], dt=0.1, solver=fm.KineticJKO(0.1)).final
+        for system in (flow, law)
+    )
+    np.testing.assert_allclose(newton.cov, closed.cov, atol=1e-9)
+    np.testing.assert_allclose(newton.m, closed.m, atol=1e-10)
+
+
 def test_a_kinetic_step_is_the_minimum_it_says():
     """Over Gaussians: the kinetic cost of the library, and the free energy, by SciPy."""
     mu, tau = fm.Gaussian(jnp.array([0.4, 1.0]), jnp.array([[0.5, 0.1], [0.1, 0.3]])), 0.3
