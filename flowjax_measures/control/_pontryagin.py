@@ -1,17 +1,23 @@
 r"""Pontryagin's principle for controls that drive a measure ([cipriani2024]).
 
-    J(θ) = ∫ ψ(x(T)) dμ + ∫_0^T L(θ(t)) dt,   ẋ = f(x, θ(t)),   x(0) ~ μ
+    J(θ) = ∫ ψ(x(T)) dμ + ∫_0^T L(θ(t)) dt,   ẋ = f(x, μ_t, θ(t)),   x(0) ~ μ
 
-With costates ṗ = −∂_x⟨p, f⟩, p(T) = ∇ψ(x(T)), the gradient of J is
+With costates p(T) = ∇ψ(x(T)) and, as each point is also seen by the others,
 
-    δJ/δθ(t) = ∫ ∂_θ ⟨p, f(x, θ)⟩ dμ + ∇L(θ),   and p(0) is that with respect to the points x(0).
+    ṗ(x) = −∂_x⟨p(x), f(x, μ, θ)⟩ − ∇_x ∫ ⟨p(y), δf/δμ(y, μ, θ)(x)⟩ μ(dy),
 
+the gradient of J is
+
+    δJ/δθ(t) = ∫ ∂_θ ⟨p, f(x, μ, θ)⟩ dμ + ∇L(θ),   and p(0) is that with respect to the points x(0).
+
+From a Gaussian the same holds of its closure, with costates of mean and covariance.
 States and costates are integrated back together: memory does not grow with the steps.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -19,10 +25,10 @@ from jaxtyping import PyTree
 from .._custom_types import FloatScalar, Point
 from .._numerics import safe_sqrt
 from .._system import AbstractSystem
-from ..measures import Increment, Particles
-from ..measures._base import replace
+from ..measures import AbstractMeasure, Increment, Particles
+from ..measures._base import flowing, replace
 from ..simulation._simulate import simulate
-from ..spaces import Phase
+from ..simulation._terms import like
 from ..systems.networks import ControlledFlow
 
 
@@ -40,21 +46,27 @@ class _Backward(AbstractSystem):
     flow: ControlledFlow
 
     def __call__(self, t, state):
-        points, controls = state["points"], self.flow.controls
-        drift = self.flow(t, points).drift
+        mu = state["points"]
+        moving, still = eqx.partition(mu, flowing(mu))
 
-        def energy(theta, x):
-            pushed = self.flow.field(x.q, theta)
-            return sum(map(jnp.vdot, jax.tree.leaves(x.p), jax.tree.leaves(pushed)))
+        def drift(controls, moving):
+            flow = replace_controls(self.flow, controls)
+            return like(moving, flow(t, eqx.combine(moving, still)).drift)
 
-        theta = jax.tree.map(lambda a: a[0], controls)
-        slope = points.mean(lambda x: jax.grad(energy)(theta, x))
-        return Increment({"points": jax.tree.map(jnp.negative, drift), "gradient": slope})
+        velocity, pull_back = jax.vjp(drift, self.flow.controls, moving)
+        slope, force = pull_back(jax.tree.unflatten(jax.tree.structure(moving), state["costates"]))
+        slope = jax.tree.map(lambda a: a[0], slope)
+        back = jax.tree.map(jnp.negative, velocity)
+        return Increment({"points": back, "costates": jax.tree.leaves(force), "gradient": slope})
+
+
+def replace_controls(flow: ControlledFlow, controls: PyTree) -> ControlledFlow:
+    return ControlledFlow(flow.field, controls, flow.horizon)
 
 
 def pontryagin(
     flow: ControlledFlow,
-    mu: Particles,
+    mu: AbstractMeasure,
     terminal: Callable[[Point], FloatScalar],
     running: Callable[[Any], FloatScalar] | None = None,
     *,
@@ -65,12 +77,23 @@ def pontryagin(
     **Arguments:**
 
     - `flow`: the field, its controls and the horizon.
-    - `mu`: the particles at time 0. What belongs to a point and stays, a target, is part of it,
-      with velocity zero.
+    - `mu`: the measure at time 0, as a rule particles, on any space. What belongs to a point and
+      stays, a target, is part of it, with velocity zero.
     - `terminal`: ψ of one point. `running`: L of one control, or None.
     - `dt`: step of the integration, or None for adaptive steps.
 
-    **Returns:** `Pontryagin(value, gradient, costates)`.
+    **Returns:** `Pontryagin(value, gradient, costates)`; the costates are those of unit mass,
+    n ∂J/∂x_i of equal particles, with the structure of a point; of another measure, ∂J by its
+    fields, in a measure of that kind.
+
+    !!! example
+
+        ```python
+        def block(x, mu, theta):
+            return theta["v"] @ mu.mean(logits=lambda y: x @ theta["a"] @ y)
+
+        fm.pontryagin(fm.ControlledFlow(block, controls), tokens, loss, dt=0.1).gradient
+        ```
     """
     size, controls = flow.number(), flow.controls
     step = float(flow.horizon) / size
@@ -83,21 +106,33 @@ def pontryagin(
     def forward(mu, theta):
         return over(theta, lambda part: part, mu), None
 
-    def backward(points, theta):
-        state = {"points": points, "gradient": jax.tree.map(jnp.zeros_like, theta)}
+    def backward(carry, theta):
+        points, costates = carry
+        start = jax.tree.map(jnp.zeros_like, theta)
+        state = {"points": points, "costates": costates, "gradient": start}
         final = over(theta, _Backward, state)
-        return final["points"], final["gradient"]
+        return (final["points"], final["costates"]), final["gradient"]
 
     final, _ = jax.lax.scan(forward, mu, controls)
-    value = final.mean(lambda x: jnp.asarray(terminal(x)))
-    costates = jax.vmap(jax.grad(terminal))(final.x)
-    points = replace(final, x=Phase(final.x, costates))
-    points, gradient = jax.lax.scan(backward, points, controls, reverse=True)
+    moving, still = eqx.partition(final, flowing(final))
+
+    def end(moving):
+        return eqx.combine(moving, still).mean(lambda x: jnp.asarray(terminal(x)))
+
+    value, costates = jax.value_and_grad(end)(moving)
+    # As numbers, not as a measure: they live on no space.
+    numbers, structure = jax.tree.flatten(costates)
+    (_, numbers), gradient = jax.lax.scan(backward, (final, numbers), controls, reverse=True)
+    costates = jax.tree.unflatten(structure, numbers)
+    if isinstance(mu, Particles):
+        log_w = mu.log_weights()
+        log_w = log_w - jax.nn.logsumexp(log_w)
+        costates = jax.tree.map(lambda a: jax.vmap(jnp.multiply)(a, jnp.exp(-log_w)), costates.x)
     if running is not None:
         total = lambda c: step * jnp.sum(jnp.asarray(jax.vmap(running)(c)))  # noqa: E731
         value = value + total(controls)
         gradient = jax.tree.map(jnp.add, gradient, jax.grad(total)(controls))
-    return Pontryagin(value, gradient, points.x.p)
+    return Pontryagin(value, gradient, costates)
 
 
 def worst_case(
@@ -127,11 +162,11 @@ def worst_case(
         costates = pontryagin(flow, replace(mu, x=x), terminal, dt=dt).costates
 
         def one(start, x, p):
-            p = moves(p)
+            p = moves(mu.space.project(x, p))
             length = 2 * radius / (steps * jnp.maximum(norm(p), 1e-30))
             away = jax.tree.map(lambda a, b, c: a + length * c - b, x, start, p)
             shrink = radius / jnp.maximum(norm(away), radius)
-            return jax.tree.map(lambda b, c: b + shrink * c, start, away)
+            return mu.space.nearest(jax.tree.map(lambda b, c: b + shrink * c, start, away))
 
         return jax.vmap(one)(mu.x, x, costates), None
 

@@ -73,3 +73,60 @@ def test_worst_case_of_a_linear_flow_is_known():
         flow, mu, lambda x: jnp.vdot(x, x), 0.4, dt=0.5, moves=lambda p: p.at[1].set(0.0)
     )
     np.testing.assert_allclose(still.x[:, 1], mu.x[:, 1])
+
+
+def block(x, mu, theta):
+    """Attention with a perceptron."""
+    read = mu.mean(logits=lambda y: x @ theta["a"] @ y)
+    return theta["v"] @ read + jnp.tanh(theta["b"] + x)
+
+
+BLOCKS = {k: jr.normal(jr.key(i), (2, *s)) / 2 for i, (k, s) in enumerate(
+    {"a": (3, 3), "v": (3, 3), "b": (3,)}.items())}  # fmt: skip
+WEIGHTS = jnp.array([0.1, 0.3, 0.2, 0.15, 0.25])
+STARTS = {
+    "weighted": fm.Particles(jr.normal(jr.key(7), (5, 3)), weights=WEIGHTS),
+    "sphere": fm.Particles(jr.normal(jr.key(7), (5, 3)), space=fm.Sphere()).retract(),
+    "gaussian": fm.Gaussian(jnp.array([0.3, -0.2, 0.1]), 0.2 * jnp.eye(3)),
+}
+
+
+@pytest.mark.parametrize(
+    "start", ["weighted", "sphere", pytest.param("gaussian", marks=pytest.mark.slow)]
+)
+def test_points_that_see_each_other_have_the_gradient_of_their_run(start):
+    mu = STARTS[start]
+    loss = lambda x: jnp.sum((x - jnp.array([1.0, 0.0, -1.0])) ** 2)  # noqa: E731
+    field = block if start != "gaussian" else lambda x, mu, theta: block(x, mu, theta) - x
+
+    def objective(controls, mu):
+        for k in range(2):
+            part = jax.tree.map(lambda a: a[k : k + 1], controls)  # noqa: B023
+            flow = fm.ControlledFlow(field, part, 0.25)
+            mu = fm.simulate(flow, mu, [0.0, 0.25], dt=0.0125).final
+        return mu.mean(loss)
+
+    by_run, by_start = jax.jit(jax.grad(objective, (0, 1)))(BLOCKS, mu)
+    found = jax.jit(
+        lambda c, mu: fm.pontryagin(fm.ControlledFlow(field, c, 0.5), mu, loss, dt=0.0125)
+    )(BLOCKS, mu)
+    for name in BLOCKS:
+        np.testing.assert_allclose(found.gradient[name], by_run[name], rtol=2e-6, atol=1e-8)
+    if start == "weighted":
+        costates = found.costates * WEIGHTS[:, None]
+        np.testing.assert_allclose(costates, by_start.x, rtol=2e-6, atol=1e-8)
+    if start == "gaussian":
+        np.testing.assert_allclose(found.costates.m, by_start.m, rtol=2e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_an_adversary_stays_on_the_sphere():
+    flow = fm.ControlledFlow(block, BLOCKS, 0.5)
+    worst = fm.worst_case(flow, STARTS["sphere"], lambda x: x[0], 0.3, dt=0.125)
+    np.testing.assert_allclose(np.linalg.norm(worst.x, axis=1), 1, atol=1e-12)
+    away = np.linalg.norm(worst.x - STARTS["sphere"].x, axis=1)
+    assert np.all(away < 0.31) and np.mean(away) > 0.2
+    before, after = (
+        fm.pontryagin(flow, mu, lambda x: x[0], dt=0.125).value for mu in (STARTS["sphere"], worst)
+    )
+    assert after > before + 0.1

@@ -143,3 +143,16 @@ def test_a_masked_layer_has_its_derivative():
     step = 1e-5
     difference = (loss(1 + step) - loss(1 - step)) / (2 * step)
     assert np.isclose(jax.grad(loss)(1.0), difference, rtol=1e-7)
+
+
+def test_inertial_tokens_with_depth_and_a_perceptron():
+    phase = fm.Particles(fm.Phase(X, X[::-1] / 2), weights=W)
+    matrix = jnp.stack([jnp.eye(D), 2 * jnp.eye(D)])
+    deep = fm.SympFormer("softmax", lambda t: matrix[0] * (1 + t), beta=0.5)
+    force = fm.FeedForward(K[0], output=K[0].T, activation=jnp.tanh)
+    drift = (deep + force)(1.0, phase).drift.x
+    alone = fm.SympFormer("softmax", matrix[1], beta=0.5)(1.0, phase).drift.x
+    assert np.allclose(drift.q, alone.q, atol=1e-14)
+    assert np.allclose(drift.p - alone.p, np.tanh(X @ K[0].T) @ K[0], atol=1e-13)
+    with pytest.raises(ValueError, match=r"`matrix` has shape \(2, 4, 4\)"):
+        fm.SympFormer("softmax", matrix)(0.0, phase)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...spaces import Phase
 from ._matrices import Matrix, at, fitting, times
 from ._order import paired
 
@@ -28,6 +30,8 @@ class FeedForward(AbstractMeanField):
     - `output`: matrix O of shape (d, h), or a function of time; `None` is the identity.
     - `output_bias`: vector c of shape (d,), or a function of time; `None` is 0.
     - `activation`: φ, applied to each coordinate; `jax.nn.relu` by default.
+
+    Of `Phase(q, p)` points it is a force: ṗ = O φ(Mq + b) + c, to be added to `SympFormer`.
     """
 
     weight: Matrix = None
@@ -37,8 +41,8 @@ class FeedForward(AbstractMeanField):
     output_bias: Vector = None
 
     def rates(self, t, x, mu):
-        labelled = paired(x)
-        token = x[0] if labelled else x
+        labelled, inertial = paired(x), isinstance(x, Phase)
+        token = x[0] if labelled else x.q if inertial else x
         weight, output = at(self.weight, t), at(self.output, t)
         fitting("output", output, fitting("weight", weight, token.size))
         hidden = times(weight, token)
@@ -47,4 +51,6 @@ class FeedForward(AbstractMeanField):
         velocity = times(output, self.activation(hidden))
         if self.output_bias is not None:
             velocity = velocity + at(self.output_bias, t)
+        if inertial:
+            return Rates(Phase(jnp.zeros_like(velocity), velocity))
         return Rates((velocity, None) if labelled else velocity)

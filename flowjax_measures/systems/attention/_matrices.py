@@ -23,7 +23,7 @@ def at(parameter: Any, t: FloatScalar) -> Any:
     return parameter(t) if callable(parameter) else parameter
 
 
-def times(matrix: Float[Array, "k d"] | None, x: Float[Array, " d"]) -> Float[Array, " _"]:
+def times(matrix: Any, x: Float[Array, " d"]) -> Float[Array, " _"]:
     """The matrix applied to a vector, shape (k,); `None` is the identity."""
     return x if matrix is None else matrix @ x
 

@@ -12,7 +12,7 @@ and linear attention
     H = ½ ∬ ⟨q, Aq'⟩⟨p, p'⟩ dμ dμ − ½ ∫ ⟨q, Vq⟩ dμ
     q̇ = ∫ p'⟨Aq', q⟩ dμ,   ṗ = −αp − A ∫ q'⟨p', p⟩ dμ + V q.
 
-H decreases at the rate α ∫ ⟨p, q̇⟩ dμ. Where p ∝ ∇F the momenta follow the first-order flow.
+H decreases at the rate α ∫ ⟨p, q̇⟩ dμ. Where p ∝ ∇F momenta follow the first-order flow.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,6 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
 from ..._numerics import damped
@@ -29,7 +28,7 @@ from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
 from ...spaces import Phase
-from ._matrices import second_moment, times
+from ._matrices import Matrix, at, fitting, second_moment, times
 
 
 class SympFormer(AbstractMeanField):
@@ -39,7 +38,7 @@ class SympFormer(AbstractMeanField):
 
     - `attention`: "softmax" or "linear".
     - `matrix`: A = KᵀQ, symmetric (only its symmetric part acts); `None` is the identity.
-    - `value`: V, symmetric, for linear attention; softmax has V = A.
+    - `value`: V, symmetric, for linear attention; softmax has V = A. Both may depend on time.
     - `beta`: inverse temperature β of softmax.
     - `damping`: α, a number or a function of time (3/t is Nesterov's; it starts
       from t = 0 at rest, and is NaN there from p ≠ 0).
@@ -53,8 +52,8 @@ class SympFormer(AbstractMeanField):
     """
 
     attention: Literal["softmax", "linear"] = eqx.field(static=True, default="softmax")
-    matrix: Float[Array, "d d"] | None = None
-    value: Float[Array, "d d"] | None = None
+    matrix: Matrix = None
+    value: Matrix = None
     beta: FloatScalar = 1.0
     damping: FloatScalar | Callable[[FloatScalar], Any] = 1.0
 
@@ -65,6 +64,9 @@ class SympFormer(AbstractMeanField):
             raise ValueError("`value` is for linear attention; softmax attention has V = A.")
 
     def rates(self, t, x, mu):
+        if callable(self.matrix) or callable(self.value):
+            return replace(self, matrix=at(self.matrix, t), value=at(self.value, t)).rates(t, x, mu)
+        fitting("matrix", self.matrix, _phase(x).q.size)
         velocity = (self._linear if self.attention == "linear" else self._softmax)(x, mu)
         velocity = velocity._replace(p=damped(self.damping, t, velocity.p, _phase(x).p))
         return Rates(velocity if isinstance(x, Phase) else jnp.concatenate(velocity))
