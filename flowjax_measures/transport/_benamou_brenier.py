@@ -37,7 +37,8 @@ class BenamouBrenier(NamedTuple):
     - `cost`: ∫∫ |m|²/M(ρ), a square: W₂² for M(ρ) = ρ. `dual`: a number that no path undercuts.
       `gap`: how far they are apart.
     - `potential`: φ between times, with m = M(ρ)∇φ.
-    - `converged`: whether the gap closed to 1e-8 of the cost; else `cost` is NaN.
+    - `converged`: whether the gap closed, to 1e-8 of the cost, or 3e-10 of the square of the
+      grid's diagonal; else `cost` is NaN.
     """
 
     path: Float[Array, "times *cells"]
@@ -62,8 +63,8 @@ def benamou_brenier(
     r"""The dynamic form of optimal transport between densities on a grid; `cost` is W₂² itself.
 
     Second order in the cells' sides and in time between smooth densities; first order where they
-    jump. Newton's method takes some 20 steps of (steps) · (cells)³ operations: hundreds of cells
-    are quick, a thousand take a minute. `cost` is differentiable once in both densities.
+    jump. Newton's method takes some 20 steps of (steps) · (cells)³ operations: a hundred cells
+    are quick, some hundred take minutes. `cost` is differentiable once in both densities.
 
     **Arguments:**
 

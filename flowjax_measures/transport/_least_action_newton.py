@@ -21,6 +21,8 @@ _REACH, _LEAST = 0.98, 1e-3
 _FLOOR = 1e-7
 # What the gap between action and dual is driven to, relative to the action.
 _TARGET = 1e-9
+# What round-off may leave of it where nothing has to move, relative to a large action.
+_NOTHING = 3e-10
 
 
 class Optimum(NamedTuple):
@@ -35,11 +37,11 @@ class Optimum(NamedTuple):
 
 
 def least_action(problem: Action, scale: FloatScalar, iterations: int) -> Optimum:
-    """The optimum. `scale`: a large action, of which 1e-18 counts as nothing."""
+    """The optimum. `scale`: a large action, of which 3e-10 counts as nothing."""
     eps = jnp.finfo(problem.start.dtype).eps
 
-    def closed(gap, action, part):
-        return gap <= part * jnp.abs(action) + 1e-18 * scale
+    def closed(gap, action, part, nothing):
+        return gap <= part * jnp.abs(action) + nothing * scale
 
     def further(carry):
         count, length, point = carry
@@ -47,7 +49,7 @@ def least_action(problem: Action, scale: FloatScalar, iterations: int) -> Optimu
         action = problem.lagrangian(*point)
         gap = jnp.abs(action - problem.dual(*point))
         moving = (count < iterations) & (length > 1e-7)
-        return moving & ~closed(gap, action, max(_TARGET, 1e4 * eps))
+        return moving & ~closed(gap, action, max(_TARGET, 1e4 * eps), 1e-18)
 
     def improve(carry):
         count, _, point = carry
@@ -62,7 +64,8 @@ def least_action(problem: Action, scale: FloatScalar, iterations: int) -> Optimu
     flux = _conserving(problem, rho, phi)
     action = problem.action(rho, flux)
     gap = action - problem.dual(rho, phi, upper)
-    return Optimum(*point, flux, gap, closed(jnp.abs(gap), action, max(10 * _TARGET, 1e5 * eps)))
+    solved = closed(jnp.abs(gap), action, max(10 * _TARGET, 1e5 * eps), max(_NOTHING, 1e3 * eps))
+    return Optimum(*point, flux, gap, solved)
 
 
 def _conserving(problem: Action, rho, phi):
