@@ -134,8 +134,10 @@ def _descends(problem, y0, y1, h) -> Any:
     else:
         moved = jax.tree.map(lambda a, b: (a - b) ** 2, y1.x, y0.x)
         square = replace(mu, x=moved).mean(lambda x: sum(map(jnp.sum, jax.tree.leaves(x))))
-    # From an infinite F, a singular Gaussian's entropy, every step descends.
-    return (after + square / (2 * h) <= before + slack) | ~jnp.isfinite(before)
+    # From an infinite F every step to a finite one descends; maps leave a singular Gaussian
+    # singular, of infinite entropy: that is no step.
+    descends = after + square / (2 * h) <= before + slack
+    return descends | (~jnp.isfinite(before) & jnp.isfinite(after))
 
 
 def _unknown(y0):

@@ -209,3 +209,11 @@ def test_energy_distance_on_the_line_minimises(tau):
         keys[1], (200, 6)
     )
     assert jnp.all(jax.vmap(movement)(others) >= best - 1e-13)
+
+
+@pytest.mark.parametrize("variances", [(0.5, 0.0), (0.0, 0.0)])
+def test_a_singular_gaussian_has_no_step_of_the_entropy(variances):
+    start = fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.array(variances)))
+    flow = fm.GradientFlow(fm.Entropy())
+    run = fm.simulate(flow, start, [0.0, 0.2], dt=0.1, solver=fm.JKO(0.1), throw=False)
+    assert run.result == fm.Results.nonfinite and not np.any(np.isfinite(run.final.cov))
