@@ -223,6 +223,19 @@ def test_kac_flow_reaches_the_data():
     assert away < 0.02
 
 
+def test_only_the_span_of_potentials_counts():
+    # A geodesic on the line from N(0, 1) to N(1, 4): v = (1 + x)/(1 + t), action 2.
+    start, end = fm.Gaussian(jnp.zeros(1), jnp.eye(1)), fm.Gaussian(jnp.ones(1), 4 * jnp.eye(1))
+    path = lambda t: fm.mccann(start, end, t)  # noqa: E731
+    span = lambda x: jnp.stack([x[0], x[0] ** 2, 2 * x[0] - x[0] ** 2, 1 + 0 * x[0]])  # noqa: E731
+    flow = fm.LeastSquaresFlow(path, span)
+    x = jnp.array([0.7])
+    np.testing.assert_allclose(flow.rates(0.3, x, None).velocity, (1 + x) / 1.3, rtol=1e-9)
+    np.testing.assert_allclose(flow.action(0.6), 2.0, rtol=1e-9)
+    slope = jax.grad(lambda x: flow.rates(0.3, x, None).velocity[0])(x)
+    np.testing.assert_allclose(slope, 1 / 1.3, rtol=1e-8)
+
+
 @pytest.mark.slow
 def test_least_squares_flow_on_a_geodesic():
     potentials = lambda x: jnp.concatenate([x, jnp.outer(x, x)[jnp.triu_indices(2)]])  # noqa: E731

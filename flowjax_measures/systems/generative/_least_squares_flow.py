@@ -25,7 +25,7 @@ class LeastSquaresFlow(AbstractMeanField):
     """The gradient field that moves points along a path of measures.
 
     **Arguments:** `path`: t ↦ μ_t, a measure whose fields depend on t. `potentials`: function of a
-    point to the values φ_k, independent up to constants, shape (k,).
+    point to the values φ_k, shape (k,); only their span counts.
 
     !!! example
 
@@ -38,13 +38,21 @@ class LeastSquaresFlow(AbstractMeanField):
     def _solve(self, t):
         measure = self.path(t)
 
-        def gram(x):
+        def products(x):
             slopes = jax.jacfwd(self.potentials)(x)
             return slopes @ slopes.T
 
         moments = lambda t: self.path(t).mean(self.potentials)  # noqa: E731
         change = jax.jvp(moments, (t,), (jnp.ones_like(t),))[1]
-        return jnp.linalg.solve(measure.mean(gram), change), change
+        gram = measure.mean(products)
+        # Potentials that depend on each other have one gradient in their span all the same: that of
+        # the shortest c, with potentials of unit length.
+        diagonal = jnp.diagonal(gram)
+        length = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
+        scaled = gram / jnp.outer(length, length)
+        cut = 100 * len(length) * jnp.finfo(gram.dtype).eps
+        inverse = jnp.linalg.pinv(scaled, rtol=cut, hermitian=True)
+        return inverse @ (change / length) / length, change
 
     def action(self, t: FloatScalar) -> FloatScalar:
         """∫ ‖v_t‖² dμ_t."""
