@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._custom_types import Point
+from .._custom_types import Point, PointFunction
 from .._numerics._cubature import degree, expect, factor, nodes
 from ..noise._noise import AbstractNoise, parts
 from ._base import AbstractMeasure, Increment, Rates, concrete, replace
@@ -160,6 +160,11 @@ class Gaussian(AbstractMeasure):
 
     def push(self, fn):
         return Pushed(self, fn)
+
+    def pushed(self, fn: PointFunction) -> "Gaussian":
+        """The Gaussian with the mean and the covariance of the image fn#μ; the image, if affine."""
+        image = self.push(fn)
+        return replace(self, m=image.mean(), cov=image.covariance())
 
     def sample(self, key, n):
         z = jax.random.normal(key, (n, self.m.size), self.m.dtype)

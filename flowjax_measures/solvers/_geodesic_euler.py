@@ -10,16 +10,20 @@ from typing import ClassVar
 
 import diffrax
 import jax
+import jax.numpy as jnp
 
-from ..measures import Particles
+from .._system import AbstractMeanField
+from ..measures import Gaussian, Particles
 from ..measures._base import replace
-from ._base import AbstractScheme, posed
+from ._base import AbstractScheme, clock, posed
 
 
 class GeodesicEuler(AbstractScheme):
     """Euler's method by the exponential map, for particles on a space that has one.
 
     `Euclidean`, `Torus`, `Sphere`, `Stiefel` and `Product`s of them. Order 1, with noise 1/2.
+    A `Gaussian` is pushed by x ↦ x + h v(x), exactly where v is affine, so that it stays one: it is
+    what a step of Euler's method does to particles.
 
     !!! example
 
@@ -32,14 +36,29 @@ class GeodesicEuler(AbstractScheme):
         return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        mu = posed(terms, y0)[1]
+        system, mu = posed(terms, y0)
+        if isinstance(mu, Gaussian):
+            return self._pushed(terms, system, t0, t1, y0, mu)
         exponential = getattr(getattr(mu, "space", None), "exponential", None)
         if not isinstance(y0, Particles) or exponential is None:
             where = type(getattr(mu, "space", mu)).__name__
             raise ValueError(
                 f"GeodesicEuler was given {where}, which has no exponential map here; run it from "
-                "Particles on Euclidean, Torus, Sphere, Stiefel or a Product of them."
+                "a Gaussian, or Particles on Euclidean, Torus, Sphere, Stiefel or their Product."
             )
         moved = terms.vf_prod(t0, y0, args, terms.contr(t0, t1))
         y1 = replace(y0, x=jax.vmap(exponential)(y0.x, moved.x))
+        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+
+    def _pushed(self, terms, system, t0, t1, y0, mu):
+        t, h = clock(terms, t0), jnp.asarray(t1 - t0, mu.m.dtype)
+        single = isinstance(system, AbstractMeanField)
+        law = system.rates(t, mu.m, mu) if single else None
+        if law is None or law.noise is not None or law.growth is not None:
+            raise ValueError(
+                f"GeodesicEuler was given {type(system).__name__} from a Gaussian, which it pushes "
+                "by the velocity of one point, without noise or growth; leave out `solver`."
+            )
+        moved = mu.pushed(lambda x: x + h * system.rates(t, x, mu).velocity)
+        y1 = replace(y0, m=moved.m, cov=moved.cov)
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

@@ -117,3 +117,26 @@ def test_lagrangian_and_friction_are_learned_from_positions():
     miss = jax.jit(lambda theta: pendulum(*theta).residual(positions, 0.1).ravel())
     fit = least_squares(miss, [1.0, 0.0], jac=jax.jit(jax.jacfwd(miss)))
     np.testing.assert_allclose(fit.x, [2.0, 0.3], rtol=1e-8)
+
+
+def test_gaussians_are_pushed_by_their_velocity():
+    """One step of slice matching and one layer of attention are affine maps."""
+    mu = fm.Gaussian(jnp.array([0.5, -1.0]), jnp.array([[1.5, 0.4], [0.4, 0.6]]))
+    nu = fm.Gaussian(jnp.array([-0.2, 0.3]), jnp.array([[0.5, -0.2], [-0.2, 1.1]]))
+    basis = fm.orthonormal_bases(jr.key(3), 1, 2)
+    matching = fm.SliceMatching(nu, basis, 1.0)
+    end = fm.simulate(matching, mu, [0.0, 0.7], dt=0.7, solver=fm.GeodesicEuler()).final
+    ratio = np.sqrt(
+        np.diag(basis[0] @ nu.cov @ basis[0].T) / np.diag(basis[0] @ mu.cov @ basis[0].T)
+    )
+    map_ = 0.3 * np.eye(2) + 0.7 * basis[0].T @ np.diag(ratio) @ basis[0]
+    np.testing.assert_allclose(end.m, 0.3 * mu.m + 0.7 * nu.m, atol=1e-9)
+    np.testing.assert_allclose(end.cov, map_ @ mu.cov @ map_.T, rtol=1e-9)
+    layer = fm.layers(fm.SelfAttention(beta=0.8), 1)(mu)
+    push = np.eye(2) + 0.8 * mu.cov
+    np.testing.assert_allclose(layer.m, mu.m + push @ mu.m, rtol=1e-12)
+    both = np.eye(2) + 0.8 * mu.cov
+    np.testing.assert_allclose(layer.cov, both @ mu.cov @ both.T, rtol=1e-12)
+    with pytest.raises(ValueError, match="GeodesicEuler was given Langevin from a Gaussian"):
+        noisy = fm.Langevin(lambda x: jnp.vdot(x, x) / 2)
+        fm.simulate(noisy, mu, [0.0, 0.1], dt=0.1, solver=fm.GeodesicEuler(), key=jr.key(0))

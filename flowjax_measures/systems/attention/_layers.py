@@ -7,14 +7,16 @@ space. Its distance to the flow at time 1 falls as 1/T.
 """
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ..._custom_types import Positive, PRNGKey
 from ..._numerics._checks import check_positive
-from ..._system import AbstractSystem
-from ...measures import AbstractMeasure, Particles
+from ..._system import AbstractMeanField, AbstractSystem
+from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import flowing
 from ...spaces import Sphere
 from ._activation_kernels import activation_function
@@ -28,6 +30,8 @@ def layers(
     **Arguments:** `system`: a system without noise, whose drift is the layer; parameters that are
     functions of time take the depth kh; `T`: the number of layers; `time`: where they end, with
     h = time/T.
+
+    A Gaussian is pushed by each layer, exactly where the layer is affine.
 
     !!! example
 
@@ -43,6 +47,9 @@ def layers(
         depths = jnp.arange(T).astype(jnp.result_type(float)) * (time / T)
 
         def layer(state, depth):
+            if isinstance(state, Gaussian) and _moves(system, depth, state):
+                push = lambda x: x + h(x) * system.rates(depth, x, state).velocity  # noqa: E731
+                return state.pushed(push), None
             drift = system(depth, state).drift
             move = lambda a, v, moves: a + h(a) * v if moves and v is not None else a  # noqa: E731
             moved = jax.tree.map(move, state, drift, flowing(state))
@@ -51,6 +58,14 @@ def layers(
         return jax.lax.scan(layer, mu, depths)[0]
 
     return network
+
+
+def _moves(system: AbstractSystem, depth: Array, mu: Gaussian) -> TypeGuard[AbstractMeanField]:
+    """Whether a system does nothing to points but move them."""
+    if not isinstance(system, AbstractMeanField):
+        return False
+    law = system.rates(depth, mu.m, mu)
+    return law.noise is None and law.growth is None
 
 
 def random_layers(

@@ -2,10 +2,10 @@ r"""Slice matching along changing orthonormal bases ([pitie2007], [thurin2026]).
 
     dX = (T_P(X) − X) dt,   T_P(x) = Σ_l θ_l T_l(⟨θ_l, x⟩),   P = (θ_1, …, θ_d) orthonormal,
 
-T_l the monotone map between the projections on θ_l. An Euler step of length γ is the iteration
-σ_{k+1} = ((1 − γ) I + γ T_P)_# σ_k, stochastic gradient descent of ½ d SW₂². Between elliptic laws
-T_P is linear, exact from a `Gaussian`. Near an isotropic target a covariance Σ = s(I + E) with
-tr E = 0 contracts, in the mean over bases, by
+T_l the monotone map between the projections on θ_l. An Euler step of particles of length γ is the
+iteration σ_{k+1} = ((1 − γ) I + γ T_P)_# σ_k, stochastic gradient descent of ½ d SW₂². Between
+elliptic laws T_P is linear, and a step of `GeodesicEuler` from a `Gaussian` is exact. Near an
+isotropic target a covariance Σ = s(I + E) with tr E = 0 contracts, in the mean over bases, by
 
     E‖E′‖² = (1 − 2γ(2 − γ)/(d + 2)) ‖E‖²       (one direction alone: 1 − 2γ(2 − γ)/(d(d + 2))).
 """
@@ -34,7 +34,7 @@ class SliceMatching(AbstractMeanField):
 
     !!! example
 
-        `simulate(SliceMatching(nu, bases, 0.5), mu, [0, 100], dt=0.5, solver=diffrax.Euler())`
+        `simulate(SliceMatching(nu, bases, 0.5), mu, [0, 100], dt=0.5, solver=GeodesicEuler())`
     """
 
     target: AbstractMeasure
