@@ -7,7 +7,7 @@ space. Its distance to the flow at time 1 falls as 1/T.
 """
 
 from collections.abc import Callable
-from typing import TypeGuard
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,8 @@ def layers(
 
         def layer(state, depth):
             if isinstance(state, Gaussian) and _moves(system, depth, state):
-                push = lambda x: x + h(x) * system.rates(depth, x, state).velocity  # noqa: E731
+                field: Any = system
+                push = lambda x: x + h(x) * field.rates(depth, x, state).velocity  # noqa: E731
                 return state.pushed(push), None
             drift = system(depth, state).drift
             move = lambda a, v, moves: a + h(a) * v if moves and v is not None else a  # noqa: E731
@@ -60,7 +61,7 @@ def layers(
     return network
 
 
-def _moves(system: AbstractSystem, depth: Array, mu: Gaussian) -> TypeGuard[AbstractMeanField]:
+def _moves(system: AbstractSystem, depth: Array, mu: Gaussian) -> bool:
     """Whether a system does nothing to points but move them."""
     if not isinstance(system, AbstractMeanField):
         return False
