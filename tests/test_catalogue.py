@@ -31,17 +31,20 @@ LONG = """
     score-porous-medium
 """.split()  # noqa: SIM905
 
+# Of the others, one half is batched by default and the other half differentiated.
+FIRST, SECOND = ([n for n in EVERY if n not in LONG][k::2] for k in (0, 1))
+
 
 def named(names, slow=()):
     marks = {n: [pytest.mark.slow] for n in slow}
     return pytest.mark.parametrize("name", [pytest.param(n, marks=marks.get(n, [])) for n in names])
 
 
-def having(attribute, among=EVERY):
-    return named([n for n in among if getattr(CASE[n], attribute)])
+def having(attribute, among=EVERY, slow=()):
+    return named([n for n in among if getattr(CASE[n], attribute)], slow)
 
 
-@named(EVERY, slow=LONG)
+@named(EVERY, slow=LONG + SECOND)
 def test_jit_is_eager_and_vmap_is_loop(name):
     case = CASE[name]
     assert harness.round_trip(case)
@@ -49,17 +52,17 @@ def test_jit_is_eager_and_vmap_is_loop(name):
     assert harness.vmap_is_loop(case) < 1e-11
 
 
-@having("exchangeable", PARTICLES)
+@having("exchangeable", PARTICLES, slow=PARTICLES[::2])
 def test_particles_have_no_order(name):
     assert harness.permutation(CASE[name]) < 1e-11
 
 
-@having("splits", PARTICLES)
+@having("splits", PARTICLES, slow=PARTICLES[1::2])
 def test_half_an_atom_twice_is_an_atom(name):
     assert harness.splitting(CASE[name]) < 1e-11
 
 
-@named(PARTICLES, slow=LONG)
+@named(PARTICLES, slow=LONG + SECOND)
 def test_tiles_do_not_matter(name):
     assert harness.block_size(CASE[name]) < 1e-11
 
@@ -76,12 +79,12 @@ def test_run_keeps_its_mass(name):
     assert harness.mass_change(case, harness.run(case, dt=case.dt or 0.05).final) < 1e-13
 
 
-@named(EVERY, slow=LONG)
+@named(EVERY, slow=LONG + FIRST)
 def test_float32_in_float32_out(name):
     assert harness.dtype_kept(CASE[name])
 
 
-@named(EVERY, slow=LONG)
+@named(EVERY, slow=LONG + FIRST)
 def test_reverse_is_forward_is_central_differences(name):
     forward, central, fields = harness.derivatives(CASE[name])
     assert fields == 0 or (forward < 1e-6 and central < 1e-6)

@@ -189,6 +189,7 @@ ON_GRIDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=pytest.mark.slow if k % 2 else ()) for k, name in enumerate(ON_GRIDS)
 ])  # fmt: skip

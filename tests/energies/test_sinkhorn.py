@@ -42,6 +42,7 @@ def test_value_is_that_of_plain_scaling(epsilon):
     np.testing.assert_allclose(energy(fm.Particles(jnp.asarray(x), log_a)), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "epsilon"), [(60, 0.005), (200, 0.02), (50, 1.0)])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_marginals(n, epsilon, dtype):
@@ -92,6 +93,7 @@ def flow_loss(epsilon, target, x, *, solver):
     return energy(run.final) + jnp.sum(run.final.x[:3] ** 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [pytest.param(diffrax.Euler(), marks=pytest.mark.slow), diffrax.Tsit5()],

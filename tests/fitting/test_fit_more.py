@@ -46,6 +46,7 @@ def same(a, b, **tolerance):
     )
 
 
+@pytest.mark.slow
 def test_forward_and_reverse_are_one(data):
     call = dict(loss="energy_distance", dt=0.25, steps=3, identifiability=False)
     one, two = (fm.fit(Pull(0.3, 0.1), data, adjoint=a, **call) for a in ("auto", "reverse"))

@@ -66,6 +66,7 @@ def test_sums_take_the_distance_of_the_measures_space():
         fm.mmd(*torus, rough + gauss)
 
 
+@pytest.mark.slow
 def test_estimates_without_bias_are_means_over_pairs():
     kernel, potential = fm.GaussianKernel(0.8), fm.Quadratic(1.3)
     y = X[:4] + 0.5

@@ -204,6 +204,7 @@ def test_median_kernel_has_the_median_distance():
     np.testing.assert_allclose(flow(0.0, mu).drift.x, same(0.0, mu).drift.x, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_masses_on_a_finite_set_flow_to_the_gibbs_law():
     # log w(t) = e^{−t} log w(0) − (1 − e^{−t}) V, less a constant.
     x, t = jnp.array([[0.0], [1.0], [1.5], [3.0]]), 0.8

@@ -53,6 +53,7 @@ def _draws():
     return path.normals(steps(-2, 7)), list(parts), list(parts.values())
 
 
+@pytest.mark.slow
 def test_a_step_has_its_normals_however_it_is_asked():
     whole, places, parts = _draws()
     for (i, j), part in zip(places, parts, strict=True):

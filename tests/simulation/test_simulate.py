@@ -178,6 +178,7 @@ def test_stratonovich_and_ito():
     np.testing.assert_allclose(ends[1] / ends[0], np.exp(0.5), rtol=3e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["none", "step", "sqrt", "recursive"])
 def test_every_remat_gives_the_same_gradient(remat):
     def loss(sigma, remat):

@@ -88,6 +88,7 @@ METRICS = {
 MASSES = jnp.array([0.1, 0.4, 0.3, 0.2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["kalman", "both"]

@@ -122,6 +122,7 @@ def test_sinkhorn_iterations_go_from_softmax_to_the_limit():
     assert np.allclose(field(fm.SinkhornAttention(beta=0.6, iterations=400)), limit, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_nodes_of_a_gaussian_move_as_it_does_after_some_iterations():
     gaussian = fm.Gaussian(jnp.array([0.3, -0.2]), jnp.array([[1.0, 0.3], [0.3, 0.5]]))
     z, w = np.polynomial.hermite_e.hermegauss(16)

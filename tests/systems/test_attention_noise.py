@@ -69,6 +69,7 @@ def _top_exponent(activation, d, n=2048, h=0.05):
     return float(rates.mean()), float(rates.std() / np.sqrt(n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "d"), [("relu", 4), ("erf", 8)])
 def test_top_exponent_of_layer_noise(activation, d):
     # ½[(d − 3)k'(1) − (d − 1)k(1)] with k(u) = k(⟨x, y⟩): for ReLU −½ in every dimension.

@@ -182,6 +182,7 @@ def test_adaptive_limits_have_the_generator_of_the_optimizer(name):
     assert abs(slope(ls, errors) + 2) < 0.15, errors
 
 
+@pytest.mark.slow
 def test_adam_starts_without_a_past():
     """Full batches and a small step: the equation follows the optimizer from m = v = 0."""
     eta, b1, b2, eps = 1e-3, 1 - 5e-3, 1 - 2e-3, 0.1

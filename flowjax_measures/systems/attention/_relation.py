@@ -26,7 +26,7 @@ def relation(layer, here, mu, labelled):
 
     def of(number, a, b):
         allowed = jnp.asarray(True if may is None else of_head("mask", may(a, b), number))
-        added = jnp.zeros(()) if adds is None else of_head("bias", adds(a, b), number)
+        added = 0.0 if adds is None else of_head("bias", adds(a, b), number)
         if layer.causal:
             allowed &= b[1] <= a[1]
         if layer.exclude_self:

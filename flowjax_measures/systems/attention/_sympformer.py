@@ -12,7 +12,7 @@ and linear attention
     H = ½ ∬ ⟨q, Aq'⟩⟨p, p'⟩ dμ dμ − ½ ∫ ⟨q, Vq⟩ dμ
     q̇ = ∫ p'⟨Aq', q⟩ dμ,   ṗ = −αp − A ∫ q'⟨p', p⟩ dμ + V q.
 
-H decreases at the rate α ∫ ⟨p, q̇⟩ dμ. Where p ∝ ∇F momenta follow the first-order flow.
+H decreases at the rate α ∫ ⟨p, q̇⟩ dμ.
 """
 
 from collections.abc import Callable
@@ -40,15 +40,12 @@ class SympFormer(AbstractMeanField):
     - `matrix`: A = KᵀQ, symmetric (only its symmetric part acts); `None` is the identity.
     - `value`: V, symmetric, for linear attention; softmax has V = A. Both may depend on time.
     - `beta`: inverse temperature β of softmax.
-    - `damping`: α, a number or a function of time (3/t is Nesterov's; it starts
-      from t = 0 at rest, and is NaN there from p ≠ 0).
+    - `damping`: α, a number or a function of time (3/t, Nesterov's, starts from t = 0 at rest).
 
     Both also run from a `Gaussian` of vectors (q, p) in R^{2d}. The closure of linear attention is
     exact, for laws with p affine in q the closed equation of elliptic laws. Softmax has none: were
     the velocity u = p/Z affine, u = Sq, the parts of third order of ṗ/Z would have to agree, in one
     dimension 2 = ½ + (βAΣ)²/2; so its Gaussian is a projection, right to first order in time.
-
-    Conformally symplectic solvers are in `solvers`.
     """
 
     attention: Literal["softmax", "linear"] = eqx.field(static=True, default="softmax")
