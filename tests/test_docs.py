@@ -20,7 +20,7 @@ def blocks(path: Path) -> list[str]:
 
 
 def _case(path):
-    first = path.stem in ("README", "quickstart")
+    first = path.stem == "README"
     return pytest.param(path, id=path.name, marks=() if first else pytest.mark.slow)
 
 

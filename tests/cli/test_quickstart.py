@@ -8,6 +8,7 @@ import pytest
 from flowjax_measures._cli import _quickstart
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what other libraries warn of while drawing
 def test_quickstart_writes_its_pictures_and_measures(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -78,6 +78,7 @@ def test_value_has_true_derivatives_of_second_order():
     np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_velocity_is_minus_the_gradient_over_the_weight():
     mu = fm.Particles(cloud(0, 8), weights(2, 8))
     energy = fm.SinkhornDivergence(fm.Particles(cloud(1, 5, 0.5)), 0.4)

@@ -60,6 +60,7 @@ def test_potentials_have_their_true_derivative():
         np.testing.assert_allclose(one, two, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_many_atoms_take_linear_memory():
     """The matrix of 20,000 atoms each would be 3.2 GB."""
 

@@ -54,6 +54,7 @@ def test_forward_and_reverse_are_one(data):
     same(one, two, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_restarts_keep_the_best_and_stop_and_resume_bit_for_bit(data, tmp_path):
     call = dict(loss="trajectory", dt=0.25, identifiability=False, optimizer=optax.adam(0.05),
                 restarts=3, key=jr.key(1), tolerance=0.0)  # fmt: skip

@@ -128,6 +128,7 @@ def test_shared_noise_moves_the_mean_and_own_noise_the_covariance():
     np.testing.assert_allclose(moved.cov, np.zeros((2, 2)))
 
 
+@pytest.mark.slow
 def test_multiplicative_shared_noise_against_particles():
     """dX = X dB for all points: m and Σ follow one path, as a cloud's moments do."""
     law = fm.Custom(lambda t, x, mu: fm.Rates(0 * x, fm.Common(fm.Diagonal(0.5 * x))))

@@ -50,6 +50,7 @@ def test_bures_wasserstein_fisher_rao():
     assert_agrees(fm.GradientFlow(fm.KL(TARGET), fm.FisherRao()), normal(), zero)
 
 
+@pytest.mark.slow
 def test_fisher_rao_flow_of_a_linear_energy_is_a_tilt():
     # μ_t ∝ e^{−tV} μ_0, from particles and from a grid.
     V = lambda x: jnp.sum((x - 0.3) ** 2)  # noqa: E731

@@ -121,6 +121,7 @@ def test_stops():
     assert "budget" in spent.message
 
 
+@pytest.mark.slow
 def test_forbidden_regions_and_hopeless_ones():
     """NaN for x < 0: the best point is at the edge; NaN everywhere is no success."""
     half = lambda x: jnp.where(x[0] < 0, jnp.nan, jnp.sum((x + 1.0) ** 2))  # noqa: E731

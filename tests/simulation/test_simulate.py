@@ -192,6 +192,7 @@ def test_every_remat_gives_the_same_gradient(remat):
     assert abs(slope - (loss(0.4 + h, remat) - loss(0.4 - h, remat)) / (2 * h)) < 1e-8
 
 
+@pytest.mark.slow
 def test_sqrt_keeps_the_square_root_of_the_steps():
     class Pendulum(fm.AbstractMeanField):
         length: float
@@ -298,6 +299,7 @@ def test_steps_of_any_kind():
     np.testing.assert_array_equal(*ends)
 
 
+@pytest.mark.slow
 def test_event_with_noise_at_constant_steps_takes_the_same_path():
     mu = cloud()
     plain = fm.simulate(Additive(), mu, [0.0, 1.0], dt=0.1, key=jr.key(1))

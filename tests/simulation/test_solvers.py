@@ -95,6 +95,7 @@ def test_additive_noise(name):
     assert abs(variance - VARIANCE) < 4 * VARIANCE * np.sqrt(2 / N) + 0.005
 
 
+@pytest.mark.slow
 def test_strong_order_of_additive_noise():
     """ShARK has order 3/2 where Euler has 1: the end against ∫ e^{-(1−t)} dW of its own path."""
     keys = jr.key(7)

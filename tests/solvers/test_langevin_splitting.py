@@ -19,6 +19,7 @@ def final(stiffness, h, steps, solver, n=40_000, gamma=1.5, beta=2.0):
     ).final.x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("h", [0.3, 1.2])
 def test_positions_have_no_error_in_a_quadratic_potential(h):
     # Stable for h√k < 2.

@@ -136,6 +136,7 @@ def test_nodes_of_a_gaussian_move_as_it_does_after_some_iterations():
     assert np.allclose(moment + moment.T, closure.cov, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_masked_layer_has_its_derivative():
     def loss(scale):
         layer = fm.SinkhornAttention(scale * Q, K, V, BETA, output=OUT, mask=MASK, iterations=3)

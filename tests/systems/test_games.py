@@ -186,6 +186,7 @@ def test_policies_of_a_decision_process():
     np.testing.assert_allclose(jnp.stack([final["0"].rho, final["1"].rho]), best, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_monotonicity_of_a_quadratic_game_is_its_constant():
     # x descends ½⟨x, Ax⟩ + ⟨x, By⟩, y descends ½⟨y, Cy⟩ − ⟨x, By⟩ + 0.3⟨x, y⟩.
     a, c = np.array([[2.0, 0.3], [0.3, 1.0]]), np.array([[1.5, 0.0], [0.0, 0.8]])

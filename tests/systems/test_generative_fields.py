@@ -22,6 +22,7 @@ def continuity(fields, t, x):
     return slope + jnp.trace(jax.jacfwd(lambda x: velocity(t, x))(x)) + velocity(t, x) @ score(t, x)
 
 
+@pytest.mark.slow
 def test_a_mixture_in_closed_form():
     """Towards a mixture of normals: ρ_t is a mixture with (1 − t)² + t² C_k."""
     flow = fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS), jnp.log(MASSES)))

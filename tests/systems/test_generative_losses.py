@@ -117,6 +117,7 @@ def test_paired_minibatches_are_nearer():
         fm.flow_matching_loss(lambda t, x: x, KAC, jr.key(0), 8, fm.coupling)
 
 
+@pytest.mark.slow
 def test_pairs_that_are_given():
     x, y = ATOMS.x, ATOMS.x[::-1] + 1
     pairs = fm.StochasticInterpolant(fm.Particles(x), fm.Particles(y), coupling="pairs")
@@ -131,6 +132,7 @@ def test_pairs_that_are_given():
             fm.StochasticInterpolant(source, fm.Particles(y), coupling=wrong)
 
 
+@pytest.mark.slow
 def test_fields_of_the_wrong_shape():
     net = fm.MLP(2, key=jr.key(0), out=3, width=4)
     for loss in (fm.flow_matching_loss, fm.score_matching_loss, fm.denoising_loss):

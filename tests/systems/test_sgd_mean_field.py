@@ -113,6 +113,7 @@ def test_flow_descends_the_energy_for_any_scale_and_penalty():
         np.testing.assert_allclose(a, -5 * b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_homogeneous_training_keeps_the_balance():
     """σ of degree 2 keeps |u|² − 2 v² of every neuron."""
     network = fm.ShallowNetwork(lambda s: s**2, (Z, Y))

@@ -86,6 +86,7 @@ def test_gaussians_in_closed_form():
         fm.collective_diffusion(fm.Gaussian(zero, jnp.eye(1)), fm.Gaussian(zero + 1, jnp.eye(1)))
 
 
+@pytest.mark.slow
 def test_the_plane_of_one_direction_is_the_line():
     """Densities of x alone: b_yy and b_xy stay away, and the action is that of the line."""
     start, end = (1 + a * np.cos(2 * np.pi * X[::2] * k) for a, k in ((0.6, 1), (0.5, 2)))
