@@ -11,9 +11,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._custom_types import FloatScalar, Point
+from ._custom_types import FloatScalar, Point, Velocity
 from ._numerics import Checked
-from .measures import AbstractMeasure, Increment, Rates
+from .measures import AbstractMeasure, Gaussian, Increment, Rates
 from .noise._noise import Covariance, parts
 
 
@@ -66,6 +66,29 @@ class Sum(AbstractMeanField):
                     "one of them first. Without noise the calculus does not matter."
                 )
         return _add(*laws)
+
+
+def motion(system: AbstractSystem, t: FloatScalar, x: Point, mu: Any) -> Velocity:
+    """The velocity of a law that does nothing to points but move them.
+
+    **Raises:** `ValueError` for other laws, of which a part would be lost.
+    """
+    if not isinstance(system, AbstractMeanField):
+        raise ValueError(
+            f"{type(system).__name__} is no law of one point; give a mean-field system."
+        )
+    law = system.rates(t, x, mu)
+    if law.noise is not None or law.growth is not None:
+        raise ValueError(
+            f"{type(system).__name__} has noise or growth, which would be lost here. Give the part "
+            "without it, and add the rest to the whole, `whole + part`."
+        )
+    return law.velocity
+
+
+def displaced(system: AbstractSystem, t: FloatScalar, mu: Gaussian, h: FloatScalar) -> Gaussian:
+    """The Gaussian pushed by x ↦ x + h v(t, x, μ), the image itself where v is affine."""
+    return mu.image(lambda x: x + h * motion(system, t, x, mu))
 
 
 class Stiff(AbstractMeanField):

@@ -1,5 +1,6 @@
 """Cubature, square roots and linear algebra of measures; bytes of memory."""
 
+from ._bessel import bessel_ratios as bessel_ratios
 from ._compiled import Constant as Constant, compiled as compiled, jitted as jitted
 from ._cubature import (
     degree as degree,

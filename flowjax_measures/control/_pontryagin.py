@@ -50,7 +50,7 @@ class _Backward(AbstractSystem):
         moving, still = eqx.partition(mu, flowing(mu))
 
         def drift(controls, moving):
-            flow = replace_controls(self.flow, controls)
+            flow = ControlledFlow(self.flow.field, controls, self.flow.horizon)
             return like(moving, flow(t, eqx.combine(moving, still)).drift)
 
         velocity, pull_back = jax.vjp(drift, self.flow.controls, moving)
@@ -58,10 +58,6 @@ class _Backward(AbstractSystem):
         slope = jax.tree.map(lambda a: a[0], slope)
         back = jax.tree.map(jnp.negative, velocity)
         return Increment({"points": back, "costates": jax.tree.leaves(force), "gradient": slope})
-
-
-def replace_controls(flow: ControlledFlow, controls: PyTree) -> ControlledFlow:
-    return ControlledFlow(flow.field, controls, flow.horizon)
 
 
 def pontryagin(

@@ -50,6 +50,8 @@ class _Family(NamedTuple):
     approximate: bool
 
 
+_EMBEDDINGS = tuple(f"embeddings.{n}_embeddings.weight" for n in ("word", "position", "token_type"))
+
 _FAMILIES = {
     "gpt2": _Family(
         "transformer.",
@@ -69,10 +71,7 @@ _FAMILIES = {
             "out": "attention.output.dense", "in": "intermediate.dense", "back": "output.dense",
             "first": "attention.output.LayerNorm", "second": "output.LayerNorm",
         },
-        (
-            "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight",
-            "embeddings.token_type_embeddings.weight",
-        ),
+        _EMBEDDINGS,
         transposed=False, placement="post", causal=False, epsilon=1e-12, approximate=False,
     ),
     "albert": _Family(
@@ -83,10 +82,7 @@ _FAMILIES = {
             "out": "attention.dense", "in": "ffn", "back": "ffn_output",
             "first": "attention.LayerNorm", "second": "full_layer_layer_norm",
         },
-        (
-            "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight",
-            "embeddings.token_type_embeddings.weight",
-        ),
+        _EMBEDDINGS,
         transposed=False, placement="post", causal=False, epsilon=1e-12, approximate=True,
     ),
 }  # fmt: skip
@@ -172,6 +168,11 @@ def _tensors(weights) -> dict[str, np.ndarray]:
     if path.endswith(".npz"):
         with np.load(path) as archive:
             return dict(archive)
+    if not path.endswith(".safetensors"):
+        raise ValueError(
+            f"`weights` is {path!r}; give a .safetensors file, an .npz archive, or a mapping from "
+            "names to arrays."
+        )
     try:
         from safetensors.numpy import load_file  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -258,6 +259,8 @@ def _embedding(tensors, family: _Family) -> Callable[..., Particles]:
             raise ValueError(
                 f"`tokens` has shape {words.shape}; give at most {len(tables[1])} numbers (n,)."
             )
+        if types is not None and len(tables) < 3:
+            raise ValueError("`types` is given to a model that knows no types of tokens.")
         if words.min() < 0 or words.max() >= len(tables[0]):
             raise ValueError(f"`tokens` holds numbers that are not 0 … {len(tables[0]) - 1}.")
         x = tables[0][words] + tables[1][: len(words)]

@@ -70,7 +70,15 @@ class AbstractMeasure(eqx.Module):
 
     @abc.abstractmethod
     def push(self, fn: PointFunction) -> "AbstractMeasure":
-        """The image measure fn#μ, of the points fn(y) with the masses of the points y."""
+        """The image measure fn#μ, of the points fn(y) with the masses of the points y.
+
+        Of particles it is particles, in flat space; of a Gaussian or a density on a grid it is a
+        measure with means, atoms and samples that does not flow.
+
+        !!! example
+
+            `mu.push(lambda y: y[:1]).covariance()` is the variance of the first coordinate.
+        """
 
     @abc.abstractmethod
     def weighted(self) -> Self:

@@ -161,8 +161,8 @@ class Gaussian(AbstractMeasure):
     def push(self, fn):
         return Pushed(self, fn)
 
-    def pushed(self, fn: PointFunction) -> "Gaussian":
-        """The Gaussian with the mean and the covariance of the image fn#μ; the image, if affine."""
+    def image(self, fn: PointFunction) -> "Gaussian":
+        """The Gaussian of the mean and covariance of `push(fn)`: that itself where fn is affine."""
         image = self.push(fn)
         return replace(self, m=image.mean(), cov=image.covariance())
 

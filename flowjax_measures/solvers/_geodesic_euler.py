@@ -12,7 +12,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from .._system import AbstractMeanField
+from .._system import displaced
 from ..measures import Gaussian, Particles
 from ..measures._base import replace
 from ._base import AbstractScheme, clock, posed
@@ -38,7 +38,9 @@ class GeodesicEuler(AbstractScheme):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         system, mu = posed(terms, y0)
         if isinstance(mu, Gaussian):
-            return self._pushed(terms, system, t0, t1, y0, mu)
+            end = displaced(system, clock(terms, t0), mu, jnp.asarray(t1 - t0, mu.m.dtype))
+            y1 = replace(y0, m=end.m, cov=end.cov)
+            return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
         exponential = getattr(getattr(mu, "space", None), "exponential", None)
         if not isinstance(y0, Particles) or exponential is None:
             where = type(getattr(mu, "space", mu)).__name__
@@ -48,17 +50,4 @@ class GeodesicEuler(AbstractScheme):
             )
         moved = terms.vf_prod(t0, y0, args, terms.contr(t0, t1))
         y1 = replace(y0, x=jax.vmap(exponential)(y0.x, moved.x))
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
-
-    def _pushed(self, terms, system, t0, t1, y0, mu):
-        t, h = clock(terms, t0), jnp.asarray(t1 - t0, mu.m.dtype)
-        single = isinstance(system, AbstractMeanField)
-        law = system.rates(t, mu.m, mu) if single else None
-        if law is None or law.noise is not None or law.growth is not None:
-            raise ValueError(
-                f"GeodesicEuler was given {type(system).__name__} from a Gaussian, which it pushes "
-                "by the velocity of one point, without noise or growth; leave out `solver`."
-            )
-        moved = mu.pushed(lambda x: x + h * system.rates(t, x, mu).velocity)
-        y1 = replace(y0, m=moved.m, cov=moved.cov)
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

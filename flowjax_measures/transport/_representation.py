@@ -76,6 +76,8 @@ def transport_representation(
     """
     if not isinstance(mu, Particles):
         raise ValueError(f"`mu` is a {type(mu).__name__}; f is found at the atoms of `Particles`.")
+    if getattr(mu.x, "ndim", 0) != 2:
+        raise ValueError("`mu` is to have points of shape (n, d), one array.")
     points, log_w = (np.asarray(a) for a in mu.atoms())
     x, place = np.unique(points, axis=0, return_inverse=True)
     masses = np.bincount(place.ravel(), np.exp(log_w), len(x)).astype(log_w.dtype)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from scipy.special import erf
 
 import flowjax_measures as fm
@@ -156,6 +157,14 @@ def test_files_of_arrays_and_what_they_lack(tmp_path):
     np.savez(tmp_path / "model.npz", **weights)
     model = fm.read_transformer(tmp_path / "model.npz", HEADS, kind="gpt2", depth=1)
     assert model.depth == 1 and np.allclose(model.embed(TOKENS).x, states[0])
+    single = {name: value.astype(np.float32) for name, value in weights.items()}
+    save_file(single, tmp_path / "model.safetensors")
+    model = fm.read_transformer(tmp_path / "model.safetensors", HEADS)
+    tokens = model.embed(TOKENS)
+    assert model.depth == DEPTH and tokens.x.dtype == jnp.float32
+    assert np.allclose(
+        fm.layers(model.system, DEPTH, time=3.0)(tokens).x, states[-1], rtol=1e-4, atol=1e-4
+    )
     missing = {k: v for k, v in weights.items() if "h.1.mlp.c_fc.bias" not in k}
     with pytest.raises(ValueError, match=r"lacks the tensor 'h\.1\.mlp\.c_fc\.bias'"):
         fm.read_transformer(missing, HEADS)
@@ -166,6 +175,10 @@ def test_files_of_arrays_and_what_they_lack(tmp_path):
         fm.read_transformer(weights, 3)
     with pytest.raises(ValueError, match="`depth` is None"):
         fm.read_transformer(CASES["albert"][0], HEADS)
+    with pytest.raises(ValueError, match=r"`weights` is 'model\.bin'"):
+        fm.read_transformer("model.bin", HEADS)
+    with pytest.raises(ValueError, match="`types` is given"):
+        model.embed(TOKENS, types=TOKENS)
     with pytest.raises(ValueError, match="no known family"):
         fm.read_transformer({"x": np.ones(3)}, 1)
     with pytest.raises(ValueError, match="numbers that are not 0 … 10"):
@@ -208,3 +221,16 @@ def test_normalisations_of_a_block(placement):
         end = y + 0.5 * two(np.tanh(two(y)))
     drift = block(0.0, fm.Particles(jnp.asarray(x))).drift.x
     assert np.allclose(drift, (end - x) / 0.5, atol=1e-12)
+
+
+def test_parts_of_a_block_only_move_tokens():
+    tokens = fm.Particles(jnp.ones((4, 3)))
+    noisy = fm.SelfAttention() + fm.RandomMLPNoise("relu", 0.5)
+    for block in (fm.TransformerBlock(noisy, fm.FeedForward()), fm.WithConstant(noisy)):
+        with pytest.raises(ValueError, match="Sum has noise or growth, which would be lost"):
+            block(0.0, tokens)
+    with pytest.raises(ValueError, match=r"points \(token, label\)"):
+        labelled = fm.Particles((jnp.ones((4, 3)), jnp.arange(4)))
+        fm.TransformerBlock(fm.SelfAttention(), fm.FeedForward())(0.0, labelled)
+    with pytest.raises(ValueError, match="`mu` is to have points of shape"):
+        fm.transport_representation(lambda mu: mu, labelled)

@@ -137,6 +137,6 @@ def test_gaussians_are_pushed_by_their_velocity():
     np.testing.assert_allclose(layer.m, mu.m + push @ mu.m, rtol=1e-12)
     both = np.eye(2) + 0.8 * mu.cov
     np.testing.assert_allclose(layer.cov, both @ mu.cov @ both.T, rtol=1e-12)
-    with pytest.raises(ValueError, match="GeodesicEuler was given Langevin from a Gaussian"):
+    with pytest.raises(ValueError, match="Langevin has noise or growth"):
         noisy = fm.Langevin(lambda x: jnp.vdot(x, x) / 2)
         fm.simulate(noisy, mu, [0.0, 0.1], dt=0.1, solver=fm.GeodesicEuler(), key=jr.key(0))

@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.special import eval_gegenbauer, iv
+from scipy.special import eval_gegenbauer, iv, ive
 
 import flowjax_measures as fm
 from flowjax_measures.measures._base import replace
@@ -40,6 +40,16 @@ def test_growth_rates_by_quadrature(d):
     step = 1e-5
     rate = lambda b: fm.SelfAttention(beta=b).growth_rate(2, d)  # noqa: E731
     assert np.isclose(slope, (rate(1.3 + step) - rate(1.3 - step)) / (2 * step), rtol=1e-8)
+
+
+def test_growth_rates_at_any_temperature():
+    for beta in (300.0, 700.0, 1e4):
+        for k, d in ((1, 2), (2, 3), (3, 5)):
+            ratio = ive(k + d / 2 - 1, beta) / ive(d / 2 - 1, beta)
+            rate = fm.SelfAttention(beta=beta).growth_rate(k, d)
+            assert np.isclose(rate, k * (k + d - 2) / beta * ratio, rtol=1e-11)
+    rate = fm.SelfAttention(beta=700.0, normalization="mean").growth_rate(2)
+    assert np.isclose(rate, 4 * iv(2, 700.0) / 700, rtol=1e-12)
 
 
 def test_growth_rates_are_of_plain_attention():
@@ -128,6 +138,15 @@ def test_coordinates_know_noise_of_one_strength():
 
 
 @pytest.mark.slow
+def test_coordinates_of_another_chart_are_named():
+    grid = fm.GridDensity(jnp.ones(8), 0.0, 2 * np.pi, periodic=True)
+    for chart, wrong in ((fm.sphere_chart, grid), (fm.circle_chart, sphere(8)[0])):
+        with pytest.raises(ValueError, match=f"`{chart.__name__}` was given coordinates of shape"):
+            fm.InCoordinates(fm.SelfAttention(), chart)(0.0, wrong)
+    with pytest.raises(ValueError, match="PairingFlow was given GridDensity"):
+        fm.PairingFlow()(0.0, grid)
+
+
 def test_blow_up_times():
     # σ' = 2βσ² on the line; M' = 2βM² of the second moment under linear attention.
     start = fm.Gaussian(jnp.zeros(1), 0.9 * jnp.eye(1))

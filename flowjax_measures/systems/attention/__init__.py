@@ -26,9 +26,9 @@ from ._mean_shift import MeanShift as MeanShift
 from ._normalized import Normalized as Normalized
 from ._pairing_dynamics import (
     Merges as Merges,
-    PairingFlow as PairingFlow,
     pairing_dynamics as pairing_dynamics,
 )
+from ._pairing_flow import PairingFlow as PairingFlow
 from ._piecewise_constant import PiecewiseConstant as PiecewiseConstant
 from ._random_mlp_noise import RandomMLPNoise as RandomMLPNoise
 from ._random_quadratic_form import RandomQuadraticForm as RandomQuadraticForm
@@ -38,5 +38,5 @@ from ._sympformer import SympFormer as SympFormer
 from ._transformer_block import (
     LayerNorm as LayerNorm,
     TransformerBlock as TransformerBlock,
-    WithConstant as WithConstant,
 )
+from ._with_constant import WithConstant as WithConstant

@@ -8,6 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
+from ..._numerics import bessel_ratios
+
 
 def number_of_modes(M: float | int, beta: ArrayLike) -> int:
     """Modes beyond have e^{−π²n²/2M²} < 1e-17, or n² I_n(β) < 1e-17 of the first."""
@@ -25,16 +27,8 @@ def number_of_modes(M: float | int, beta: ArrayLike) -> int:
 
 
 def bessel_i(beta: Float[Array, ""], terms: int) -> Float[Array, " n"]:
-    """I_1(β), …, I_terms(β) by the backward recurrence of the ratios I_n / I_{n−1}."""
-    start = terms + 40
-
-    def down(ratio, n):
-        ratio = beta / (2 * n + beta * ratio)
-        return ratio, ratio
-
-    n = jnp.arange(start, 0, -1).astype(beta.dtype)
-    _, ratios = jax.lax.scan(down, jnp.zeros_like(beta), n)
-    return jax.scipy.special.i0(beta) * jnp.cumprod(ratios[::-1][:terms])
+    """I_1(β), …, I_terms(β)."""
+    return jax.scipy.special.i0(beta) * jnp.cumprod(bessel_ratios(beta, 0.0, terms))
 
 
 def _relative_expm1(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -85,7 +85,8 @@ class AbstractLayer(AbstractMeanField):
 
     def heads(self, t, x, mu, value=None):
         """The matrices of each head with what x reads in it: tokens, or `value` of the atoms."""
-        labelled, apart = paired(x), self._apart()
+        labelled = paired(x)
+        apart = self.related() or self.ordered or self.rotary is not None
         token = (lambda y: y[0]) if labelled or apart else lambda y: y
         here = x
         if apart:
@@ -113,7 +114,7 @@ class AbstractLayer(AbstractMeanField):
         for number, (of, beta) in enumerate(of_heads(matrices, self.beta, counted)):
             yield of, head(number, of["query"], of["key"], beta)
 
-    def _apart(self):
-        """Whether tokens are told apart by their places or labels."""
-        related = self.ordered or self.causal or self.exclude_self or self.rotary is not None
-        return related or self.mask is not None or self.bias is not None
+    def related(self) -> bool:
+        """Whether something is said of pairs of tokens: a mask, a bias, an order."""
+        said = self.mask is not None or self.bias is not None
+        return said or self.causal or self.exclude_self

@@ -7,15 +7,13 @@ space. Its distance to the flow at time 1 falls as 1/T.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from ..._custom_types import Positive, PRNGKey
 from ..._numerics._checks import check_positive
-from ..._system import AbstractMeanField, AbstractSystem
+from ..._system import AbstractSystem, displaced
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import flowing
 from ...spaces import Sphere
@@ -31,7 +29,8 @@ def layers(
     functions of time take the depth kh; `T`: the number of layers; `time`: where they end, with
     h = time/T.
 
-    A Gaussian is pushed by each layer, exactly where the layer is affine.
+    A Gaussian is pushed by each layer, exactly where the layer is affine; a system with noise or
+    growth is refused there.
 
     !!! example
 
@@ -47,10 +46,8 @@ def layers(
         depths = jnp.arange(T).astype(jnp.result_type(float)) * (time / T)
 
         def layer(state, depth):
-            if isinstance(state, Gaussian) and _moves(system, depth, state):
-                field: Any = system
-                push = lambda x: x + h(x) * field.rates(depth, x, state).velocity  # noqa: E731
-                return state.pushed(push), None
+            if isinstance(state, Gaussian):
+                return displaced(system, depth, state, h(state.m)), None
             drift = system(depth, state).drift
             move = lambda a, v, moves: a + h(a) * v if moves and v is not None else a  # noqa: E731
             moved = jax.tree.map(move, state, drift, flowing(state))
@@ -59,14 +56,6 @@ def layers(
         return jax.lax.scan(layer, mu, depths)[0]
 
     return network
-
-
-def _moves(system: AbstractSystem, depth: Array, mu: Gaussian) -> bool:
-    """Whether a system does nothing to points but move them."""
-    if not isinstance(system, AbstractMeanField):
-        return False
-    law = system.rates(depth, mu.m, mu)
-    return law.noise is None and law.growth is None
 
 
 def random_layers(

@@ -97,6 +97,10 @@ def retrieval_probability(
 
     It is the mean of e^{−M²φ²/2π²} with φ the angle between the last of N tokens at time t and the
     one at position σ₀ at time 0.
+
+    **Arguments:** as of `lost_in_the_middle`; `N`: the number of tokens.
+
+    **Returns:** of the broadcast shape.
     """
     if not (isinstance(N, int) and N >= 1):
         raise ValueError(f"`N` is {N!r}; give the number of tokens.")

@@ -9,8 +9,7 @@ exponential factor. In its own time s, with dt = e^{β(1 − ⟨x_i, x_j⟩)} ds
 along the geodesic between them, so that u = ⟨x_i, x_j⟩ has u' = (α_j/α_i + α_i/α_j)(1 − u²), and
 they merge. At finite β the speeds have the denominators α_i + α_j E and α_j + α_i E, with
 E = e^{−β(1 − u)}, which the limit lacks: they move the meeting point by O(β^{−1/2}), and with it
-the logarithm of the next time by O(β^{1/2}). So `pairing_dynamics` keeps them; `PairingFlow` is the
-limit itself.
+the logarithm of the next time by O(β^{1/2}). So they are kept here; `PairingFlow` is the limit.
 """
 
 from typing import NamedTuple
@@ -22,9 +21,8 @@ from jaxtyping import Array, Float, Int
 
 from ..._custom_types import Positive
 from ..._numerics._checks import check_positive
-from ..._system import AbstractSystem
-from ...measures import Increment, Particles
-from ...measures._base import replace
+from ...measures import Particles
+from ._pairing_flow import closest
 
 
 class Merges(NamedTuple):
@@ -36,23 +34,6 @@ class Merges(NamedTuple):
     times: Float[Array, " m"]
     log_times: Float[Array, " m"]
     points: Float[Array, "m d"]
-
-
-class PairingFlow(AbstractSystem):
-    r"""The limit of the last phase in its own time s: the closest pair moves, alone.
-
-        x_i' = (α_j/α_i) P_{x_i} x_j,   x_j' = (α_i/α_j) P_{x_j} x_i
-
-    for particles on `Sphere()`, until the pair meets, as s → ∞: ⟨x_i, x_j⟩ = tanh(c s + …) with
-    c = α_j/α_i + α_i/α_j.
-    """
-
-    def __call__(self, t, state):
-        x, log_mass = state.x, state.log_weights()
-        i, j = _closest(x, jnp.full(len(x), True))
-        pull = lambda a, b: jnp.exp(log_mass[b] - log_mass[a]) * state.space.project(x[a], x[b])  # noqa: E731
-        drift = jnp.zeros_like(x).at[i].set(pull(i, j)).at[j].set(pull(j, i))
-        return Increment(replace(state, x=drift, log_w=None))
 
 
 def pairing_dynamics(
@@ -79,7 +60,7 @@ def pairing_dynamics(
 
     def merge(state, _):
         x, mass, alive, elapsed = state
-        i, j = _closest(x, alive)
+        i, j = closest(x, alive)
         cosine = jnp.vdot(x[i], x[j])
         across = x[j] - cosine * x[i]
         sine = jnp.sqrt(jnp.maximum(jnp.vdot(across, across), jnp.finfo(x.dtype).tiny))
@@ -95,19 +76,12 @@ def pairing_dynamics(
     return Merges(jnp.stack([first, second], 1), jnp.exp(log_times), log_times, points)
 
 
-def _closest(x, alive):
-    """The pair i < j of the greatest inner product among those alive."""
-    both = alive[:, None] & alive & (jnp.arange(len(x))[:, None] < jnp.arange(len(x)))
-    found = jnp.argmax(jnp.where(both, jax.lax.stop_gradient(x @ x.T), -jnp.inf))
-    return found // len(x), found % len(x)
-
-
 def _approach(angle, radius, beta, a, b):
     """The logarithm of the time until two masses are at `radius`, and how far the first goes."""
     # Gauss–Legendre in y = log tan(φ/2): dφ = sin φ dy and 1 − cos φ = 1 + tanh y.
     apart = angle > radius
     low = np.log(np.tan(radius / 2))
-    high = jnp.log(jnp.tan(jnp.clip(angle, radius, np.pi - 1e-12) / 2))
+    high = jnp.log(jnp.tan(jnp.clip(angle, radius, np.pi - 4 * jnp.finfo(angle.dtype).eps) / 2))
     nodes, weights = (jnp.asarray(v, angle.dtype) for v in np.polynomial.legendre.leggauss(400))
     y, weights = (high + low) / 2 + (high - low) / 2 * nodes, weights * (high - low) / 2
     pull = jnp.exp(-beta * (1 + jnp.tanh(y)))

@@ -16,7 +16,7 @@ Pairwise = Array | Callable[[Any, Any], Any]
 
 def relation(layer, here, mu, labelled):
     """The measure, and what head h adds to ℓ for a pair: −∞ where it may not look."""
-    if not (layer.causal or layer.exclude_self) and layer.mask is None and layer.bias is None:
+    if not layer.related():
         return mu, None
     may = adds = None
     if layer.mask is not None:

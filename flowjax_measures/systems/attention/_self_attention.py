@@ -78,8 +78,8 @@ class SelfAttention(AbstractAttention):
             if not (isinstance(number, int) and number >= least):
                 raise ValueError(f"`{name}` is {number!r}; give a whole number from {least} on.")
         beta = jnp.asarray(self.beta, float)
-        plain = [self.query, self.key, self.output, self.mask, self.bias, self.rotary]
-        if any(p is not None for p in plain) or self.causal or self.exclude_self or beta.ndim:
+        given = [self.query, self.key, self.output, self.rotary]
+        if any(g is not None for g in given) or self.related() or beta.ndim:
             raise ValueError(
                 "`growth_rate` is of one head with Q = K = I and without order, masks or biases; "
                 "run the system from a `GridDensity` of angles (`InCoordinates`) for others."

@@ -44,7 +44,7 @@ class SinkhornAttention(AbstractAttention):
 
     def __check_init__(self):
         if self.iterations is None:
-            if self.causal or self.exclude_self or not (self.mask is None and self.bias is None):
+            if self.related():
                 raise ValueError(
                     "`iterations` is None, the limit, which need not exist between pairs of which "
                     "some may not look: give the number of normalisations, for example 5."

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Positive
-from ..._system import AbstractMeanField
+from ..._system import AbstractMeanField, motion
 from ...measures import Particles, Rates
 from ._feed_forward import Vector
 from ._matrices import at
+from ._order import paired
 
 
 class LayerNorm(eqx.Module):
@@ -40,19 +41,6 @@ class LayerNorm(eqx.Module):
         y = away / jnp.sqrt(jnp.mean(away**2) + self.epsilon)
         y = y if self.gain is None else at(self.gain, t) * y
         return y if self.bias is None else y + at(self.bias, t)
-
-
-class WithConstant(AbstractMeanField):
-    """A system of tokens (x, 1): its matrices have one more column, which is added to Qx, Kx, Vx.
-
-    **Arguments:** `system`: a system of tokens in R^{d+1}; the last coordinate does not move.
-    """
-
-    system: AbstractMeanField
-
-    def rates(self, t, x, mu):
-        one = lambda y: jnp.concatenate([y, jnp.ones(1, y.dtype)])  # noqa: E731
-        return Rates(self.system.rates(t, one(x), mu.push(one)).velocity[:-1])
 
 
 class TransformerBlock(AbstractMeanField):
@@ -92,16 +80,21 @@ class TransformerBlock(AbstractMeanField):
                 f"A block's normalised tokens of a {type(mu).__name__} are no "
                 f"{type(mu).__name__}; run it from `Particles`."
             )
+        if paired(x):
+            raise ValueError(
+                "TransformerBlock was given points (token, label); give the tokens alone, in their "
+                "order."
+            )
         first, second = self.norms or (_same, _same)
         h = jnp.asarray(self.step, x.dtype)
         if self.placement == "post":
-            y = first(t, x + h * self.attention.rates(t, x, mu).velocity)
-            end = second(t, y + h * self.feed_forward.rates(t, y, mu).velocity)
+            y = first(t, x + h * motion(self.attention, t, x, mu))
+            end = second(t, y + h * motion(self.feed_forward, t, y, mu))
             return Rates((end - x) / h)
         seen = mu.push(lambda z: first(t, z))
-        moved = self.attention.rates(t, first(t, x), seen).velocity
+        moved = motion(self.attention, t, first(t, x), seen)
         y = x + h * (first(t, moved) if self.placement == "peri" else moved)
-        moved = self.feed_forward.rates(t, second(t, y), mu).velocity
+        moved = motion(self.feed_forward, t, second(t, y), mu)
         return Rates((y - x) / h + (second(t, moved) if self.placement == "peri" else moved))
 
 
