@@ -174,7 +174,7 @@ def _tensors(weights) -> dict[str, np.ndarray]:
             "names to arrays."
         )
     try:
-        from safetensors.numpy import load_file  # pyright: ignore[reportMissingImports]
+        from safetensors.numpy import load_file
     except ImportError as error:
         raise ValueError(
             f"`weights` is {path!r}, which needs the library safetensors: install it, or give an "
