@@ -4,6 +4,7 @@ import os
 
 import jax
 import pytest
+from halves import HALVED
 
 # Tests wait for the compiler: without its expensive passes they take half of the time. Set before
 # the backend starts; what the caller has set stays.
@@ -23,22 +24,6 @@ def _forget_compiled_code():
     """What one file compiled is of no use to the next, and adds up to gigabytes."""
     yield
     jax.clear_caches()
-
-
-# Of these tables the default suite takes every second row; the slow tests take the rest.
-HALVED = """
-    test_a_kernel_comes_back_from_unlabelled_snapshots
-    test_a_loop_of_ones_own_takes_the_path_of_simulate
-    test_declared_functional_never_increases test_f_divergences_by_quadrature
-    test_first_variation_and_velocity_are_derivatives_of_the_value
-    test_gradients_are_differences_also_of_a_measure_against_itself test_least_at_the_exact_field
-    test_matern_is_a_bessel_function test_momenta_on_the_sphere
-    test_noise_on_the_simplex_runs_to_its_law test_orders_of_the_solvers
-    test_p_values_are_calibrated_and_see_a_shift test_run_stays_on_its_space
-    test_sliced_flow_dissipates_the_relative_entropy
-    test_the_path_does_not_depend_on_the_number_of_devices
-    test_weak_order_against_exact_moments_of_sgd
-""".split()  # noqa: SIM905
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -44,6 +44,10 @@ def having(attribute, among=EVERY, slow=()):
     return named([n for n in among if getattr(CASE[n], attribute)], slow)
 
 
+def test_what_is_long_is_catalogued():
+    assert set(LONG) <= set(EVERY)
+
+
 @named(EVERY, slow=LONG + SECOND)
 def test_jit_is_eager_and_vmap_is_loop(name):
     case = CASE[name]

@@ -1,11 +1,14 @@
 """A harness that cannot fail shows nothing: deliberately wrong systems must violate it."""
 
+from pathlib import Path
+
 import equinox as eqx
 import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 from catalogue import Case, cloud, normal, tokens
+from halves import HALVED
 
 import flowjax_measures as fm
 
@@ -99,3 +102,8 @@ def test_two_fields_are_counted():
 
     forward, central, fields = harness.derivatives(Case(Two(), cloud()))
     assert fields == 2 and forward < 1e-6 and central < 1e-6
+
+
+def test_names_of_long_tables_are_names():
+    text = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name in HALVED if f"def {name}(" not in text] == []
