@@ -81,7 +81,8 @@ def _public_by_room(package) -> dict[str, list[tuple[str, str]]]:
     names = [(f"{package.__name__}.{name}", value) for name, value in chosen.items()]
     for module in ("initial", "objectives", "plot", "checkpoint"):
         prefix = f"{package.__name__}.{module}"
-        names += [(f"{prefix}.{name}", value) for name, value in vars(chosen[module]).items()]
+        public = getattr(chosen[module], "__all__", vars(chosen[module]))
+        names += [(f"{prefix}.{name}", getattr(chosen[module], name)) for name in public]
     for path, value in names:
         home = getattr(value, "__module__", None) or ""
         if path.split(".")[-1].startswith("_") or id(value) in seen or inspect.ismodule(value):

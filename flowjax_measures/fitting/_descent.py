@@ -1,5 +1,6 @@
 """The loop of a fit: steps of an optimiser, restarts side by side, and files to go on from."""
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -15,9 +16,11 @@ from jaxtyping import Array
 from .._custom_types import PRNGKey
 from .._numerics import jitted
 from ..inference._parameters import Parameters
-from ..storage.checkpoint import environment, load, save, writable
+from ..storage._folder import claimed
+from ..storage.checkpoint import environment
 from ._newton import Newton
 from ._objective import Objective, value_and_gradient
+from ._store import Store
 
 # A file is written after so many steps.
 _EVERY = 10
@@ -105,79 +108,56 @@ def descend(
             "optimizer": search.text(free), "start": (objective, free), "key": draws,
             "environment": environment(),
         }  # fmt: skip
-        store = _Store(writable(folder, overwrite, "fit", "losses-*"), config)
+        store = Store(Path(folder), "fit", config).emptied(overwrite)
         carry = free, search.state, best, best_loss, slope, steepest
-        first, carry, before = store.read(carry, runs)
+        first, carry, before = store.read(carry, lambda step: np.zeros((step, runs)))
         free, search.state, best, best_loss, slope, steepest = carry
-        first = min(first, steps)
-        losses[:first] = before[:first]
+        if first > steps:
+            raise ValueError(
+                f"`steps` is {steps}, but the fit in {folder} has taken {first}; give at least as "
+                "many, another `folder`, or `overwrite=True`."
+            )
+        losses[:first] = before
     meter = _meter(first, steps, progress)
     step = first
-    for step in meter:
-        value, gradient = evaluate(objective, _of(free, runs), _at(draws, step))
-        values = np.asarray(value).reshape(runs)
-        if runs == 1:
-            gradient = jax.tree.map(lambda g: g[None], gradient)
-        sizes = np.sqrt(sum(np.sum(np.asarray(g).reshape(runs, -1) ** 2, 1) for g in gradient))
-        losses[step] = values
-        if progress:
-            meter.set_postfix(loss=f"{np.nanmin(values):.4g}")  # pyright: ignore
-        fine = np.isfinite(values) & np.isfinite(sizes)
-        if not fine.any():
-            place = "at the start" if step == 0 else f"at step {step}; the best before is kept"
-            ended = (
-                f"The loss or its gradient is not finite {place}. Take a smaller `dt` or rate, "
-                "clip gradients, or give `bounds`."
-            )
-            break
-        steepest = np.where(fine, np.maximum(steepest, sizes), steepest)
-        # Losses of drawn particles do not compare: there the last is the best.
-        better = fine & ((values < best_loss) | (draws is not None))
-        best = [jnp.where(_along(better, u), u, b) for b, u in zip(best, free, strict=True)]
-        best_loss, slope = np.where(better, values, best_loss), np.where(better, sizes, slope)
-        if all(_stalls(losses[: step + 1, i], tolerance, patience) for i in range(runs)):
-            ended = f"The loss stopped falling at step {step}."
-            break
-        free = search.step(free, values, gradient)
-        if isinstance(search, Newton) and search.solved():
-            ended = f"Newton's method ended at step {step}."
-            break
-        if store is not None and isinstance(search, Optax) and (step + 1) % _EVERY == 0:
-            carry = free, search.state, best, best_loss, slope, steepest
-            store.write(step + 1, carry, losses[: step + 1])
+    with contextlib.nullcontext() if store is None or first == steps else claimed(store.folder):
+        for step in meter:
+            value, gradient = evaluate(objective, _of(free, runs), _at(draws, step))
+            values = np.asarray(value).reshape(runs)
+            if runs == 1:
+                gradient = jax.tree.map(lambda g: g[None], gradient)
+            sizes = np.sqrt(sum(np.sum(np.asarray(g).reshape(runs, -1) ** 2, 1) for g in gradient))
+            losses[step] = values
+            if progress:
+                meter.set_postfix(loss=f"{np.nanmin(values):.4g}")  # pyright: ignore
+            fine = np.isfinite(values) & np.isfinite(sizes)
+            if not fine.any():
+                place = "at the start" if step == 0 else f"at step {step}; the best before is kept"
+                ended = (
+                    f"The loss or its gradient is not finite {place}. Take a smaller `dt` or rate, "
+                    "clip gradients, or give `bounds`."
+                )
+                break
+            steepest = np.where(fine, np.maximum(steepest, sizes), steepest)
+            # Losses of drawn particles do not compare: there the last is the best.
+            better = fine & ((values < best_loss) | (draws is not None))
+            best = [jnp.where(_along(better, u), u, b) for b, u in zip(best, free, strict=True)]
+            best_loss, slope = np.where(better, values, best_loss), np.where(better, sizes, slope)
+            if all(_stalls(losses[: step + 1, i], tolerance, patience) for i in range(runs)):
+                ended = f"The loss stopped falling at step {step}."
+                break
+            free = search.step(free, values, gradient)
+            if isinstance(search, Newton) and search.solved():
+                ended = f"Newton's method ended at step {step}."
+                break
+            if store is not None and isinstance(search, Optax) and (step + 1) % _EVERY == 0:
+                carry = free, search.state, best, best_loss, slope, steepest
+                store.write(step + 1, carry, losses[: step + 1])
     i = int(np.argmin(best_loss))
     return Descent(
         [u[i] for u in best], float(best_loss[i]), losses[: step + 1, i], float(slope[i]),
         float(steepest[i]), ended,
     )  # fmt: skip
-
-
-class _Store(NamedTuple):
-    """The files of a fit: where it is, and the losses until there."""
-
-    folder: Path
-    config: dict[str, Any]
-
-    def read(self, carry: tuple, runs: int) -> tuple[int, tuple, np.ndarray]:
-        """The step, what is carried, the losses before."""
-        path = self.folder / "fit"
-        if not path.exists():
-            return 0, carry, np.zeros((0, runs))
-        step, carry = load(path, (0, carry), self.config, argument="folder")
-        like = np.zeros((step, runs))
-        losses = load(self._losses(step), like, self.config, number=step, argument="folder")
-        return step, carry, losses
-
-    def write(self, step: int, carry: tuple, losses: np.ndarray) -> None:
-        """Losses first: what `fit` says is there whenever a process ends."""
-        save(self._losses(step), losses, self.config, number=step)
-        save(self.folder / "fit", (step, carry), self.config)
-        for old in self.folder.glob("losses-*"):
-            if old != self._losses(step):
-                old.unlink()
-
-    def _losses(self, step: int) -> Path:
-        return self.folder / f"losses-{step:06d}"
 
 
 def _text(function: Any, *arguments: Any) -> str:

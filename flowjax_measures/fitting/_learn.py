@@ -6,8 +6,10 @@ The losses of generative flows are such: `flow_matching_loss`, `score_matching_l
 draw their batch, its couplings and times from the key that they are given.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +19,8 @@ import optax
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, PRNGKey
+from ..storage._folder import claimed
+from ._store import Store
 from ._training import Trainer, train
 
 
@@ -56,6 +60,7 @@ def learn(
     every: int = 500,
     patience: int | None = None,
     folder: str | os.PathLike | None = None,
+    overwrite: bool = False,
     throw: bool = True,
     progress: bool = False,
 ) -> LearnResult:
@@ -82,7 +87,9 @@ def learn(
       data with a fixed key. It is looked at every `every` steps, and chooses the result.
     - `patience`: ends training after so many looks without a better value.
     - `folder`: where training is written every `every` steps. The same call goes on from there,
-      bit for bit; any other is refused.
+      bit for bit, also with more `steps` where the rate does not follow from their number; any
+      other is refused.
+    - `overwrite`: whether to begin anew where `folder` holds a training, this or another.
     - `throw`: whether a loss that is not finite raises; else look at `finite`.
     - `progress`: whether to show a bar with the loss.
 
@@ -99,8 +106,11 @@ def learn(
         ```
     """
     _check(loss, network, key, steps, average, every, patience, validation)
+    rate = None
     if optimizer is None:
         optimizer = optax.adam(_rate(learning_rate, steps))
+        # In words, for a folder of another rate; a schedule is told by the program of an update.
+        rate = None if callable(learning_rate) else {"learning": learning_rate, "steps": steps}
     if clip is not None:
         if not clip > 0:
             raise ValueError(
@@ -108,7 +118,12 @@ def learn(
             )
         optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
     trainer = Trainer(loss, network, optimizer, average, key)
-    course, ended, fine = train(trainer, steps, every, validation, patience, folder, progress)
+    store = None
+    if folder is not None:
+        config = trainer.identity() | {"rate": rate, "every": every}
+        store = Store(Path(folder), "learn", config).emptied(overwrite)
+    with contextlib.nullcontext() if store is None else claimed(store.folder):
+        course, ended, fine = train(trainer, steps, every, validation, patience, store, progress)
     if not fine:
         ended += (
             " Take a smaller `learning_rate`, or `clip`; if it is the first step look for NaN in "

@@ -1,9 +1,7 @@
 """The loop of `learn`: steps of an optimiser in one compiled loop, with a look between pieces."""
 
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,7 +14,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
 from .._numerics import jitted
-from ..storage.checkpoint import environment, fingerprint, load, save
+from ..storage.checkpoint import environment
+from ._store import Store
 
 
 class Weights(NamedTuple):
@@ -51,18 +50,22 @@ class Trainer:
         arrays, self.rest = eqx.partition(network, eqx.is_inexact_array)
         # Python numbers in an optimiser's state would be compiled in.
         start = jax.tree.map(jnp.asarray, optimizer.init(arrays))
-        self.start, self.key = Weights(arrays, start, arrays), key
+        self.start, self.key, self.average = Weights(arrays, start, arrays), key, average
         extra = optax.with_extra_args_support(optimizer)
 
         def objective(arrays, key):
             return _scalar(loss(eqx.combine(arrays, self.rest), key))
 
-        def step(weights: Weights, k: Int[Array, ""], key: PRNGKey):
-            value, slope = jax.value_and_grad(objective)(weights.network, key)
+        def update(slope, state, arrays, value):
             # optax mixes dtypes of its own.
             with jax.numpy_dtype_promotion("standard"):
-                move, state = extra.update(slope, weights.optimizer, weights.network, value=value)
-                moved = optax.apply_updates(weights.network, move)
+                move, state = extra.update(slope, state, arrays, value=value)
+                return optax.apply_updates(arrays, move), state
+
+        def step(weights: Weights, k: Int[Array, ""], key: PRNGKey):
+            value, slope = jax.value_and_grad(objective)(weights.network, key)
+            moved, state = update(slope, weights.optimizer, weights.network, value)
+            with jax.numpy_dtype_promotion("standard"):
                 # A short memory at first, or the start would be remembered for 1/(1 − average).
                 fresh = jnp.maximum(1 - average, 9 / (10 + k.astype(float)))
                 mean = jax.tree.map(
@@ -70,7 +73,7 @@ class Trainer:
                 )
             return Weights(moved, state, mean), value
 
-        self._step = step
+        self._step, self._update, self._objective = step, update, objective
         first = jnp.zeros((), jnp.int32)
         self.dtype = jax.eval_shape(step, self.start, first, key)[1].dtype
         # What the loss closes over, its data, becomes an argument of the compiled program.
@@ -85,11 +88,20 @@ class Trainer:
         """The network with these arrays."""
         return eqx.combine(arrays, self.rest)
 
-    def signature(self) -> str:
-        """A hash of the program of a step, its data, the start and the key."""
-        closed = jax.make_jaxpr(self._step)(self.start, jnp.zeros((), jnp.int32), self.key)
-        program = re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr))
-        return fingerprint((program, closed.consts, self.start, self.key, environment()))
+    def identity(self) -> dict[str, Any]:
+        """What training is, by parts: programs hold what functions do, beside their data."""
+        arrays, state, value = self.start.network, self.start.optimizer, jnp.zeros((), self.dtype)
+        return {
+            "loss or data": _program(jax.value_and_grad(self._objective), arrays, self.key),
+            "optimizer": (_program(self._update, arrays, state, arrays, value), state),
+            "network": arrays, "average": self.average, "key": self.key,
+            "environment": environment(),
+        }  # fmt: skip
+
+
+def _program(function: Callable, *arguments: Any) -> tuple[str, Any]:
+    closed = jax.make_jaxpr(function)(*arguments)
+    return re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr)), closed.consts
 
 
 @jitted
@@ -116,7 +128,7 @@ def train(
     every: int,
     validation: Callable[[Any], FloatScalar] | None,
     patience: int | None,
-    folder: str | os.PathLike | None,
+    store: Store | None,
     progress: bool,
 ) -> tuple[Course, str, bool]:
     """Trains to the end; returns where it stands, how it ended and whether all was finite."""
@@ -125,10 +137,8 @@ def train(
         0, trainer.start, np.full(steps, np.nan, trainer.dtype), np.full(looks, np.nan),
         trainer.start.average,
     )  # fmt: skip
-    path, config = None if folder is None else Path(folder) / "learn", None
-    if path is not None:
-        config = trainer.signature(), steps, every
-        course = _resumed(path, course, config)
+    if store is not None:
+        course = _resumed(store, course, every)
     judge = None if validation is None else eqx.filter_jit(validation)
     meter = _meter(course.step, steps, progress)
     ended, fine = f"All {steps} steps were taken.", True
@@ -142,8 +152,11 @@ def train(
             break
         if judge is not None:
             course = _judged(trainer, course, judge, every)
-        if path is not None:
-            save(path, course, config)
+        if store is not None and course.step % every == 0:
+            # A shorter last piece is taken again: where there are more steps it is a longer one.
+            done, seen = course.step, course.step // every
+            carry = course.weights, course.best
+            store.write(done, carry, (course.losses[:done], course.validation[:seen]))
         if meter is not None:
             meter.update(course.step - meter.n)
             recent = course.losses[max(course.step - every, 0) : course.step]
@@ -183,19 +196,19 @@ def _stalls(course: Course, every: int, patience: int) -> bool:
     return len(seen) > patience and len(seen) - 1 - int(np.argmin(seen)) >= patience
 
 
-def _resumed(path: Path, course: Course, config: Any) -> Course:
-    if not path.exists():
-        return course
-    try:
-        found = load(path, course, config)
-    except ValueError as error:
+def _resumed(store: Store, course: Course, every: int) -> Course:
+    like = lambda k: (  # noqa: E731
+        np.zeros(k, course.losses.dtype), np.zeros(k // every, course.validation.dtype)
+    )  # fmt: skip
+    step, (weights, best), records = store.read((course.weights, course.best), like)
+    if step > course.losses.size:
         raise ValueError(
-            f"`folder`: {path} is of another call (loss, data, network, optimiser, `steps`, "
-            "`every`, key or versions), or damaged. Repeat the call that wrote it, or give "
-            f"another folder. {error}"
-        ) from error
-    return found._replace(step=int(found.step), losses=np.array(found.losses),
-                          validation=np.array(found.validation))  # fmt: skip
+            f"`steps` is {course.losses.size}, but the training in {store.folder} has taken "
+            f"{step}; give at least as many, another `folder`, or `overwrite=True`."
+        )
+    for whole, part in zip((course.losses, course.validation), records, strict=True):
+        whole[: part.size] = part
+    return course._replace(step=step, weights=weights, best=best)
 
 
 def _finite(tree: PyTree) -> bool:

@@ -163,7 +163,7 @@ class Stored:
         """Which values are known, and the values."""
         blank = np.zeros(shape[:1], bool), np.full(shape, np.nan)
         if self.path.exists():
-            nit, *known = load(self.path, (0, *blank), self.config)
+            nit, *known = load(self.path, (0, *blank), self.config, argument="folder")
             if nit == self.nit:
                 return np.array(known[0]), np.array(known[1])
         return blank

@@ -14,7 +14,7 @@ from ..measures import AbstractMeasure, Particles
 from ..measures._base import concrete
 from ..spaces import AbstractSpace
 from ._result import OptimizeResult
-from ._run import best_of, compiled, on_the_host
+from ._run import Files, best_of, compiled, on_the_host
 from ._setup import Options, default_budget, prepare
 from ._start import dimension_of, walls_of
 
@@ -45,6 +45,7 @@ def minimize(
     vectorized: bool = False,
     workers: Any = None,
     folder: str | os.PathLike | None = None,
+    overwrite: bool = False,
     observe: PyTree[Callable[[AbstractMeasure], Any]] = None,
     callback: Callable[[Any, Any], None] | None = None,
     progress: bool = False,
@@ -101,7 +102,8 @@ def minimize(
     - `workers`: an executor of `concurrent.futures` or its like (Dask, MPI), a function like `map`,
       or a number of threads: `objective` is called on the host, a point at a time.
     - `folder`: where every step is written. The same call, after it was killed, goes on from there
-      and ends with the same bits.
+      and ends with the same bits. An objective that JAX can't trace is known by its name alone.
+    - `overwrite`: whether to begin anew where `folder` holds a run, this or another.
     - `observe`: pytree of functions of the measure, whose values at every step become `history`.
     - `callback`: host function `(nit, fun)`, called every step.
     - `progress`: whether to show a progress bar.
@@ -120,20 +122,21 @@ def minimize(
         constraints, space, batch, batch_moves, exponential, vectorized, workers, observe, callback,
     )  # fmt: skip
     if restarts == 0:
-        return _run(objective, initial, key, options, folder, max_time, progress)
+        files = Files(folder, overwrite)
+        return _run(objective, initial, key, options, files, max_time, progress)
     if isinstance(initial, Particles) or observe is not None or folder is not None:
         raise ValueError(
             "`restarts` draw new points, more of them each time: leave out `observe` and `folder`, "
             "and give `bounds` or one point in place of `Particles`."
         )
-    result = _run(objective, initial, key, options, None, max_time, progress)
+    result = _run(objective, initial, key, options, Files(), max_time, progress)
     left = _evaluations(initial, options)
     for k in range(1, restarts + 1):
         # What has met its target asks for no more.
         rest = jnp.where(result.status == 2, 0, left - result.nfev)
         again = options._replace(budget=rest)
         next_key = jax.random.fold_in(key, k)
-        other = _run(objective, initial, next_key, again, None, max_time, progress, 2**k)
+        other = _run(objective, initial, next_key, again, Files(), max_time, progress, 2**k)
         result = best_of(result, other)
     return result
 
@@ -146,20 +149,20 @@ def _evaluations(initial: Any, options: Options) -> Any:
     return default_budget(dimension_of(initial, walls))
 
 
-def _run(objective, initial, key, options, folder, max_time, progress, grow=1):
+def _run(objective, initial, key, options, files, max_time, progress, grow=1):
     prepared = prepare(objective, initial, key, options, grow)
     search, points, one, many, host, steps = prepared
     if options.observe is not None and steps == 0:
         raise ValueError("`observe` needs a `budget` that is known, not a traced one.")
     history = 0 if options.observe is None else steps
     in_python = host is not None and concrete(points, search)
-    if in_python or max_time is not None or folder is not None:
+    if in_python or max_time is not None or files.folder is not None:
         if not concrete(points, search):
             raise ValueError(
                 "`folder` and `max_time` are for runs outside of jit and vmap; leave them out."
             )
         try:
-            return on_the_host(prepared, history, folder, max_time, progress)
+            return on_the_host(prepared, history, files, max_time, progress)
         finally:
             if host is not None:
                 host.close()

@@ -1,21 +1,31 @@
 """The loops that drive a search: compiled, or in Python around what only the host can evaluate."""
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._numerics import jitted
-from ..storage.checkpoint import environment, fingerprint, load, save
+from ..storage._folder import claimed, emptied
+from ..storage.checkpoint import environment, load, save
 from ._black_box import Stored
 from ._points import one_of, points_of, size_of
 from ._result import OptimizeResult, finished
 from ._search import Search, SearchState
 from ._setup import Prepared
+
+
+class Files(NamedTuple):
+    """Where a run is written, and whether what is there is thrown away."""
+
+    folder: str | os.PathLike | None = None
+    overwrite: bool = False
 
 
 @jitted
@@ -41,20 +51,49 @@ def compiled(search: Search, points: Any, one: Callable, many: Callable, history
 
 
 def on_the_host(
-    prepared: Prepared, history: int, folder: Any, max_time: float | None, progress: bool
+    prepared: Prepared,
+    history: int,
+    files: Files,
+    max_time: float | None,
+    progress: bool,
 ) -> OptimizeResult:
     """The run as a loop in Python; what was found is written to `folder` after every step."""
-    search, points, one, many, host, steps = prepared
+    state = eqx.filter_jit(prepared.search.begin)(prepared.points, history)
+    if files.folder is None:
+        return _loop(prepared, state, None, {}, max_time, progress)
+    folder = emptied(files.folder, files.overwrite, "state", "values")
+    config = _identity(prepared, state)
+    if (folder / "state").exists():
+        state = load(folder / "state", state, config, argument="folder")
+    with claimed(folder) if int(state.status) == 0 else contextlib.nullcontext():
+        return _loop(prepared, state, folder, config, max_time, progress)
+
+
+def _identity(prepared: Prepared, state: SearchState) -> dict[str, Any]:
+    """What a run is, by parts; an objective on the host is known by its name alone."""
+    search, points, _, many, host, _ = prepared
+    told = state.values[: search.role.rounds * (search.batch or size_of(state.points))]
+    if host is None:
+        objective = _many.lower(many, _ask(search, state)).as_text()
+    else:
+        kind = type(host.objective)
+        objective = getattr(host.objective, "__qualname__", kind.__qualname__)
+    return {
+        "objective": objective, "method": (_tell.lower(search, state, told).as_text(), search),
+        "initial": points, "environment": environment(),
+    }  # fmt: skip
+
+
+def _loop(
+    prepared: Prepared,
+    state: SearchState,
+    folder: Path | None,
+    config: dict[str, Any],
+    max_time: float | None,
+    progress: bool,
+) -> OptimizeResult:
+    search, _, one, many, host, steps = prepared
     begun = time.monotonic()
-    state = eqx.filter_jit(search.begin)(points, history)
-    config = None
-    if folder is not None:
-        folder = Path(folder)
-        told = state.values[: search.role.rounds * (search.batch or size_of(state.points))]
-        program = _tell.lower(search, state, told)
-        config = fingerprint((program.as_text(), search, points, environment()))
-        if (folder / "state").exists():
-            state = load(folder / "state", state, config)
     bar = _bar(steps, progress)
     while int(state.status) == 0:
         if max_time is not None and time.monotonic() - begun > max_time:

@@ -1,5 +1,6 @@
 """Long runs in pieces, each written to disk: a run that was killed goes on, bit for bit."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -16,8 +17,9 @@ from jaxtyping import ArrayLike, PyTree
 from .._custom_types import PRNGKey
 from .._numerics import compiled
 from .._system import AbstractSystem
+from ..storage._folder import claimed, emptied
 from ..storage._progress import counted
-from ..storage.checkpoint import environment, load, save, writable
+from ..storage.checkpoint import environment, load, save
 from . import _constant_step, _simulate
 from ._arguments import bar, check, check_times, fixed, real_dtype
 from ._brownian import StepKeyed
@@ -84,7 +86,7 @@ def simulate_resumable(
     def arguments(start, y):
         return asked, y, _part(whole, start, start + every)
 
-    folder = writable(folder, overwrite, "state", "piece-*")
+    folder = emptied(folder, overwrite, "state", "piece-*")
     config = {
         "program": _advance.lower(*arguments(0, y)).as_text(), "system": system, "state": state,
         "dt": dt, "key": key, "every": every, "environment": environment(),
@@ -115,12 +117,14 @@ def simulate_resumable(
         done, carry = 0, (0, y, np.inf)
     pieces = [written(piece) for piece in range(done)]
     _, y, bad_time = carry
-    for piece in counted(range(done, len(starts)), progress):
-        ys, y, bad = _advance(*arguments(starts[piece], y))
-        bad_time = min(bad_time, float(bad))
-        save(folder / f"piece-{piece:06d}", ys, of_piece(starts[piece]), number=piece)
-        save(folder / "state", (min(starts[piece] + every, intervals), y, bad_time), config)
-        pieces.append(ys)
+    left = range(done, len(starts))
+    with claimed(folder) if left else contextlib.nullcontext():
+        for piece in counted(left, progress):
+            ys, y, bad = _advance(*arguments(starts[piece], y))
+            bad_time = min(bad_time, float(bad))
+            save(folder / f"piece-{piece:06d}", ys, of_piece(starts[piece]), number=piece)
+            save(folder / "state", (min(starts[piece] + every, intervals), y, bad_time), config)
+            pieces.append(ys)
 
     ys = [jax.tree.map(lambda a: a[1:], p) if i else p for i, p in enumerate(pieces)]
     ys = jax.tree.map(lambda *a: jnp.concatenate(a), *ys)

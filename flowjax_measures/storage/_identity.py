@@ -10,6 +10,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
+# So many leaves of a part are put in words, where they hold at most so many numbers.
+_SAID, _SHORT = 64, 6
+
 
 def fingerprint(config: PyTree) -> str:
     """A hash of a configuration, the same in every process.
@@ -36,9 +39,35 @@ def fingerprint(config: PyTree) -> str:
 
 
 def stamp(config: PyTree) -> dict[str, str]:
+    """The fingerprints of the parts of a configuration."""
+    return {name: fingerprint(part) for name, part in _parts(config).items()}
+
+
+def _parts(config: PyTree) -> dict[str, PyTree]:
     if isinstance(config, dict) and config and all(isinstance(name, str) for name in config):
-        return {name: fingerprint(part) for name, part in config.items()}
-    return {"config": fingerprint(config)}
+        return config
+    return {"config": config}
+
+
+def said(config: PyTree) -> dict[str, dict[str, str]]:
+    """The numbers and short arrays of a configuration in words, to say which of them differ."""
+    return {name: _said(part) for name, part in _parts(config).items()}
+
+
+def _said(part: PyTree) -> dict[str, str]:
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(plain_tree(part))[:_SAID]:
+        if isinstance(leaf, np.ndarray | np.generic | jax.Array):
+            leaf = np.asarray(leaf)
+            if leaf.size > _SHORT or leaf.dtype.hasobject:
+                continue
+            text = np.array2string(leaf, precision=7, separator=", ")
+        elif isinstance(leaf, bool | int | float | complex):
+            text = repr(leaf)
+        else:
+            continue
+        found[jax.tree_util.keystr(path, simple=True, separator=".")] = text
+    return found
 
 
 def _text(node: Any) -> str:
@@ -66,13 +95,16 @@ def describe(a: Any) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What the bits of a result depend on, beside its program: versions and devices."""
+    """What the bits of a result depend on, beside its program: versions and the kind of device.
+
+    Over how many devices arrays are spread is part of a lowered program.
+    """
     device = jax.devices()[0]
     return {
         "flowjax_measures": library_version(),
         "jax": jax.__version__,
         "jaxlib": version("jaxlib"),
-        "devices": (device.platform, device.device_kind, jax.device_count()),
+        "devices": (device.platform, device.device_kind),
         "x64": jax.config.read("jax_enable_x64"),
     }
 

@@ -16,21 +16,25 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import PyTree
 
 from ._identity import (
     describe,
-    environment as environment,
-    fingerprint as fingerprint,
+    environment,
+    fingerprint,
     is_key,
     library_version,
     plain_tree,
+    said,
     stamp,
     structure,
 )
 
+__all__ = ["environment", "fingerprint", "load", "save"]
+
 _MAGIC = b"flowjax_measures checkpoint\n"
-_FORMAT = 2
+_FORMAT = 3
 # No header is longer: a file that claims one is not read.
 _HEADER = 2**24
 _AGAIN = "delete it to compute it again."
@@ -58,9 +62,11 @@ def save(
         "format": _FORMAT,
         "flowjax_measures": library_version(),
         "config": stamp(config),
+        "said": said(config),
         "number": number,
         "structure": structure(tree),
         "leaves": [describe(a) for a in jax.tree.leaves(tree)],
+        "shapes": [list(np.shape(a)) for a in jax.tree.leaves(tree)],
         "length": len(payload),
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
@@ -120,7 +126,7 @@ def load(
         payload = file.read()
     if hashlib.sha256(payload).hexdigest() != header["sha256"]:
         raise ValueError(f"`path`: {path} is damaged, its bytes have changed; {_AGAIN}")
-    _compare(path, header["config"], stamp(config), argument)
+    _compare(path, header, config, argument)
     if header["number"] != number:
         raise ValueError(
             f"`{argument}`: {path} is number {header['number']} of its kind and stands in the "
@@ -145,6 +151,12 @@ def load(
     return jax.tree.map(_placed, like, tree)
 
 
+def shapes(path: str | os.PathLike) -> list[tuple[int, ...]]:
+    """The shapes of the leaves of a file, from its header."""
+    with open(path, "rb") as file:
+        return [tuple(map(int, shape)) for shape in _header(file, path)["shapes"]]
+
+
 def _header(file: Any, path: Any) -> dict[str, Any]:
     """The header of a file, read in bounded memory."""
     if file.read(len(_MAGIC)) != _MAGIC:
@@ -163,25 +175,40 @@ def _header(file: Any, path: Any) -> dict[str, Any]:
             f"`path`: {path} has the format {header['format']}, written by version "
             f"{header.get('flowjax_measures')}; this version reads format {_FORMAT}."
         )
-    kinds: dict[str, type] = {"config": dict, "structure": str, "leaves": list}
-    kinds |= {"length": int, "sha256": str}
+    kinds: dict[str, type] = {"config": dict, "said": dict, "structure": str, "leaves": list}
+    kinds |= {"shapes": list, "length": int, "sha256": str}
     if any(not isinstance(header.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(f"`path`: the header of {path} is incomplete; {_AGAIN}")
     return header
 
 
-def _compare(path: Any, written: dict[str, str], given: dict[str, str], argument: str) -> None:
+def _compare(path: Any, header: dict[str, Any], config: PyTree, argument: str) -> None:
+    written, given = header["config"], stamp(config)
     names = sorted({*written, *given})
     differ = [name for name in names if written.get(name) != given.get(name)]
     if not differ:
         return
+    old, new = header["said"], said(config)
     what = "another configuration (another system, parameters, times, versions or devices)"
     if differ != ["config"]:
         what = f"another one: {', '.join(differ)} differ{'s' if len(differ) == 1 else ''}"
+    changes = [text for name in differ for text in _changes(name, old, new)]
+    if changes:
+        what += f" ({'; '.join(changes[:4])})"
     way = "another `folder`, or `overwrite=True`" if argument == "folder" else "another path"
     raise ValueError(
         f"`{argument}`: {path} belongs to {what}. Give the configuration that wrote it, or {way}."
     )
+
+
+def _changes(name: str, old: dict, new: dict) -> list[str]:
+    """What of a part is another number, in words: "dt: 0.1 → 0.2"."""
+    before, after = old.get(name, {}), new.get(name, {})
+    return [
+        f"{'.'.join(filter(None, (name, path)))}: {before[path]} → {after[path]}"
+        for path in before
+        if path in after and before[path] != after[path]
+    ]
 
 
 def _sweep_up(path: Path) -> None:
@@ -201,16 +228,6 @@ def _alive(pid: int) -> bool:
     except OSError:  # Somebody else's.
         return True
     return True
-
-
-def writable(folder: str | os.PathLike, overwrite: bool, *patterns: str) -> Path:
-    """A folder for files of these names, emptied of them where it may be overwritten."""
-    folder = Path(folder)
-    if overwrite:
-        for pattern in patterns:
-            for old in folder.glob(pattern):
-                old.unlink()
-    return folder
 
 
 def _placed(like: Any, found: Any) -> Any:

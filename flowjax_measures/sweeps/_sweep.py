@@ -1,13 +1,14 @@
 """`sweep`: a function over a product of parameters and seeds, on all devices, in chunks that fit.
 
 Every chunk is one call of one compiled program, the last one filled up; so a sweep that was
-stopped goes on from its last chunk and ends with the same bits.
+stopped goes on from its last chunk and ends with the same bits. A run is known by its parameters
+and its seed: a sweep of more values computes the new ones alone.
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,8 +20,10 @@ from jaxtyping import PyTree
 
 from .._numerics._memory import free
 from .._reduce._ring import check_axis
+from ..storage._folder import emptied
 from ..storage._progress import counted
-from ..storage.checkpoint import environment, load, save, writable
+from ..storage.checkpoint import environment
+from ._chunks import Chunks, named
 from ._result import Sweep as Sweep
 
 # A sweep that reports has at least so many chunks, where it has so many runs.
@@ -56,8 +59,10 @@ def sweep(
     - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the runs of a chunk over that
       axis of a mesh, whose other axes are left to the function; default all devices.
     - `folder`: where each chunk is written when it is done. The same call with the same folder goes
-      on from there; the result is bit for bit that of a sweep without a stop. What a function
-      reads from outside of JAX (a callback, a file) is not seen when it changes.
+      on from there, also on another number of devices; the result is bit for bit that of a sweep
+      without a stop. More values or seeds may be asked for, and another `chunk`: what is there is
+      kept. What a function reads from outside of JAX (a callback, a file) is not seen when it
+      changes.
     - `overwrite`: whether to begin anew where `folder` holds a sweep, this or another.
     - `progress`: whether to show a bar, one step a chunk.
 
@@ -88,7 +93,7 @@ def sweep(
 
     def batch(indices: np.ndarray) -> list:
         """The parameters of runs, counted along the last axis first."""
-        places = np.unravel_index(indices % runs, sizes)
+        places = np.unravel_index(indices, sizes)
         return [
             jax.tree.map(lambda a, p=p: a[p], axis) for axis, p in zip(axes, places, strict=True)
         ]
@@ -96,43 +101,57 @@ def sweep(
     program = jax.jit(jax.vmap(lambda *a: function(*rebuild(a))), out_shardings=sharding)
 
     def compiled(size: int):
-        spec = lambda a: jax.ShapeDtypeStruct(a.shape, jnp.asarray(a[:0]).dtype, sharding=sharding)  # noqa: E731
-        lowered = program.lower(*jax.tree.map(spec, batch(np.arange(size))))
-        return lowered, lowered.compile()
+        spec = lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), _dtype(a), sharding=sharding)  # noqa: E731
+        return program.lower(*jax.tree.map(spec, axes)).compile()
 
-    base = {
-        "parameters": dict(zip(coords, axes, strict=True)), "environment": environment(),
-    }  # fmt: skip
+    store, parts, left = None, [], np.arange(runs)
     if folder is not None:
-        folder = writable(folder, overwrite, "sweep", "chunk-*")
-    size = _planned(folder, base, chunk, runs, count, bool(folder or progress))
+        single = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], _dtype(a)), axes)
+        lowered = jax.jit(lambda *a: function(*rebuild(a))).lower(*single)
+        config = {
+            "function": lowered.as_text(), "axes": list(coords), "environment": environment(),
+        }  # fmt: skip
+        folder = emptied(folder, overwrite, "sweep", "chunk-*")
+        store = Chunks(folder, config, named(axes, sizes), lowered.out_info)
+        parts = store.read()
+        left = np.setdiff1d(left, np.concatenate([[], *(rows for rows, _ in parts)])).astype(int)
+        if left.size == 0:
+            return Sweep(_assembled(parts, sizes), coords)
+    lanes = None if store is None else store.lanes()
+    size = _planned(chunk, lanes, left.size, count, bool(folder or progress))
     # Processes must agree on the size of a chunk.
     limit = float(np.min(_whole(np.float32(free())))) if memory is None else memory
-    lowered, call = compiled(size)
+    call = compiled(size)
     while (need := _bytes(call)) > limit:
         if chunk is not None or size == count:
             raise ValueError(_too_large(size, need, limit, chunk, memory))
         size = max(int(0.9 * size * limit / need) // count, 1) * count
-        lowered, call = compiled(size)
-    config = base | {"function": lowered.as_text()}
-    if folder is not None and not (folder / "sweep").exists():
-        save(folder / "sweep", np.int64(size), base)
+        call = compiled(size)
+    with contextlib.nullcontext() if store is None else store.begun(size // count):
+        for start in counted(range(0, left.size, size), progress):
+            rows = left[start : start + size]
+            inputs = batch(np.resize(rows, size))
+            part = _whole(call(*jax.tree.map(lambda a: _put(a, sharding), inputs)))
+            part = jax.tree.map(lambda a, n=rows.size: a[:n], part)
+            parts.append((rows, part))
+            if store is not None:
+                store.write(rows, part)
+    return Sweep(_assembled(parts, sizes), coords)
 
-    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), call.out_info)
-    parts = []
-    for number in counted(range(-(-runs // size)), progress):
-        path = None if folder is None else folder / f"chunk-{number:06d}"
-        if path is not None and path.exists():
-            part = load(path, like, config, number=number, argument="folder")
-            parts.append(jax.tree.map(np.asarray, part))
-            continue
-        inputs = batch(np.arange(number * size, (number + 1) * size))
-        part = _whole(call(*jax.tree.map(lambda a: _put(a, sharding), inputs)))
-        if path is not None:
-            save(path, part, config, number=number)
-        parts.append(part)
-    stack = lambda *a: np.concatenate(a)[:runs].reshape(*sizes, *a[0].shape[1:])  # noqa: E731
-    return Sweep(jax.tree.map(stack, *parts), coords)
+
+def _assembled(parts: list[tuple[np.ndarray, PyTree]], sizes: list[int]) -> PyTree:
+    """All runs' values in the order of the axes."""
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+
+    def leaf(*pieces):
+        whole = np.concatenate(pieces)[order]
+        return whole.reshape(*sizes, *whole.shape[1:])
+
+    return jax.tree.map(leaf, *(part for _, part in parts))
+
+
+def _dtype(a: np.ndarray) -> Any:
+    return jnp.asarray(a[:0]).dtype
 
 
 def _axes(parameters, seeds) -> tuple[list, dict[str, np.ndarray], Callable]:
@@ -173,16 +192,8 @@ def _axes(parameters, seeds) -> tuple[list, dict[str, np.ndarray], Callable]:
     return axes, coords, rebuild
 
 
-def _planned(folder, base, chunk, runs, count, reports) -> int:
-    """The number of runs in a chunk: what the folder says, what was asked for, or all."""
-    if folder is not None and (Path(folder) / "sweep").exists():
-        size = int(load(Path(folder) / "sweep", np.int64(0), base, argument="folder"))
-        if chunk not in (None, size):
-            raise ValueError(
-                f"`chunk` is {chunk}, but the sweep in {folder} has chunks of {size} runs; leave "
-                "it out to go on, or give another folder."
-            )
-        return size
+def _planned(chunk, lanes, runs, count, reports) -> int:
+    """The number of runs in a chunk: what was asked for, what the folder says, or all."""
     if chunk is not None:
         if chunk < 1 or chunk % count:
             raise ValueError(
@@ -190,6 +201,8 @@ def _planned(folder, base, chunk, runs, count, reports) -> int:
                 "share it."
             )
         return chunk
+    if lanes is not None:
+        return lanes * count
     return -(-(-(-runs // _REPORTS) if reports else runs) // count) * count
 
 
@@ -211,7 +224,7 @@ def _too_large(size, need, limit, chunk, memory) -> str:
 
 
 def _put(a: np.ndarray, sharding: NamedSharding) -> jax.Array:
-    a = np.asarray(a, jnp.asarray(a[:0]).dtype)
+    a = np.asarray(a, _dtype(a))
     return jax.make_array_from_callback(a.shape, sharding, lambda index: a[index])
 
 

@@ -67,9 +67,9 @@ def test_restarts_keep_the_best_and_stop_and_resume_bit_for_bit(data, tmp_path):
         pass
 
     # Stopped after its first file, and taken up again.
-    from flowjax_measures.fitting import _descent as descent
+    from flowjax_measures.fitting import _store as store
 
-    save = descent.save
+    save = store.save
 
     def once(path, *arguments, **options):
         save(path, *arguments, **options)
@@ -77,12 +77,14 @@ def test_restarts_keep_the_best_and_stop_and_resume_bit_for_bit(data, tmp_path):
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(descent, "save", once)
+        patch.setattr(store, "save", once)
         with pytest.raises(Stop):
             fm.fit(start, data, steps=20, folder=tmp_path, **call)
     again = fm.fit(start, data, steps=20, folder=tmp_path, **call)
     np.testing.assert_array_equal(again.losses, whole.losses)
     same(again, whole, rtol=0)
+    with pytest.raises(ValueError, match=r"`steps` is 10, but the fit in .* has taken 20"):
+        fm.fit(start, data, steps=10, folder=tmp_path, **call)
     with pytest.raises(ValueError, match=r"`folder`.*start differs"):
         fm.fit(Pull(0.4, 0.1), data, steps=20, folder=tmp_path, **call)
     with pytest.raises(ValueError, match=r"`folder`.*optimizer differs"):

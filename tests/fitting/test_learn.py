@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import flowjax_measures as fm
-from flowjax_measures.fitting import _training
+from flowjax_measures.fitting import _store
 
 DATA = jnp.array([[1.0, 2.0, 4.0], [0.5, -1.0, 2.0]])
 START = {"slope": jnp.zeros((2, 3)), "name": "kept", "count": 3}
@@ -55,18 +55,18 @@ def test_steps_are_those_of_a_loop_by_hand():
 def test_stopped_and_gone_on_bit_for_bit(tmp_path, monkeypatch):
     validation = lambda network: distance(network, jr.key(7))  # noqa: E731
     whole = short(validation=validation)
-    save, count = _training.save, []
+    save, count = _store.save, []
 
-    def killed(*arguments):
-        save(*arguments)
+    def killed(*arguments, **options):
+        save(*arguments, **options)
         count.append(1)
-        if len(count) == 2:
+        if len(count) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_training, "save", killed)
+    monkeypatch.setattr(_store, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         short(validation=validation, folder=tmp_path)
-    monkeypatch.setattr(_training, "save", save)
+    monkeypatch.setattr(_store, "save", save)
     again = short(validation=validation, folder=tmp_path)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -80,9 +80,25 @@ def test_stopped_and_gone_on_bit_for_bit(tmp_path, monkeypatch):
         "start": dict(network=START | {"slope": jnp.ones((2, 3))}),
         "data": dict(loss=lambda network, key: distance({"slope": network["slope"] + 1e-9}, key)),
     }
-    for change in others.values():
-        with pytest.raises(ValueError, match="`folder`"):
+    words = {"rate": r"rate\.learning: 0\.05 → 0\.01", "steps": r"rate\.steps: \d+ → 80",
+             "average": r"average: .* → 0\.9", "data": "loss or data differs"}  # fmt: skip
+    for name, change in others.items():
+        with pytest.raises(ValueError, match=f"`folder`.*{words.get(name, '')}"):
             short(validation=validation, folder=tmp_path, **change)
+    anew = short(validation=validation, folder=tmp_path, overwrite=True, **others["key"])
+    assert not np.array_equal(anew.losses, whole.losses)
+
+
+def test_more_steps_go_on_bit_for_bit(tmp_path):
+    """From a number of steps that is no multiple of `every`; fewer than were taken are refused."""
+    validation = lambda network: distance(network, jr.key(7))  # noqa: E731
+    call = dict(optimizer=optax.adam(0.05), every=20, validation=validation)
+    short(steps=50, folder=tmp_path, **call)
+    again = short(steps=100, folder=tmp_path, **call)
+    for a, b in zip(*map(jax.tree.leaves, (short(steps=100, **call), again)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"`steps` is 60, but the training in .* has taken 100"):
+        short(steps=60, folder=tmp_path, **call)
 
 
 def test_validation_chooses_and_patience_ends():

@@ -173,8 +173,18 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
     assert len(calls) <= 95 + 200 - 90 + 2
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(result), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="another"):
+    with pytest.raises(ValueError, match=r"`folder`.*method differs .*dt: 0\.1 → 0\.2"):
         minimize(dies(-1), folder=tmp_path, **options | {"dt": 0.2})
+    anew = minimize(dies(-1), folder=tmp_path, overwrite=True, **options | {"dt": 0.2})
+    assert anew.fun != whole.fun
+
+
+def test_a_traced_objective_that_was_edited_is_another_run(tmp_path):
+    options = dict(bounds=BOX, key=KEY, particles=10, budget=50, folder=tmp_path)
+    first = minimize(lambda x: jnp.sum(x**2), **options)
+    assert minimize(lambda x: jnp.sum(x**2), **options).fun == first.fun
+    with pytest.raises(ValueError, match=r"`folder`.*objective differs"):
+        minimize(lambda x: jnp.sum((x - 1) ** 2), **options)
 
 
 @pytest.mark.slow

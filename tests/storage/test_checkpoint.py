@@ -15,6 +15,7 @@ import pytest
 
 import flowjax_measures as fm
 from flowjax_measures import checkpoint
+from flowjax_measures.storage._folder import claimed
 
 
 def test_trees_come_back_bit_for_bit(tmp_path):
@@ -44,14 +45,14 @@ def test_files_that_are_refused(tmp_path):
         "is truncated": good[:-7],
         "header of .* is truncated": good[:60],
         "is damaged": good[:-1] + bytes([good[-1] ^ 1]),
-        "has the format 99": good.replace(b'"format": 2', b'"format": 99'),
+        "has the format 99": good.replace(b'"format": 3', b'"format": 99'),
     }
     for message, content in cases.items():
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             checkpoint.load(path, tree, config={"beta": 1.0})
     path.write_bytes(good)
-    with pytest.raises(ValueError, match="another one: beta differs"):
+    with pytest.raises(ValueError, match=r"another one: beta differs \(beta: 1.0 → 2.0\)"):
         checkpoint.load(path, tree, config={"beta": 2.0})
     with pytest.raises(ValueError, match="number None"):
         checkpoint.load(path, tree, config={"beta": 1.0}, number=3)
@@ -63,13 +64,31 @@ def test_files_that_are_refused(tmp_path):
     with pytest.raises(ValueError, match="too long"):
         checkpoint.load(path, tree, config={"beta": 1.0})
     start = good[: good.index(b"{")]
-    for header in (b"[]", b"3", b'{"format": 2}', b"[" * 100_000):
+    for header in (b"[]", b"3", b'{"format": 3}', b"[" * 100_000):
         path.write_bytes(start + header + b"\n")
         with pytest.raises(ValueError, match="header"):
             checkpoint.load(path, tree)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="is empty"):
         checkpoint.load(path, tree)
+
+
+def test_what_differs_is_said_in_words(tmp_path):
+    config = {"law": fm.SelfAttention(beta=2.0), "data": np.arange(100.0), "dt": 0.1}
+    checkpoint.save(tmp_path / "file", 1, config)
+    other = config | {"law": fm.SelfAttention(beta=3.0), "data": np.ones(100)}
+    with pytest.raises(ValueError, match=r"data, law differ \(law\.beta: 2\.0 → 3\.0\)"):
+        checkpoint.load(tmp_path / "file", 1, other)
+
+
+def test_one_process_writes_to_a_folder(tmp_path):
+    with claimed(tmp_path / "a"):
+        with pytest.raises(ValueError, match="`folder`: another process writes"):
+            claimed(tmp_path / "a").__enter__()
+        with claimed(tmp_path / "b"):
+            pass
+    with claimed(tmp_path / "a"):
+        assert not list((tmp_path / "a").iterdir())
 
 
 def test_what_cannot_be_read_again_is_not_written(tmp_path):

@@ -67,16 +67,51 @@ def test_a_stopped_sweep_goes_on_bit_for_bit(tmp_path):
     (tmp_path / "whole" / ".chunk-000002.123").write_bytes(b"half of a")
     on = fm.sweep(square, AXES, folder=tmp_path / "whole", progress=True)
     assert on.values.tobytes() == whole.values.tobytes()
-    with pytest.raises(ValueError, match="`chunk` is 8, but the sweep in"):
-        fm.sweep(square, AXES, folder=tmp_path / "whole", chunk=8)
+    for name in names[1:3]:
+        os.remove(tmp_path / "whole" / name)
+    on = fm.sweep(square, AXES, folder=tmp_path / "whole", chunk=8)
+    assert on.values.tobytes() == whole.values.tobytes()
     with pytest.raises(ValueError, match="another one"):
         fm.sweep(lambda p: square(p) + 1, AXES, folder=tmp_path / "whole")
     with pytest.raises(ValueError, match="another one"):
         fm.sweep(square, AXES | {"x": np.arange(3.0) + 1}, folder=tmp_path / "whole")
+    with pytest.raises(ValueError, match="another one"):
+        fm.sweep(square, AXES | {"x": np.arange(2.0)}, folder=tmp_path / "whole")
     with open(tmp_path / "whole" / "chunk-000001", "r+b") as file:
         file.truncate(300)
     with pytest.raises(ValueError, match="truncated"):
         fm.sweep(square, AXES, folder=tmp_path / "whole")
+
+
+def test_more_values_compute_the_new_runs_alone(tmp_path, monkeypatch):
+    """Values in front, behind and between, and more seeds; the function sees none of the old."""
+    module = importlib.import_module("flowjax_measures.sweeps._sweep")
+    put, taken = module._put, []
+    monkeypatch.setattr(module, "_put", lambda a, sharding: taken.append(a) or put(a, sharding))
+    draw = lambda p, key: p["x"] * jr.normal(key)  # noqa: E731
+    call = dict(folder=tmp_path, chunk=4)
+    fm.sweep(draw, {"x": [1.0, 3.0]}, seeds=2, **call)
+    taken.clear()
+    more = fm.sweep(draw, {"x": [0.0, 1.0, 2.0, 3.0]}, seeds=3, **call)
+    new = [(x, s) for x in range(4) for s in range(3) if x % 2 == 0 or s == 2]
+    asked = np.concatenate(taken[::2])
+    assert set(asked) == {0.0, 1.0, 2.0, 3.0} and len(new) == 8 and asked.size == 8
+    alone = fm.sweep(draw, {"x": [0.0, 1.0, 2.0, 3.0]}, seeds=3, chunk=4)
+    assert more.values.tobytes() == alone.values.tobytes()
+    taken.clear()
+    again = fm.sweep(draw, {"x": [0.0, 1.0, 2.0, 3.0]}, seeds=3, folder=tmp_path)
+    assert again.values.tobytes() == alone.values.tobytes() and not taken
+
+
+def test_on_another_number_of_devices_with_the_same_bits(tmp_path):
+    """Begun on four devices, ended on two: a device's share of a chunk stays."""
+    few = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("runs",)), PartitionSpec("runs"))
+    truth = fm.sweep(end, PRODUCT, seeds=3, chunk=8)
+    fm.sweep(end, PRODUCT, seeds=3, chunk=8, folder=tmp_path)
+    os.remove(tmp_path / "chunk-000001")
+    on = fm.sweep(end, PRODUCT, seeds=3, folder=tmp_path, sharding=few)
+    for a, b in zip(*map(jax.tree.leaves, (on.values, truth.values)), strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 def test_chunks_fit_into_memory():
