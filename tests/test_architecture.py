@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import catalogue
@@ -181,3 +183,16 @@ def test_every_system_is_documented(system):
     for name in inspect.signature(system.__init__).parameters:
         if name != "self":
             assert f"`{name}`" in text, f"{system.__name__} does not explain `{name}`"
+
+
+def test_licences_of_dependencies_are_those_that_are_told():
+    """The table of SECURITY.md against what is installed, run-time dependencies alone."""
+    text = (PACKAGE.parent / "SECURITY.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    told = {name.lower(): licence for names, licence in rows[1:] for name in names.split(", ")}
+    needed = [r for r in metadata.requires("flowjax_measures") if "extra ==" not in r]
+    assert {re.match(r"[\w-]+", r)[0].lower() for r in needed} == set(told)
+    for name, licence in told.items():
+        about = metadata.metadata(name)
+        fields = [about.get("License-Expression"), about.get("License")]
+        assert licence in " ".join(filter(None, [*fields, *about.get_all("Classifier", [])])), name

@@ -6,6 +6,7 @@ from ._log_likelihood import log_likelihood as log_likelihood
 from ._read import (
     from_anndata as from_anndata,
     from_arrays as from_arrays,
+    from_table as from_table,
     from_xarray as from_xarray,
 )
 from ._regress import (

@@ -1,5 +1,7 @@
-"""Snapshots from tables of cells, arrays, xarray, AnnData: pairs (ts, snapshots) for `fit`."""
+"""Snapshots from arrays, tables, xarray, AnnData: pairs (ts, snapshots) for `fit`."""
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,16 +12,33 @@ from ..measures import Particles
 
 
 def from_arrays(
-    points: ArrayLike, times: Any, weights: Any = None
+    points: ArrayLike, times: Any, weights: Any = None, *, unit: str | None = None
 ) -> tuple[np.ndarray, list[Particles]]:
     """Groups rows by their times.
 
-    **Arguments:** `points`: shape (n, d). `times`: shape (n,), one for each row, numbers in a unit
-    of your choice. `weights`: masses of the rows, shape (n,); equal by default.
+    **Arguments:**
+
+    - `points`: shape (n, d).
+    - `times`: shape (n,), one for each row: numbers in a unit of your choice, or dates or
+      durations.
+    - `weights`: masses of the rows, shape (n,); equal by default.
+    - `unit`: NumPy's name of the unit in which dates, from the first on, and durations are
+      counted: "D", "h", "s", ….
 
     **Returns:** the different times in order, and `Particles` for each.
+
+    **Raises:** `ValueError` for what isn't finite, for empty or complex arrays, and for dates
+    without a `unit`.
+
+    !!! example
+
+        ```python
+        days = np.array(["2020-01-01", "2020-01-03", "2020-01-01"], "datetime64[D]")
+        ts, snapshots = fm.from_arrays(np.eye(3), days, unit="D")
+        ts, [mu.size() for mu in snapshots]     # [0., 2.], [2, 1]
+        ```
     """
-    points, times = _numbers(points, "points"), _numbers(times, "times")
+    points, times = _numbers(points, "points"), _times(times, unit)
     if points.ndim != 2 or points.size == 0 or times.shape != points.shape[:1]:
         raise ValueError(
             f"`points` has shape {points.shape} and `times` {times.shape}; give (n, d) and (n,), "
@@ -45,12 +64,46 @@ def from_arrays(
     ]
 
 
+def from_table(
+    table: Any,
+    time: str,
+    columns: Sequence[str] | None = None,
+    weights: str | None = None,
+    *,
+    unit: str | None = None,
+) -> tuple[np.ndarray, list[Particles]]:
+    """Snapshots of a table of named columns: a data frame of pandas or polars, a dict, ….
+
+    **Arguments:** `time`: the column of times. `columns`: those of the coordinates, in order; by
+    default all others. `weights`: a column of masses. `unit`: as for `from_arrays`.
+
+    !!! example
+
+        `fm.from_table(frame, "day", ["x", "y"])`
+    """
+    names = list(table.keys() if isinstance(table, dict) else getattr(table, "columns", []))
+    if columns is None:
+        columns = [name for name in names if name not in (time, weights)]
+    for argument, name in [
+        ("time", time),
+        ("weights", weights),
+        *(("columns", c) for c in columns),
+    ]:
+        if name is not None and name not in names:
+            raise ValueError(f"`{argument}` is {name!r}; `table` has the columns {names}.")
+    if not columns:
+        raise ValueError(f"`columns` are none; `table` has {names}.")
+    points = np.stack([_numbers(table[name], f"columns[{name!r}]") for name in columns], 1)
+    return from_arrays(points, table[time], weights and table[weights], unit=unit)
+
+
 def from_xarray(
-    array: Any, time: str = "time", particle: str = "particle"
+    array: Any, time: str = "time", particle: str = "particle", *, unit: str | None = None
 ) -> tuple[np.ndarray, list[Particles]]:
     """Snapshots of a `DataArray` with the axes `time`, `particle` and one of coordinates.
 
-    Rows that are NaN are left out: the number of particles may differ.
+    Rows that are NaN are left out: the number of particles may differ. A time that has no other
+    rows is left out with a warning. `unit`: as for `from_arrays`.
     """
     missing = {time, particle} - set(getattr(array, "dims", ()))
     if missing or len(array.dims) != 3:
@@ -59,20 +112,32 @@ def from_xarray(
             f"`particle` ({particle!r}) and one axis of coordinates."
         )
     array = array.transpose(time, particle, ...)
-    points, times = _numbers(array.values, "array"), _numbers(array[time].values, "times")
+    points, times = _numbers(array.values, "array"), _times(array[time].values, unit)
     present = ~np.isnan(points).any(2)
+    empty = times[~present.any(1)]
+    if 0 < empty.size < times.size:
+        warnings.warn(
+            f"`array` has no particle at the times {empty[:5]}: left out.",
+            UserWarning,
+            stacklevel=2,
+        )
     rows = np.broadcast_to(times[:, None], present.shape)
     return from_arrays(points[present], rows[present])
 
 
 def from_anndata(
-    data: Any, time: str, embedding: str | None = None, weights: str | None = None
+    data: Any,
+    time: str,
+    embedding: str | None = None,
+    weights: str | None = None,
+    *,
+    unit: str | None = None,
 ) -> tuple[np.ndarray, list[Particles]]:
     """Snapshots of an `AnnData` object.
 
     **Arguments:** `time`: the column of `data.obs` that holds the times; categories of numbers
     will do. `embedding`: the key of `data.obsm`, for example "X_pca"; `None` takes `data.X`.
-    `weights`: a column of `data.obs` of masses.
+    `weights`: a column of `data.obs` of masses. `unit`: as for `from_arrays`.
     """
     for name in ("obs", "obsm", "X"):
         if not hasattr(data, name):
@@ -87,7 +152,25 @@ def from_anndata(
         raise ValueError(f"`embedding` is {embedding!r}; `data.obsm` has {list(data.obsm)}.")
     points = data.X if embedding is None else data.obsm[embedding]
     points = points.toarray() if hasattr(points, "toarray") else np.asarray(points)
-    return from_arrays(points, data.obs[time], None if weights is None else data.obs[weights])
+    return from_arrays(points, data.obs[time], weights and data.obs[weights], unit=unit)
+
+
+def _times(times: Any, unit: str | None) -> np.ndarray:
+    """Times as numbers; dates and durations in their unit, dates from the first."""
+    times = np.asarray(times)
+    if times.dtype.kind not in "mM" or unit is None:
+        return _numbers(times, "times")
+    if times.size and np.isnat(times).any():
+        raise ValueError(f"`times` are missing in {np.isnat(times).sum()} rows; drop these.")
+    try:
+        one = np.timedelta64(1, unit)
+    except TypeError as error:
+        raise ValueError(
+            f"`unit` is {unit!r}; give NumPy's name of a unit: 'D', 'h', 's'."
+        ) from error
+    if times.dtype.kind == "M" and times.size:
+        times = times - times.min()
+    return times / one
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:
@@ -96,8 +179,8 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     kind = values.dtype.kind
     if kind in "mM":
         raise ValueError(
-            f"`{name}` are dates or durations; say in which unit they count, for example days "
-            "since the first: (times - times.min()) / np.timedelta64(1, 'D')."
+            f'`{name}` are dates or durations; say in which unit they count: `unit="D"` for days '
+            "since the first."
         )
     try:
         if kind == "c":

@@ -1,6 +1,4 @@
-"""Couplings, regression, the weak form and readers, each against what is known exactly."""
-
-from types import SimpleNamespace
+"""Couplings, regression and the weak form, each against what is known exactly."""
 
 import equinox as eqx
 import jax
@@ -203,41 +201,6 @@ def test_weak_form_finds_what_closes_on_moments():
         theta = np.array([law.potential.a, law.potential.b, law.kernel.strength])
         errors.append(np.max(np.abs(theta - [1.0, 0.3, 0.7])))
     assert errors[0] < 0.02 and 3.5 < errors[0] / errors[1] < 4.5
-
-
-def test_tables_become_snapshots():
-    points, times = np.arange(12.0).reshape(6, 2), ["2", "0", "2", "0", "0", "10"]
-    ts, snapshots = fm.from_arrays(points, times)
-    np.testing.assert_array_equal(ts, [0, 2, 10])
-    np.testing.assert_array_equal(snapshots[0].x, points[[1, 3, 4]])
-    table = SimpleNamespace(obs={"day": times, "mass": np.ones(6)}, obsm={"X_pca": points}, X=None)
-    assert [s.size() for s in fm.from_anndata(table, "day", "X_pca")[1]] == [3, 2, 1]
-    weighted = fm.from_anndata(table, "day", "X_pca", weights="mass")[1]
-    np.testing.assert_array_equal(weighted[1].log_w, [0, 0])
-    for arguments, words in (
-        (("hour", "X_pca"), "`time`.*day"), (("day", "X_umap"), "`embedding`.*X_pca"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=words):
-            fm.from_anndata(table, *arguments)
-    with pytest.raises(ValueError, match="from_arrays"):
-        fm.from_anndata(points, "day")
-    with pytest.raises(ValueError, match="numbers"):
-        fm.from_arrays(points, ["day two"] * 6)
-    with pytest.raises(ValueError, match="not finite in 1 rows"):
-        fm.from_arrays(points + np.array([[np.nan, 0], *[[0, 0]] * 5]), times)
-
-
-def test_labelled_arrays_become_snapshots():
-    xarray = pytest.importorskip("xarray")
-    values = np.arange(12.0).reshape(3, 2, 2)
-    values[0, 1] = np.nan
-    array = xarray.DataArray(values, dims=("particle", "time", "axis"), coords={"time": [0.5, 2]})
-    ts, snapshots = fm.from_xarray(array)
-    np.testing.assert_array_equal(ts, [0.5, 2.0])
-    np.testing.assert_array_equal(snapshots[0].x, values[:, 0])
-    np.testing.assert_array_equal(snapshots[1].x, values[1:, 1])
-    with pytest.raises(ValueError, match="`particle`"):
-        fm.from_xarray(array.rename(particle="cell"))
 
 
 @pytest.mark.parametrize(
