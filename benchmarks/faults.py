@@ -148,28 +148,25 @@ class Trial:
 
 def killed(trial: Trial, kills: int, draw: random.Random) -> None:
     """SIGKILL at moments drawn after the first change in the folder, in chains of ten."""
-    folder, left, struck = trial.home / "killed", 0, 0
-    for number in range(kills):
-        if left == 0:
-            shutil.rmtree(folder, ignore_errors=True)
-            left = min(10, kills - number)
-        process = trial.start(folder)
-        begun = _state(folder)
-        while process.poll() is None and _state(folder) == begun:
-            time.sleep(0.001)
-        end = time.monotonic() + draw.uniform(0, 0.08)
-        while process.poll() is None and time.monotonic() < end:
-            time.sleep(0.0005)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            struck += 1
-        process.communicate()
-        left -= 1
-        if left == 0:
-            trial.judge("SIGKILL", trial.call(folder))
-            trial.counts["SIGKILL"]["kills"] = struck
-            half = [p.name for p in folder.glob(".*")]
-            trial.counts["SIGKILL"]["half-written files left"] += len(half)
+    folder, struck = trial.home / "killed", 0
+    while struck < kills:
+        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(min(10, kills - struck)):
+            process, begun = trial.start(folder), _state(folder)
+            while process.poll() is None and _state(folder) == begun:
+                time.sleep(0.001)
+            end = time.monotonic() + draw.uniform(0, 0.08)
+            while process.poll() is None and time.monotonic() < end:
+                time.sleep(0.0005)
+            alive = process.poll() is None
+            struck += alive
+            process.kill()
+            process.communicate()
+            if not alive:
+                break
+        trial.judge("SIGKILL", trial.call(folder))
+        trial.counts["SIGKILL"]["half-written files left"] += len(list(folder.glob(".*")))
+    trial.counts["SIGKILL"]["kills"] = struck
 
 
 def _state(folder: Path) -> list:

@@ -46,7 +46,7 @@ def method(
         if shapes is not None:
             raise ValueError(f"`solver`: {name} takes no noise. Take diffrax.Euler().")
         return _method(problem, _split.PhaseSplit(solver), "one")
-    if _split.is_implicit_explicit(inner):
+    if _split.splits_sums(inner):
         if shapes is not None:
             raise ValueError(
                 f"`solver`: {name} takes no noise. Take diffrax.Euler() with steps short enough "

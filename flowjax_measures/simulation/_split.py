@@ -13,9 +13,10 @@ from ..spaces import Phase
 from ._terms import Drift, Problem, like
 
 
-def is_implicit_explicit(solver: diffrax.AbstractSolver) -> bool:
-    """Whether a solver steps one part of the field explicitly and the other implicitly."""
-    return isinstance(solver, diffrax.Sil3 | diffrax.KenCarp3 | diffrax.KenCarp4 | diffrax.KenCarp5)
+def splits_sums(solver: diffrax.AbstractSolver) -> bool:
+    """Whether a solver steps one part of the field in another way than the other."""
+    theirs = diffrax.Sil3 | diffrax.KenCarp3 | diffrax.KenCarp4 | diffrax.KenCarp5
+    return isinstance(solver, theirs) or getattr(solver, "splits_sums", False)
 
 
 def two_drifts(problem: Problem, solver: Any) -> diffrax.MultiTerm:
@@ -25,7 +26,7 @@ def two_drifts(problem: Problem, solver: Any) -> diffrax.MultiTerm:
     if len(summands) < 2 or len(stiff) == len(summands):
         raise ValueError(
             f"`solver`: {type(solver).__name__} steps one part of a sum of systems explicitly and "
-            "the other implicitly. Give `a + Stiff(b)`; for a system in one part take "
+            "the other in its own way. Give `a + Stiff(b)`; for a system in one part take "
             "diffrax.Kvaerno5()."
         )
     stiff = stiff or summands[-1:]

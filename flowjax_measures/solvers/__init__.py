@@ -13,6 +13,7 @@ from ._constrained_euler import ConstrainedEuler as ConstrainedEuler
 from ._discrete_gradient import DiscreteGradient as DiscreteGradient
 from ._entropic_scaling import EntropicScaling as EntropicScaling
 from ._epoch_batches import EpochBatches as EpochBatches
+from ._exponential_consensus import ExponentialConsensus as ExponentialConsensus
 from ._exponential_integrator import ExponentialIntegrator as ExponentialIntegrator
 from ._exponential_sampling import ExponentialSampling as ExponentialSampling
 from ._geodesic_euler import GeodesicEuler as GeodesicEuler
@@ -29,6 +30,7 @@ from ._restart import Restart as Restart
 from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
 from ._sinkhorn_iterations import SinkhornIterations as SinkhornIterations
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
+from ._strang import Strang as Strang
 from ._variational_integrator import VariationalIntegrator as VariationalIntegrator
 from ._variational_movement import VariationalMovement as VariationalMovement
 from ._warm_sinkhorn import WarmSinkhorn as WarmSinkhorn

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.linalg
 from catalogue import tokens
 
 import flowjax_measures as fm
@@ -191,6 +192,44 @@ def test_split_solvers():
         observe=energy,
     )  # fmt: skip
     assert np.ptp(run.ys) < 0.02  # No drift in a thousand steps.
+
+
+IMPLICIT = diffrax.Kvaerno3(root_finder=diffrax.VeryChord(rtol=1e-10, atol=1e-12))
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [fm.Strang(), pytest.param(fm.Strang(diffrax.Midpoint(), IMPLICIT), marks=pytest.mark.slow)],
+)
+def test_strangs_splitting_has_order_two(solver):
+    """Two linear systems that don't commute, beside the exponential of their sum."""
+    a, b = np.array([[0.0, 1.0], [0.0, -0.3]]), np.array([[-2.0, 0.0], [1.5, -1.0]])
+    linear = lambda m: fm.Custom(lambda t, x, mu: jnp.asarray(m) @ x)  # noqa: E731
+    truth = PAIR.x @ scipy.linalg.expm(a + b).T
+    law = linear(a) + fm.Stiff(linear(b))
+    runs = [fm.simulate(law, PAIR, [0.0, 1.0], dt=h, solver=solver) for h in (0.1, 0.05)]
+    errors = [np.max(np.abs(run.final.x - truth)) for run in runs]
+    assert 3.5 < errors[0] / errors[1] < 4.5 and errors[1] < 2e-3
+    with pytest.raises(ValueError, match="`solver`: Strang"):
+        fm.simulate(linear(a), PAIR, [0.0, 1.0], dt=0.1, solver=solver)
+
+
+def test_exponential_steps_of_consensus():
+    """Exact where the consensus rests: one long step is a hundred short ones of the flow."""
+    least = fm.ConsensusBased(lambda x: 1e6 * jnp.sum((x - 0.3) ** 2), 1.7, 0.0, 1.0)
+    mu = fm.Particles(jnp.concatenate([jnp.full((1, 2), 0.3), jr.normal(jr.key(0), (6, 2))]))
+    exact = 0.3 + (mu.x - 0.3) * np.exp(-1.7 * 3.0)
+    for dt in (3.0, 0.5):
+        call = dict(dt=dt, key=jr.key(1), solver=fm.ExponentialConsensus())
+        np.testing.assert_allclose(fm.simulate(least, mu, [0.0, 3.0], **call).final.x, exact)
+    noisy = fm.ConsensusBased(lambda x: jnp.sum((x - 0.3) ** 2), 1.0, 0.7, 30.0)
+    call = dict(dt=0.5, key=jr.key(1), solver=fm.ExponentialConsensus())
+    one = fm.simulate(noisy, mu, [0.0, 0.5], **call).final.x
+    euler = fm.simulate(noisy, mu, [0.0, 0.5], **call | dict(solver=None)).final.x
+    pull = noisy(0.0, mu).drift.x
+    np.testing.assert_allclose(one - euler, (1 - np.exp(-0.5) - 0.5) * pull, atol=1e-14)
+    with pytest.raises(ValueError, match="`solver`: ExponentialConsensus steps"):
+        fm.simulate(Ornstein(), ONES, [0.0, 1.0], **call)
 
 
 @pytest.mark.parametrize(("beta", "value"), [(1.0, 1.0), (16.0, -3.0)])
