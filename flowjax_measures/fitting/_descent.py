@@ -195,4 +195,5 @@ def _meter(first: int, steps: int, progress: bool):
         return range(first, steps)
     import tqdm
 
-    return tqdm.tqdm(range(first, steps), desc="fit", initial=first, total=steps)
+    steps_left = range(first, steps)
+    return tqdm.tqdm(steps_left, desc="fit", initial=first, total=steps, postfix="compiling")

@@ -230,4 +230,4 @@ def _meter(first: int, steps: int, progress: bool) -> Any:
         return None
     import tqdm
 
-    return tqdm.tqdm(desc="learn", initial=first, total=steps)
+    return tqdm.tqdm(desc="learn", initial=first, total=steps, postfix="compiling")

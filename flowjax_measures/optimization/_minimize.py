@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -12,6 +11,7 @@ from jaxtyping import PyTree
 from .._custom_types import PRNGKey, Scalar
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import concrete
+from ..simulation._progress import bar
 from ..spaces import AbstractSpace
 from ._result import OptimizeResult
 from ._run import Files, best_of, compiled, on_the_host
@@ -166,5 +166,5 @@ def _run(objective, initial, key, options, files, max_time, progress, grow=1):
         finally:
             if host is not None:
                 host.close()
-    meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    meter = bar(progress, "minimize")
     return compiled(search, points, one, many, history, meter)

@@ -135,7 +135,7 @@ def _bar(steps: int, progress: bool) -> Callable[[int], Any]:
         return lambda nit: None
     from tqdm import tqdm
 
-    bar = tqdm(total=steps)
+    bar = tqdm(total=steps, desc="minimize")
     return lambda nit: bar.update(nit - bar.n)
 
 

@@ -132,11 +132,6 @@ def fixed(module: Any) -> Any:
     return constant
 
 
-def bar(wanted: bool) -> diffrax.AbstractProgressMeter:
-    """A progress bar, or none."""
-    return diffrax.TqdmProgressMeter() if wanted else diffrax.NoProgressMeter()
-
-
 def check_noise(dt: Any, key: Any, controller: Any) -> None:
     """What a system with noise needs."""
     if key is None:

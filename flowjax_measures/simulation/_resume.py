@@ -21,9 +21,10 @@ from ..storage._folder import claimed, emptied
 from ..storage._progress import counted
 from ..storage.checkpoint import environment, load, save
 from . import _constant_step, _simulate
-from ._arguments import bar, check, check_times, fixed, real_dtype
+from ._arguments import check, check_times, fixed, real_dtype
 from ._brownian import StepKeyed
 from ._constant_step import _Interval
+from ._progress import bar
 from ._request import Request
 from ._schedule import Schedule
 from ._simulate import method_of, planned
@@ -119,7 +120,7 @@ def simulate_resumable(
     _, y, bad_time = carry
     left = range(done, len(starts))
     with claimed(folder) if left else contextlib.nullcontext():
-        for piece in counted(left, progress):
+        for piece in counted(left, progress, "simulate"):
             ys, y, bad = _advance(*arguments(starts[piece], y))
             bad_time = min(bad_time, float(bad))
             save(folder / f"piece-{piece:06d}", ys, of_piece(starts[piece]), number=piece)

@@ -17,9 +17,10 @@ from ..measures import Gaussian, Particles
 from ..measures._base import concrete, is_measure
 from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
-from ._arguments import bar, check, check_noise, check_times, fixed, real_dtype
+from ._arguments import check, check_noise, check_times, fixed, real_dtype
 from ._brownian import Shapes, StepKeyed, silent
 from ._method import Method, method
+from ._progress import bar
 from ._recompiled import warn_of_new_functions
 from ._request import Request
 from ._schedule import Schedule, count_steps, schedule

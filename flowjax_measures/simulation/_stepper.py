@@ -11,8 +11,9 @@ from jaxtyping import Array, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
 from .._system import AbstractSystem
-from ._arguments import bar, check, check_times, fixed, real_dtype
+from ._arguments import check, check_times, fixed, real_dtype
 from ._brownian import Inside, OfStep, StepKeyed
+from ._progress import bar
 from ._request import Request
 from ._schedule import Schedule, schedule
 from ._simulate import method_of

@@ -128,7 +128,7 @@ def sweep(
         size = max(int(0.9 * size * limit / need) // count, 1) * count
         call = compiled(size)
     with contextlib.nullcontext() if store is None else store.begun(size // count):
-        for start in counted(range(0, left.size, size), progress):
+        for start in counted(range(0, left.size, size), progress, "sweep"):
             rows = left[start : start + size]
             inputs = batch(np.resize(rows, size))
             part = _whole(call(*jax.tree.map(lambda a: _put(a, sharding), inputs)))

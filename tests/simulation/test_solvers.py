@@ -347,6 +347,19 @@ def test_progress_moves_between_two_times(capsys):
     assert sum(1 < v < 99 for v in shown) >= 3
 
 
+def test_bars_say_what_runs_and_that_it_compiles(capsys, tmp_path):
+    fm.simulate(SPIN, PAIR, [0.0, 1.0], dt=0.1, progress=True).final.x.block_until_ready()
+    jax.effects_barrier()
+    sphere = lambda x: jnp.sum(x**2)  # noqa: E731
+    fm.minimize(sphere, jnp.ones(1), key=jr.key(0), particles=4, budget=8, progress=True)
+    jax.effects_barrier()
+    fm.sweep(sphere, jnp.ones((2, 1)), chunk=4, progress=True)
+    shown = capsys.readouterr().err
+    for label in ("simulate", "minimize", "sweep"):
+        assert f"{label}: compiling" in shown or "compiling" in shown.split(label)[1]
+        assert f"{label}: " in shown.replace("compiling", "", 1)
+
+
 @pytest.mark.parametrize("solver", [None, diffrax.ShARK(), diffrax.HalfSolver(diffrax.Euler())])
 def test_a_loop_of_ones_own_takes_the_path_of_simulate(solver):
     mu = fm.Particles(jnp.array([[0.3, -1.0], [0.7, 2.0], [1.0, 0.0]]))
