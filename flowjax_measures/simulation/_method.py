@@ -57,6 +57,11 @@ def method(
         langevin: Any = _split.langevin_solver(solver, problem, y)
         return _method(problem, langevin, "one", levels=_levels(inner))
     if shapes is None:
+        if "MultiTerm" in str(solver.term_structure):
+            raise ValueError(
+                f"`solver`: {name} steps a drift and noise, and this system has no noise. Take "
+                "diffrax.Heun() or Tsit5(), or leave `solver` out."
+            )
         return _method(problem, solver, "one")
     if isinstance(inner, diffrax.ItoMilstein | diffrax.ReversibleHeun | diffrax.LeapfrogMidpoint):
         raise ValueError(
