@@ -36,7 +36,7 @@ def ours(x):
 
 
 def kernel(x):
-    return fm.SelfAttention(beta=2.0)(0.0, fm.Particles(x, block="pallas")).drift.x
+    return fm.SelfAttention(beta=2.0)(0.0, fm.Particles(x, kernel="pallas")).drift.x
 
 
 PATHS = {"formula": dense, "dot_product_attention": library, "here": ours}

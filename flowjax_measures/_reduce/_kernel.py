@@ -1,124 +1,157 @@
-r"""Tilted means by one Pallas kernel, for tilts that are affine in the source.
+r"""Means under the weights w_j e^{⟨q_i, k_j⟩}, forward and backward, in one kernel each.
 
-    Σ_j v_j w_j e^{⟨q, k_j⟩} / Σ_j w_j e^{⟨q, k_j⟩}
+    m_i = Σ_j p_ij v_j,      p_ij = w_j e^{⟨q_i, k_j⟩ − s_i},      s_i = log Σ_j w_j e^{⟨q_i, k_j⟩}
 
-in few dimensions, where libraries of attention have no kernel in float32: every coordinate is a
-vector of its own, and no product is wider than the data. A program holds a tile of targets and
-walks the sources with a running maximum. That a tilt is affine is read off its derivative's trace.
+With cotangents g_i of Σ_j p_ij v_j and h_i of Σ_j p_ij at fixed s, and
+u_ij = p_ij (⟨g_i, v_j⟩ + h_i), the derivatives are q̄_i = Σ_j u_ij k_j, k̄_j = Σ_i u_ij q_i and
+v̄_j = Σ_i p_ij g_i: no number for each pair leaves the chip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from ._programs import Pair, Spec
-from ._rewrite import FEW, depends
+from ._pallas import Form, features, form, number, over_tiles
 
-# Targets and sources of a tile; powers of two, as Triton wants them.
-_TARGETS, _SOURCES = 64, 128
+# Up to here the features of a tile fit the memory of a chip.
+MANY = 128
 
 
-def fits(pair: Pair, specs: Sequence[Spec], sizes: Sequence[int]) -> bool:
-    """Whether the kernel computes this mean: one level of targets, shared sources in R^d, d ≤ 8."""
-    points = specs[pair.constants : pair.constants + pair.points]
-    one = len(sizes) == 1 and len(points) == 1 and len(points[0].shape) == 1
-    if not one or pair.masked or any(s.sources and s.levels[0] for s in specs):
-        return False
-    if points[0].shape[0] > FEW or any(s.dtype != jnp.float32 for s in specs):
-        return False
-    constants = [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in specs[: pair.constants]]
-    point = jax.ShapeDtypeStruct(points[0].shape, jnp.float32)
+class Pairs(NamedTuple):
+    """What is summed: o problems, each of n targets and m sources.
 
-    def values(constants, y):
-        return _one(pair, constants, y)[0]
+    `may(own, theirs)` tells of which labels of a target and a source the pair takes part.
+    """
 
-    def slope(constants, y):
-        return jax.grad(lambda y: _one(pair, constants, y)[1])(y)
+    q: Float[Array, "o n d"]
+    k: Float[Array, "o m d"]
+    v: Float[Array, "o m e"]
+    log_w: Float[Array, "o m"]
+    own: Sequence[Int[Array, "o n"]] = ()
+    theirs: Sequence[Int[Array, "o m"]] = ()
+    may: Callable | None = None
 
-    targets = [s.levels[0] for s in specs[: pair.constants]]
-    flat = all(len(s.shape) == 1 for s in jax.eval_shape(values, constants, point))
-    free = depends(jax.make_jaxpr(values)(constants, point).jaxpr, [*targets, False])
-    bent = depends(jax.make_jaxpr(slope)(constants, point).jaxpr, [False] * len(targets) + [True])
-    return flat and not any(free) and not any(bent)
+    def form(self, platform: str) -> Form:
+        """How the kernel is made for a platform."""
+        return form(platform, max(self.q.shape[-1], self.v.shape[-1]))
 
 
-def tilted(arrays: Sequence[Array], pair: Pair, specs: Sequence[Spec], interpret: bool) -> list:
-    """The means and the log-normaliser of every target."""
-    constants, points = list(arrays[: pair.constants]), arrays[pair.constants]
-    axes = [0 if s.levels[0] else None for s in specs[: pair.constants]]
+def forward(pairs: Pairs, platform: str) -> tuple[Float[Array, "o n e"], Float[Array, "o n"]]:
+    """The means and s, in float32; 0 and −∞ where nothing is seen."""
+    form, width = pairs.form(platform), pairs.v.shape[-1]
 
-    def slope(*constants):
-        level = lambda y: _one(pair, constants, y)[1]  # noqa: E731
-        return jax.value_and_grad(level)(jnp.zeros_like(points[0]))
+    def start(size):
+        column = jnp.zeros((size, 1), jnp.float32)
+        return column - jnp.inf, column, _zeros(size, width, form)
 
-    offset, q = jax.vmap(slope, in_axes=axes)(*constants)
-    # Values do not depend on the target: those of any one.
-    some = [c if axis is None else c[0] for c, axis in zip(constants, axes, strict=True)]
-    values = jax.vmap(lambda y: _one(pair, some, y)[0])(points)
-    log_w = arrays[-1] if pair.weighted else jnp.zeros(len(points), jnp.float32)
-    sizes = [v.shape[1] for v in values]
-    mean, normaliser = attention(q, points, jnp.concatenate(values, 1), log_w, interpret)
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    parts = [mean[:, a : a + size] for a, size in zip(starts, sizes, strict=True)]
-    return [*parts, normaliser + offset]
-
-
-def _one(pair, constants, y):
-    """Values and tilt at one source, without its weight."""
-    count = len(pair.trace.constvars)
-    return pair.at(constants[:count], constants[count:], (y,))
-
-
-def attention(
-    q: Float[Array, "n d"], k: Float[Array, "m d"], v: Float[Array, "m e"],
-    log_w: Float[Array, " m"], interpret: bool = False,
-) -> tuple[Float[Array, "n e"], Float[Array, " n"]]:  # fmt: skip
-    """The mean of v under the weights w e^{⟨q, k⟩}, and the logarithm of their sum."""
-    n, width = len(q), v.shape[1]
-    q = jnp.pad(q.T, ((0, 0), (0, -n % _TARGETS)))
-    short = -len(k) % _SOURCES
-    k, v = (jnp.pad(a.T, ((0, 0), (0, short))) for a in (k, v))
-    log_w = jnp.pad(log_w[None], ((0, 0), (0, short)), constant_values=-jnp.inf)
-    whole = lambda a: pl.BlockSpec(a.shape, lambda i: (0, 0))  # noqa: E731
-    rows = lambda size: pl.BlockSpec((size, _TARGETS), lambda i: (0, i))  # noqa: E731
-    shape = lambda size: jax.ShapeDtypeStruct((size, q.shape[1]), q.dtype)  # noqa: E731
-    mean, normaliser = pl.pallas_call(
-        _kernel,
-        out_shape=(shape(width), shape(1)),
-        grid=(q.shape[1] // _TARGETS,),
-        in_specs=[rows(q.shape[0]), whole(k), whole(v), whole(log_w)],
-        out_specs=(rows(width), rows(1)),
-        interpret=interpret,
-    )(q, k, v, log_w)
-    return mean[:, :n].T, normaliser[0, :n]
-
-
-def _kernel(q_ref, k_ref, v_ref, log_w_ref, mean_ref, normaliser_ref):
-    q = [q_ref[c, :] for c in range(q_ref.shape[0])]
-    width = v_ref.shape[0]
-
-    def tile(j, carry):
+    def step(targets, sources, carry):
+        (q, *own), (k, v, log_w, *theirs) = targets, sources
         top, total, sums = carry
-        at = pl.ds(j * _SOURCES, _SOURCES)
-        tilt = log_w_ref[0, at][None, :]
-        for c, column in enumerate(q):
-            tilt = tilt + column[:, None] * k_ref[c, at][None, :]
-        new = jnp.maximum(top, jnp.max(tilt, axis=1))
+        tilt = _seen(_outer(q, k) + log_w, own, theirs, pairs.may)
+        new = jnp.maximum(top, jnp.max(tilt, axis=1, keepdims=True))
         shift = jnp.where(new == -jnp.inf, 0.0, new)
-        p, rescale = jnp.exp(tilt - shift[:, None]), jnp.exp(top - shift)
-        sums = tuple(
-            sums[c] * rescale + jnp.sum(p * v_ref[c, at][None, :], axis=1) for c in range(width)
-        )
-        return new, total * rescale + jnp.sum(p, axis=1), sums
+        p, rescale = jnp.exp(tilt - shift), jnp.exp(top - shift)
+        sums = jax.tree.map(lambda s, more: s * rescale + more, sums, _against(p, v))
+        return new, total * rescale + jnp.sum(p, axis=1, keepdims=True), sums
 
-    zero = jnp.zeros_like(q[0])
-    start = (zero - jnp.inf, zero, (zero,) * width)
-    top, total, sums = jax.lax.fori_loop(0, k_ref.shape[1] // _SOURCES, tile, start)
-    empty = total == 0
-    safe = jnp.where(empty, 1.0, total)
-    for c in range(width):
-        mean_ref[c, :] = sums[c] / safe
-    normaliser_ref[0, :] = jnp.where(empty, -jnp.inf, top + jnp.log(safe))
+    def finish(carry):
+        top, total, sums = carry
+        empty = total == 0
+        safe = jnp.where(empty, 1.0, total)
+        means = jax.tree.map(lambda s: s / safe, sums)
+        return [means, jnp.where(empty, -jnp.inf, top + jnp.log(safe))]
+
+    targets = [features(pairs.q, form), *[number(a, True) for a in pairs.own]]
+    sources = _sources(pairs, form, False)
+    mean, s = over_tiles(step, start, finish, targets, sources, (width, 0), form)
+    return mean, s
+
+
+def backward(
+    pairs: Pairs, s: Float[Array, "o n"], g: Float[Array, "o n e"], h: Float[Array, "o n"],
+    platform: str,
+) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
+    """q̄ and Σ_j u_ij of the targets, k̄, v̄ and Σ_i u_ij of the sources, in float32."""
+    form, d, e = pairs.form(platform), pairs.q.shape[-1], pairs.v.shape[-1]
+    s, add = jnp.where(jnp.isneginf(s), 0.0, s), lambda a, b: jax.tree.map(jnp.add, a, b)
+    row = lambda u: jnp.sum(u, axis=1, keepdims=True)  # noqa: E731
+
+    def of_target(targets, sources, carry):
+        (q, g, h, s, *own), (k, v, log_w, *theirs) = targets, sources
+        p = jnp.exp(_seen(_outer(q, k) + log_w - s, own, theirs, pairs.may))
+        u = p * (_outer(g, v) + h)
+        return add(carry, [_against(u, k), row(u)])
+
+    def of_source(sources, targets, carry):
+        (k, v, log_w, *theirs), (q, g, h, s, *own) = sources, targets
+        may = None if pairs.may is None else lambda theirs, own: pairs.may(own, theirs)  # pyright: ignore
+        p = jnp.exp(_seen(_outer(k, q) + log_w - s, theirs, own, may))
+        u = p * (_outer(v, g) + h)
+        return add(carry, [_against(u, q), _against(p, g), row(u)])
+
+    def start(*widths):
+        return lambda size: [
+            *[_zeros(size, w, form) for w in widths], jnp.zeros((size, 1), jnp.float32)
+        ]  # fmt: skip
+
+    def targets(rows):
+        # A target that is not there looks at nothing.
+        parts = [features(pairs.q, form), features(g.astype(pairs.v.dtype), form)]
+        parts += [number(h, rows), number(s, rows, jnp.inf)]
+        return [*parts, *[number(a, rows) for a in pairs.own]]
+
+    same = lambda carry: carry  # noqa: E731
+    q_bar, moved = over_tiles(
+        of_target, start(d), same, targets(True), _sources(pairs, form, False), (d, 0), form
+    )
+    k_bar, v_bar, weight = over_tiles(
+        of_source, start(d, e), same, _sources(pairs, form, True), targets(False), (d, e, 0), form
+    )
+    return q_bar, moved, k_bar, v_bar, weight
+
+
+def _sources(pairs, form, rows):
+    parts = [features(pairs.k, form), features(pairs.v, form)]
+    parts += [number(pairs.log_w.astype(jnp.float32), rows, -jnp.inf)]
+    return [*parts, *[number(a, rows) for a in pairs.theirs]]
+
+
+def _zeros(size: int, width: int, form: Form) -> Any:
+    if form.coordinates:
+        return (jnp.zeros((size, 1), jnp.float32),) * width
+    return jnp.zeros((size, form.padded(width)), jnp.float32)
+
+
+def _outer(a: Any, b: Any) -> Array:
+    """⟨a_i, b_j⟩ of rows and columns."""
+    if isinstance(a, tuple):
+        parts = [x.astype(jnp.float32) * y.astype(jnp.float32).T for x, y in zip(a, b, strict=True)]
+        return sum(parts[1:], parts[0])
+    return _dot(a, b, 1)
+
+
+def _against(p: Array, v: Any) -> Any:
+    """Σ_j p_ij v_j."""
+    if isinstance(v, tuple):
+        return tuple(jnp.sum(p * y.astype(p.dtype).T, axis=1, keepdims=True) for y in v)
+    return _dot(p.astype(v.dtype), v, 0)
+
+
+def _dot(a: Array, b: Array, axis: int) -> Array:
+    # Mosaic knows two precisions; of bfloat16 there is one.
+    chosen = jax.config.jax_default_matmul_precision  # pyright: ignore
+    full = a.dtype == jnp.float32 and chosen in (None, "highest", "float32")
+    return jax.lax.dot_general(
+        a, b, (((1,), (axis,)), ((), ())), preferred_element_type=jnp.float32,
+        precision=jax.lax.Precision.HIGHEST if full else jax.lax.Precision.DEFAULT,
+    )  # fmt: skip
+
+
+def _seen(tilt: Array, own: Sequence, theirs: Sequence, may: Callable | None) -> Array:
+    if may is None:
+        return tilt
+    spread = lambda labels: [jnp.broadcast_to(a, tilt.shape) for a in labels]  # noqa: E731
+    return jnp.where(may(spread(own), spread(theirs)), tilt, -jnp.inf)

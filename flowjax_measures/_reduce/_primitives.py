@@ -15,8 +15,11 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from .._numerics import full_precision
-from ._programs import Batched, Derivative, Pair, Shifted, Spec, Transposed
+from ._programs import Batched, Derivative, Pair, Shifted, Spec, Tiling, Transposed
 from ._tiles import normalised, summed, tilted
+
+# Those whose programs differ.
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 tilted_p = Primitive("tilted_mean")
 summed_p = Primitive("pair_sum")
@@ -24,10 +27,10 @@ summed_p = Primitive("pair_sum")
 
 def tilted_sums(
     pair: Pair, arrays: Sequence[Array], specs: list[Spec], outs: list[Spec], sources: int,
-    block: int | str | None,
+    tiling: Tiling,
 ) -> list[Array]:  # fmt: skip
     """The tilted means of one target, and its log-normaliser last."""
-    size = {"sizes": (), "sources": sources, "block": block}
+    size = {"sizes": (), "sources": sources, "tiling": tiling}
     if pair.tilted:
         return tilted_p.bind(*arrays, pair=pair, specs=tuple(specs), outs=tuple(outs), **size)
     # Weights of the sources alone: no number for each pair but the values themselves.
@@ -49,18 +52,25 @@ def _define(primitive: Primitive, loop: Callable) -> None:
 
     @primitive.def_impl
     def implement(*arrays, **params):
-        return full(*arrays, cpu=jax.default_backend() == "cpu", **params)
+        return full(*arrays, platform=_platform(), **params)
 
     @primitive.def_abstract_eval
     def abstract(*arrays, outs, sizes, sources, **params):
         shapes = [out.full(sizes, sources) for out in outs]
         return [ShapedArray(s.shape, s.dtype) for s in shapes]
 
-    lowered = lambda cpu: mlir.lower_fun(  # noqa: E731
-        lambda *arrays, **params: full(*arrays, cpu=cpu, **params), multiple_results=True
-    )
-    mlir.register_lowering(primitive, lowered(False))
-    mlir.register_lowering(primitive, lowered(True), platform="cpu")
+    def lowered(platform):
+        on = lambda *arrays, **params: full(*arrays, platform=platform, **params)  # noqa: E731
+        return mlir.lower_fun(on, multiple_results=True)
+
+    mlir.register_lowering(primitive, lowered("other"))
+    for platform in PLATFORMS:
+        mlir.register_lowering(primitive, lowered(platform), platform=platform)
+
+
+def _platform() -> str:
+    backend = jax.default_backend()
+    return "cuda" if backend == "gpu" else backend if backend in PLATFORMS else "other"
 
 
 _define(tilted_p, tilted)

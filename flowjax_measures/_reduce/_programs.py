@@ -6,13 +6,20 @@ their axis. Derivatives of a program are programs: the sum over tiles goes throu
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._rewrite import Distances, Trace, masks, walk
+
+
+class Tiling(NamedTuple):
+    """How sums over pairs are taken: the sources of a tile, None for as many as fit; by what."""
+
+    block: int | None = None
+    kernel: Literal["auto", "tiled", "pallas"] = "auto"
 
 
 class Spec(NamedTuple):

@@ -20,22 +20,26 @@ FEW = 8
 _CALLS = ("jit", "pjit", "closed_call", "core_call")
 
 
-def walk(jaxpr: Any, consts: Sequence, args: Sequence, rule: Callable) -> list[Any]:
+def walk(
+    jaxpr: Any, consts: Sequence, args: Sequence, rule: Callable, leave: Callable | None = None
+) -> list[Any]:
     """Evaluates a jaxpr where `rule(equation, values)` may take an equation over, or return None.
 
-    A rule may return symbols, with a method `force`, for itself; other equations get their values.
+    A rule may return symbols, with a method `force`, for itself; other equations get their values,
+    and so do results, unless `leave` says what becomes of them.
     """
+    leave = _force if leave is None else leave
     env = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
     read = lambda v: v.val if isinstance(v, Literal) else env[v]  # noqa: E731
     for equation in jaxpr.eqns:
         values = [read(v) for v in equation.invars]
         results = rule(equation, values)
         if results is None and (inner := _called(equation)) is not None:
-            results = walk(inner.jaxpr, inner.consts, values, rule)
+            results = walk(inner.jaxpr, inner.consts, values, rule, leave)
         if results is None:
             results = _apply(equation, [_force(v) for v in values])
         env.update(zip(equation.outvars, results, strict=True))
-    return [_force(read(v)) for v in jaxpr.outvars]
+    return [leave(read(v)) for v in jaxpr.outvars]
 
 
 class Trace(NamedTuple):

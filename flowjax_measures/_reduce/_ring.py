@@ -38,7 +38,8 @@ def ring_mean(
     log_weights: Float[Array, " m"] | None,
     *,
     sharding: NamedSharding,
-    block: int | Literal["pallas"] | None = None,
+    block: int | None = None,
+    kernel: Literal["auto", "tiled", "pallas"] = "auto",
 ) -> tuple[PyTree, FloatScalar]:
     """`tilted_mean` for points whose leading axis is sharded.
 
@@ -46,6 +47,7 @@ def ring_mean(
     A mean that `fn` or `logits` take themselves is taken first; within a law, where it may depend
     on the target, its sources are gathered. So are those of a mean that the law differentiates.
     """
+    how: dict = {"block": block, "kernel": kernel}
     points = meshless(points)
     example = jax.eval_shape(lambda: jax.tree.map(lambda a: a[0], points))
     hoisted = [_hoist(f, example) for f in (fn, logits)]
@@ -56,12 +58,12 @@ def ring_mean(
     except NameError:
         place = None
     if place is not None and (nested or any(_differentiated(c) for c, *_ in hoisted)):
-        return tilted_mean(fn, logits, points, log_weights, block=block)
+        return tilted_mean(fn, logits, points, log_weights, **how)
     if nested:
         both = lambda y: (fn(y), None if logits is None else logits(y))  # noqa: E731
         points = jax.vmap(both, axis_name=ATOMS)(points)
         fn, logits = (lambda y: y[0]), (None if logits is None else lambda y: y[1])
-        return ring_mean(fn, logits, points, log_weights, sharding=sharding, block=block)
+        return ring_mean(fn, logits, points, log_weights, sharding=sharding, **how)
 
     constants, rebuild, _ = zip(*hoisted, strict=True)
     arrays, structure = jax.tree.flatten((constants, (points, log_weights)))
@@ -69,7 +71,7 @@ def ring_mean(
     def share(arrays):
         constants, sources = jax.tree.unflatten(structure, arrays)
         functions = (make(c) for make, c in zip(rebuild, constants, strict=True))
-        return tilted_mean(*functions, *sources, block=block)
+        return tilted_mean(*functions, *sources, **how)
 
     ring = _Ring(sharding, len(jax.tree.leaves(constants)), log_weights is None)
     if place is None:

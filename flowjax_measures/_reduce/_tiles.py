@@ -23,13 +23,13 @@ _SIDE = 1024
 
 
 def tile_sizes(
-    sizes: Sequence[int], specs: Sequence[Spec], sources: int, block: int | str | None, cpu: bool
+    sizes: Sequence[int], specs: Sequence[Spec], sources: int, block: int | None, cpu: bool
 ) -> tuple[tuple[int, ...], int]:
     """How much of each level and how many sources a tile takes."""
     width = max((jnp.dtype(s.dtype).itemsize for s in specs), default=4)
     budget = (_CPU_TILE if cpu else _TILE) // width
-    given = isinstance(block, int)
-    limit = min(block if isinstance(block, int) else budget, sources)
+    given = block is not None
+    limit = min(budget if block is None else block, sources)
     if math.prod(sizes) * limit <= budget:
         return tuple(sizes), limit if given else _even(sources, limit)
     # Targets that share their sources make the tile; what has sources of its own goes one by one.
@@ -56,13 +56,14 @@ def _even(size: int, target: int) -> int:
     return target
 
 
-def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, block, cpu: bool):
+def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, tiling, platform: str):
     """The tilted means and the log-normaliser of every target."""
-    if block == "pallas":
-        from . import _kernel  # Pallas takes a third of a second to import.
+    if tiling.kernel == "pallas":
+        from . import _fused  # Pallas takes a third of a second to import.
 
-        if _kernel.fits(pair, specs, sizes):
-            return _kernel.tilted(arrays, pair, specs, interpret=cpu)
+        found = _fused.forward(arrays, pair, specs, outs, sizes, platform)
+        if found is not None:
+            return found
     *means, normaliser = outs
 
     def one(arrays, carry):
@@ -91,7 +92,7 @@ def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, block, cpu: bool)
         return normalised(sums, total, top)
 
     kept = (normaliser, normaliser, *means)
-    loop = _Loop(step, start, pair, specs, kept, sizes, sources, block, cpu)
+    loop = _Loop(step, start, pair, specs, kept, sizes, sources, tiling.block, platform == "cpu")
     return finish(loop(arrays))
 
 
@@ -103,8 +104,16 @@ def normalised(sums, total, shift) -> list[Array]:
     return [*[s / column(s) for s in sums], jnp.where(empty, -jnp.inf, shift + jnp.log(safe))]
 
 
-def summed(arrays, *, program: Program, pair: Pair, specs, outs, sizes, sources, block, cpu: bool):
+def summed(
+    arrays, *, program: Program, pair: Pair, specs, outs, sizes, sources, tiling, platform: str
+):
     """The sums of a program over all pairs."""
+    if tiling.kernel == "pallas":
+        from . import _fused
+
+        found = _fused.backward(arrays, program, specs, outs, sizes, platform)
+        if found is not None:
+            return found
 
     def step(carry, arrays, tile, count):
         results = program(arrays, tile, count)
@@ -116,7 +125,8 @@ def summed(arrays, *, program: Program, pair: Pair, specs, outs, sizes, sources,
         shapes = [out.full(tile, 0) for out in outs if not out.sources]
         return [jnp.zeros(s.shape, s.dtype) for s in shapes]
 
-    return _Loop(step, start, pair, specs, outs, sizes, sources, block, cpu)(arrays)
+    cpu = platform == "cpu"
+    return _Loop(step, start, pair, specs, outs, sizes, sources, tiling.block, cpu)(arrays)
 
 
 def over_levels(function: Callable, specs: Sequence[Spec]) -> Callable:

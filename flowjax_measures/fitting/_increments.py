@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from .._system import AbstractMeanField
 from ..measures import Particles
-from ..measures._base import evaluate
+from ..measures._base import evaluate, replace
 from ..noise._noise import floating
 
 
@@ -46,7 +46,7 @@ def increment_likelihood(system: AbstractMeanField, ts: Any, snapshots: list[Par
 
     def one(arguments):
         t, h, x, y = arguments
-        mu = Particles(x, first.log_w, first.space, first.block)
+        mu = replace(first, x=x)
         weights = jax.nn.softmax(mu.log_weights())
         law, noise = evaluate(lambda point: system.rates(t, point, mu), x)
         flat = jax.vmap(lambda p: ravel_pytree(floating(p))[0])

@@ -27,8 +27,11 @@ class Particles(AbstractMeasure):
     - `log_w`: logarithms of the masses, shape (n,); `None` is 1/n each.
     - `weights`: the masses themselves, shape (n,), in place of `log_w`; 0 leaves an atom out.
     - `space`: where the points live.
-    - `block`: number of sources in a tile of the sums; `None` chooses. "pallas" takes a kernel for
-      accelerators where it can: attention in float32 and at most 8 dimensions.
+    - `block`: number of sources in a tile of the sums; `None` chooses.
+    - `kernel`: "tiled" takes sums in tiles of pairs, "pallas" by one kernel for accelerators
+      where it fits: attention, masked by labels or not, in float32 or bfloat16 and at most 128
+      dimensions, and its gradient. "auto" is the form that was measured to be faster, so far
+      tiles everywhere. `block="pallas"` is `kernel="pallas"`.
     - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the particles over the devices
       of one axis of a mesh; their number must be a multiple of the number of devices. Sums then
       go round the ring of devices and none ever holds all particles.
@@ -39,8 +42,9 @@ class Particles(AbstractMeasure):
     x: PyTree
     log_w: Float[Array, " n"] | None
     space: AbstractSpace
-    block: int | Literal["pallas"] | None = eqx.field(static=True)
+    block: int | None = eqx.field(static=True)
     sharding: NamedSharding | None = eqx.field(static=True)
+    kernel: Literal["auto", "tiled", "pallas"] = eqx.field(static=True)
 
     flows: ClassVar[tuple[str, ...]] = ("x", "log_w")
 
@@ -53,13 +57,15 @@ class Particles(AbstractMeasure):
         sharding: NamedSharding | None = None,
         *,
         weights: ArrayLike | None = None,
+        kernel: Literal["auto", "tiled", "pallas"] = "auto",
     ):
         if weights is not None:
             log_w = _logarithms(weights, log_w)
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
-        self.block = block
+        self.block = None if block == "pallas" else block
+        self.kernel = "pallas" if block == "pallas" else kernel
         self.sharding = sharding
         leaves = jax.tree.leaves(self.x)
         if not any(eqx.is_inexact_array(leaf) for leaf in leaves):
@@ -78,9 +84,12 @@ class Particles(AbstractMeasure):
                 f"`log_w` has shape {self.log_w.shape} for particles of leading axis "
                 f"{leaves[0].shape[:1]}; give one logarithm of a mass for each particle."
             )
-        if not (block in (None, "pallas") or (isinstance(block, int) and block >= 1)):
+        if not (self.block is None or (isinstance(block, int) and block >= 1)):
+            raise ValueError(f"`block` is {block!r}; give a positive number of sources or None.")
+        if kernel not in ("auto", "tiled", "pallas") or (block == "pallas" and kernel == "tiled"):
             raise ValueError(
-                f'`block` is {block!r}; give a positive number of sources, "pallas" or None.'
+                f'`kernel` is {kernel!r} with `block` {block!r}; give "auto", "tiled" or "pallas", '
+                "and for `block` a number of sources or None."
             )
         if self.log_w is not None and sharding is None:
             self.x = _neutral(self.x, self.log_w)
@@ -140,15 +149,17 @@ class Particles(AbstractMeasure):
         return replace(self, x=x)
 
     def tilt(self, fn, logits):
+        how: dict = {"block": self.block, "kernel": self.kernel}
         if self.sharding is not None:
-            return ring_mean(
-                fn, logits, self.x, self.log_w, sharding=self.sharding, block=self.block
-            )
-        return tilted_mean(fn, logits, self.x, self.log_w, block=self.block)
+            return ring_mean(fn, logits, self.x, self.log_w, sharding=self.sharding, **how)
+        return tilted_mean(fn, logits, self.x, self.log_w, **how)
 
     def push(self, fn):
         # The image's own space is not known: it is flat, with the coordinates of the values.
-        return Particles(jax.vmap(fn)(self.x), self.log_w, block=self.block, sharding=self.sharding)
+        return Particles(
+            jax.vmap(fn)(self.x), self.log_w, block=self.block, sharding=self.sharding,
+            kernel=self.kernel,
+        )  # fmt: skip
 
     def covariance(self):
         return atoms_covariance(self)

@@ -18,6 +18,7 @@ from ..._custom_types import FloatScalar, Point, PRNGKey, Scalar
 from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
+from ...measures._base import replace
 from ...noise._noise import Dense, floating
 from ._consensus_based import ConsensusBased
 from ._effective_sample_size import EffectiveSampleSize
@@ -92,4 +93,4 @@ class ConsensusBasedSampling(AbstractMeanField):
             place = lambda y, c, z: y if c is None else c + a * (y - c) + z  # noqa: E731
             return jax.tree.map(place, x, centre, drawn, is_leaf=lambda leaf: leaf is None)
 
-        return Particles(jax.vmap(move)(mu.x, draws), mu.log_w, mu.space, mu.block).retract()
+        return replace(mu, x=jax.vmap(move)(mu.x, draws)).retract()
