@@ -106,7 +106,7 @@ ELSEWHERE = {
         bures_map
         circular_order cluster_labels coarsen collective_diffusion compare
         conditional_flow_matching_loss conditional_wasserstein couple dacorogna_moser
-        denoising_loss drifting_loss entropic_mobility entropic_potentials evaluate
+        denoising_loss drifting_loss entropic_barycenter entropic_mobility entropic_potentials evaluate
         fisher_information fit flat_mobility flow_matching_loss fokker_planck_residual
         fourier_kernel from_anndata from_arrays from_table from_xarray gaspari_cohn gaussian_process
         gradient_spread gromov_wasserstein harmonic_extension in_context kalman_filter

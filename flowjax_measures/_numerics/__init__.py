@@ -2,6 +2,7 @@
 
 from ._bessel import bessel_ratios as bessel_ratios
 from ._compiled import Constant as Constant, compiled as compiled, jitted as jitted
+from ._conjugate_gradients import conjugate_gradients as conjugate_gradients
 from ._cubature import (
     degree as degree,
     depends as depends,

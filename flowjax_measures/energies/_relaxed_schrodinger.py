@@ -10,15 +10,16 @@ takes 1/(1 − τ_a τ_b).
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse.linalg import cg
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .._custom_types import FloatScalar
-from ._schrodinger import _accepted, _softmin, _tolerance
+from .._numerics import conjugate_gradients
+from ._pairs import AbstractPairs
+from ._schrodinger import _accepted, _tolerance
+from ._schrodinger_streamed import between
 
 _ANNEALING = 0.25
 # A level is left when a step would move (f, g)/ε by less than this.
@@ -28,24 +29,22 @@ _CG_STEPS = 500
 
 
 def relaxed_potentials(
-    cost: Float[Array, "n m"],
-    log_a: Float[Array, " n"],
-    log_b: Float[Array, " m"],
+    pairs: AbstractPairs,
+    log_a: Array,
+    log_b: Array,
     epsilon: FloatScalar,
     inverse_a: FloatScalar,
     inverse_b: FloatScalar,
-) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+) -> tuple[Array, Array]:
     """f and g for 1/λ_a and 1/λ_b, of which one may be 0; not differentiated; NaN if not found."""
-    held = (log_a > -jnp.inf)[:, None] & (log_b > -jnp.inf)
-    low = jnp.min(jnp.where(held, cost, jnp.inf))
-    top = jnp.max(jnp.where(held, cost - low, 0))
+    top, turned = pairs.top(log_a, log_b), pairs.turned()
     tolerance = _tolerance(top, epsilon)
     share = lambda level, inverse: 1 / (1 + level * inverse)  # noqa: E731
     alive = log_a > -jnp.inf
 
     def steps(level, f):
-        g = share(level, inverse_b) * _softmin(cost, level, log_a, f, 0)
-        return g, share(level, inverse_a) * _softmin(cost, level, log_b, g, 1)
+        g = share(level, inverse_b) * turned.softmin(log_a, f, level)
+        return g, share(level, inverse_a) * pairs.softmin(log_b, g, level)
 
     def error(level, f, pull):
         return jnp.max(jnp.where(alive, jnp.abs(pull - f), 0)) / level
@@ -53,20 +52,17 @@ def relaxed_potentials(
     def newton(carry):
         count, level, f, g, pull, old = carry
         one, two = share(level, inverse_a), share(level, inverse_b)
-        forth = (pull / one / level)[:, None] + (g / level + log_b) - cost / level
-        back = (f / level + log_a)[:, None] + g / two / level - cost / level
-        # √(P_ij Q_ji) is symmetric in the weights w, under which P Q is.
-        matrix = jnp.exp((forth + back) / 2)
+        # The means P over ν after Q over μ are symmetric under the plan's own rows.
         log_w = log_a + (f - pull / one) / level
         root = jnp.exp((log_w - jnp.max(log_w)) / 2)
-        operator = lambda s: s - one * two * (matrix @ (s @ matrix))  # noqa: E731
-        right = root * (pull - f)
-        near_enough: Any = 1e-2 * jnp.minimum(1, old)
-        solution = cg(operator, right, tol=near_enough, maxiter=_CG_STEPS)[0]
+        there_and_back = between(pairs, log_a, f, log_b, g, level, root)
+        near_enough = 1e-2 * jnp.minimum(1, old)
+        operator = lambda s: s - one * two * there_and_back(s)  # noqa: E731
+        solution = conjugate_gradients(operator, root * (pull - f), near_enough, _CG_STEPS)
         move = jnp.where(root > 0, solution / jnp.where(root > 0, root, 1), 0)
         # One step of the iteration itself gives the move also where the weights are lost.
-        move = pull - f + one * two * (jnp.exp(forth) @ (move @ jnp.exp(back)))
-        trial = f + move
+        once = between(pairs, log_a, f, log_b, g, level, jnp.ones_like(f))
+        trial = pull + one * two * once(move)
         g_trial, pull_trial = steps(level, trial)
         better = error(level, trial, pull_trial) < old
         f = jnp.where(better, trial, pull)
@@ -91,16 +87,17 @@ def relaxed_potentials(
     return jnp.where(solved, pull, jnp.nan), jnp.where(solved, g, jnp.nan)
 
 
-def relaxed_plan(cost, log_a, log_b, epsilon, inverse_a, inverse_b) -> Float[Array, "n m"]:
-    """The plan of the potentials."""
-    f, g = relaxed_potentials(cost, log_a, log_b, epsilon, inverse_a, inverse_b)
-    return jnp.exp((f[:, None] - cost + g) / epsilon + log_a[:, None] + log_b)
-
-
 @jax.custom_jvp
-def relaxed_value(cost, log_a, log_b, epsilon, inverse_a, inverse_b) -> FloatScalar:
+def relaxed_value(
+    pairs: AbstractPairs,
+    log_a: Array,
+    log_b: Array,
+    epsilon: FloatScalar,
+    inverse_a: FloatScalar,
+    inverse_b: FloatScalar,
+) -> FloatScalar:
     """OT_{ε,λ}, differentiable once: the dual is stationary in the potentials."""
-    args = (cost, log_a, log_b, epsilon, inverse_a, inverse_b)
+    args = (pairs, log_a, log_b, epsilon, inverse_a, inverse_b)
     return _dual(*args, *relaxed_potentials(*args))
 
 
@@ -110,11 +107,11 @@ def _relaxed_value_jvp(primals, tangents):
     return jax.jvp(partial(_dual, f=f, g=g), primals, tangents)
 
 
-def _dual(cost, log_a, log_b, epsilon, inverse_a, inverse_b, f, g):
-    tilt = (f[:, None] - cost + g) / epsilon + log_a[:, None] + log_b
-    masses = jnp.sum(jnp.exp(log_a)) * jnp.sum(jnp.exp(log_b))
+def _dual(pairs, log_a, log_b, epsilon, inverse_a, inverse_b, f, g):
+    a = jnp.exp(log_a)
+    plan = jnp.vdot(a, jnp.exp((f - pairs.softmin(log_b, g, epsilon)) / epsilon))
     ends = _marginal(f, log_a, inverse_a) + _marginal(g, log_b, inverse_b)
-    return ends - epsilon * (jnp.sum(jnp.exp(tilt)) - masses)
+    return ends - epsilon * (plan - jnp.sum(a) * jnp.sum(jnp.exp(log_b)))
 
 
 def _marginal(f, log_a, inverse):

@@ -19,22 +19,18 @@ from jaxtyping import Array, Float
 from .._custom_types import FloatScalar, Positive
 from .._numerics import jitted
 from .._numerics._matrix import square_root
-from .._reduce import tilted_mean
 from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian
 from ..spaces import AbstractSpace
 from ._base import AbstractTransportEnergy
-from ._ground import flat, is_flat, located, shared_space, square, squares
-from ._schrodinger import (
-    balanced,
-    centred,
-    cost_potentials,
-    optimal_entropic_cost,
-    potentials,
-    self_cost_potential,
-    self_entropic_cost,
+from ._entropic_cost import (
+    entropic_value,
+    extended,
+    schrodinger_potentials,
+    self_potential,
+    self_value,
 )
-from ._schrodinger_streamed import LARGEST, streamed_cost, streamed_potentials
+from ._ground import flat, is_flat, located, shared_space, square
 
 
 class SinkhornDivergence(AbstractTransportEnergy):
@@ -45,8 +41,9 @@ class SinkhornDivergence(AbstractTransportEnergy):
         ṁ = −2 (m − m*),   Σ̇ = 2 (Δ Σ + Σ Δ),   Δ = K(Σ, Σ*) − K(Σ, Σ),
         K(A, B) = 2 R h(Rᵀ A R) Rᵀ,   B = R Rᵀ,   h(z) = (√(4z + ε²/4) + ε/2)⁻¹.
 
-    All other measures enter by their atoms. Up to 8 million pairs the Schrödinger systems are
-    dense; beyond, in flat space, they are summed in tiles, in memory linear in the atoms.
+    All other measures enter by their atoms. Between grids the Schrödinger systems are products over
+    the axes, 256 × 256 cells in a second. Up to 8 million pairs of others they are dense; beyond,
+    in flat space, they are summed in tiles, in memory linear in the atoms.
 
     **Arguments:** `target`: the measure ν. `epsilon`: ε > 0, in the units of ‖x − y‖².
     """
@@ -63,9 +60,9 @@ class SinkhornDivergence(AbstractTransportEnergy):
                 _gaussian_cost(mu, nu, epsilon)
                 - (_gaussian_cost(mu, mu, epsilon) + _gaussian_cost(nu, nu, epsilon)) / 2
             )
-        space, epsilon, (x, log_a), (y, log_b) = self._atoms(mu)
-        selves = [self_value(space, z, w, epsilon) for z, w in ((x, log_a), (y, log_b))]
-        return entropic_value(space, x, log_a, y, log_b, epsilon) - sum(selves) / 2
+        nu, epsilon = self.target, self._atoms(mu)[1]
+        selves = self_value(mu, epsilon) + self_value(nu, epsilon)
+        return entropic_value(mu, nu, epsilon) - selves / 2
 
     def first_variation(self, x, mu):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
@@ -80,11 +77,10 @@ class SinkhornDivergence(AbstractTransportEnergy):
 
         `start`: potentials of a measure nearby, from which they are sooner found.
         """
-        space, epsilon, (points, log_a), (targets, log_b) = self._atoms(mu)
+        epsilon = self._atoms(mu)[1]
         near, _, near_own = (None, None, None) if start is None else start
-        f, g = space_potentials(space, points, log_a, targets, log_b, epsilon, near)
-        own = self_potential(space, points, log_a, epsilon, near_own)
-        return f, g, own
+        f, g = schrodinger_potentials(mu, self.target, epsilon, near)
+        return f, g, self_potential(mu, epsilon, near_own)
 
     def extended(self, x: Any, mu: AbstractMeasure, found: tuple[Array, Array, Array]) -> Any:
         """The first variation at x from the potentials at the atoms."""
@@ -100,57 +96,6 @@ class SinkhornDivergence(AbstractTransportEnergy):
         space = shared_space(mu, self.target)
         here, there = located(mu, space), located(self.target, space)
         return space, jnp.asarray(self.epsilon, here[1].dtype), here, there
-
-
-def many(space: AbstractSpace, x: Any, y: Any) -> bool:
-    """Whether there are so many pairs that no matrix of their costs is formed."""
-    return is_flat(space) and len(x) * len(y) > LARGEST
-
-
-def self_value(space, x, log_a, epsilon) -> FloatScalar:
-    """OT_ε(μ, μ)."""
-    if many(space, x, x):
-        return streamed_cost(x, log_a, x, log_a, epsilon)
-    return self_entropic_cost(squares(space, x, x), log_a, epsilon)
-
-
-def self_potential(space, x, log_a, epsilon, start=None) -> Array:
-    """The potential f = g of OT_ε(μ, μ)."""
-    if many(space, x, x):
-        return streamed_potentials(x, log_a, x, log_a, epsilon)[0]
-    return self_cost_potential(squares(space, x, x), log_a, epsilon, start)
-
-
-def space_potentials(space, x, log_a, y, log_b, epsilon, start=None) -> tuple[Array, Array]:
-    """The potentials of the cost d(x, y)² at atoms as `located` gives them."""
-    if many(space, x, y):
-        return streamed_potentials(x, log_a, y, log_b, epsilon)
-    if is_flat(space):
-        return potentials(x, log_a, y, log_b, epsilon, start)
-    f, g = cost_potentials(squares(space, x, y), log_a, log_b, epsilon, start)
-    return balanced(f, g, log_a, log_b)
-
-
-def entropic_value(space, x, log_a, y, log_b, epsilon) -> FloatScalar:
-    """OT_ε of the cost d(x, y)², with derivatives of every order."""
-    if many(space, x, y):
-        return streamed_cost(x, log_a, y, log_b, epsilon)
-    if not is_flat(space):
-        return optimal_entropic_cost(squares(space, x, y), log_a, log_b, epsilon)
-    near, (f, g) = centred(x, log_a, y, log_b)
-    moved = jnp.vdot(jnp.exp(log_a), f) + jnp.vdot(jnp.exp(log_b), g)
-    return optimal_entropic_cost(near, log_a, log_b, epsilon) + moved
-
-
-def extended(cost, x, points, log_weights, potential, epsilon):
-    """The potential that belongs to `potential`, at any point x."""
-
-    def logits(atom):
-        y, g = atom
-        return (g - cost(x, y)) / epsilon
-
-    one = lambda atom: jnp.ones_like(atom[1])  # noqa: E731
-    return -epsilon * tilted_mean(one, logits, (points, potential), log_weights)[1]
 
 
 def _half(dimension: int, epsilon: FloatScalar, dtype) -> Float[Array, "d d"]:

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point, Positive
 from ..measures import Gaussian
 from ._base import AbstractTransportEnergy
+from ._entropic_cost import extended, self_potential, self_value
 from ._ground import flat, is_flat, located, space_of, square
-from ._sinkhorn import _gaussian_cost, _self_slope, extended, self_potential, self_value
+from ._sinkhorn import _gaussian_cost, _self_slope
 
 
 class SinkhornRelativeEntropy(AbstractTransportEnergy):
@@ -32,10 +33,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
         if isinstance(mu, Gaussian):
             cost = _gaussian_cost(mu, mu, self.epsilon)
         else:
-            space = space_of(mu)
-            x, log_a = located(mu, space)
-            epsilon = jnp.asarray(self.epsilon, log_a.dtype)
-            cost = self_value(space, x, log_a, epsilon)
+            cost = self_value(mu, jnp.asarray(self.epsilon, mu.atoms()[1].dtype))
         return mu.mean(self.potential) - cost / self.epsilon
 
     def first_variation(self, x, mu):
@@ -46,7 +44,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
             space = space_of(mu)
             points, log_a = located(mu, space)
             epsilon = jnp.asarray(self.epsilon, log_a.dtype)
-            own = self_potential(space, points, log_a, epsilon)
+            own = self_potential(mu, epsilon)
             here = flat(x) if is_flat(space) else x
             potential = extended(square(space), here, points, log_a, own, epsilon)
         return self.potential(x) - 2 / self.epsilon * potential

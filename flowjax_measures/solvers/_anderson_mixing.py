@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from .._custom_types import Positive
+from .._numerics._anderson import mixing_weights
 from .._numerics._cubature import factor
 from .._numerics._matrix import lyapunov
 from ..measures import Gaussian, Particles
@@ -67,7 +68,7 @@ class AndersonMixing(AbstractScheme):
             keep = lambda a, b: jnp.where(count > 0, a.at[slot].set(b), a)  # noqa: E731
             moves, changes = keep(moves, last_move), keep(changes, r - last_r)
             frame = _frame(y0)
-            theta = _least_squares(jax.vmap(frame)(changes), frame(r))
+            theta = mixing_weights(jax.vmap(frame)(changes), frame(r))
             move = move - theta @ (moves + tau * changes)
         y1 = _exponential(y0, move)
         state = (move, r, moves, changes, count + 1)
@@ -99,13 +100,3 @@ def _frame(mu):
     unravel = ravel_pytree(mu.x)[1]
     scale = jax.vmap(lambda w, x: jax.tree.map(lambda a: w.astype(a.dtype) * a, x))
     return lambda v: ravel_pytree(scale(weights, unravel(v)))[0]
-
-
-def _least_squares(columns, target):
-    """θ of least |target − Σ_j θ_j columns_j|, with a ridge at round-off; 0 for columns of 0."""
-    size = jnp.sqrt(jnp.sum(columns**2, axis=1))
-    some = size > 0
-    columns = columns / jnp.where(some, size, 1)[:, None]
-    ridge = 1e2 * jnp.finfo(columns.dtype).eps
-    gram = columns @ columns.T + jnp.diag(jnp.where(some, ridge, 1).astype(columns.dtype))
-    return jnp.linalg.solve(gram, columns @ target) / jnp.where(some, size, 1)

@@ -18,11 +18,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
-from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .._custom_types import Positive
 from ..energies import AbstractEnergy, Congestion
+from ..energies._pairs import lattices, log_product
 from ..measures import GridDensity
 from ..measures._base import replace
 
@@ -48,7 +48,7 @@ class EntropicScaling(eqx.Module):
         """The density after one step of length `tau` from `mu`."""
         dtype = mu.rho.dtype
         epsilon = jnp.asarray(self.epsilon, dtype)
-        kernels = [-_squares(mu, axis) / epsilon for axis in range(mu.rho.ndim)]
+        kernels = [-cost / epsilon for cost in lattices(mu, mu).costs]
         ceiling = jnp.log(jnp.min(jnp.array([jnp.inf, *_ceilings(energy)], dtype)))
         points = mu.centres().reshape(-1, mu.rho.ndim)
         start = jnp.log(mu.rho)
@@ -60,7 +60,7 @@ class EntropicScaling(eqx.Module):
 
         def iterate(carry, _):
             log_b, u = carry
-            log_q = _apply(kernels, start - _apply(kernels, log_b))
+            log_q = log_product(kernels, start - log_product(kernels, log_b))
             force, stiffness = jax.jvp(slope, (u,), (jnp.ones_like(u),))
             # One step of Newton's method for u = log ρ; beyond the ceiling it is the ceiling.
             move = (log_q - u / 2 - force) / (0.5 + stiffness)
@@ -80,23 +80,6 @@ class EntropicScaling(eqx.Module):
         rho = rho * (mu.mass() / (jnp.sum(rho) * mu.cell))
         solved = found.result == optx.RESULTS.successful
         return jnp.where(solved, jnp.minimum(rho, jnp.exp(ceiling)), jnp.nan)
-
-
-def _squares(mu: GridDensity, axis: int) -> Float[Array, "n n"]:
-    """The squared distances of the cells along an axis, around it where its ends are glued."""
-    n = mu.rho.shape[axis]
-    steps = jnp.abs(jnp.arange(n)[:, None] - jnp.arange(n)).astype(mu.rho.dtype)
-    if mu.periodic[axis]:
-        steps = jnp.minimum(steps, n - steps)
-    return (steps * mu.spacing[axis]) ** 2
-
-
-def _apply(kernels: list[Array], log_f: Array) -> Array:
-    """log K f, axis by axis."""
-    for axis, kernel in enumerate(kernels):
-        lines = jnp.moveaxis(log_f, axis, -1)
-        log_f = jnp.moveaxis(logsumexp(kernel + lines[..., None, :], axis=-1), -1, axis)
-    return log_f
 
 
 def _ceilings(energy: AbstractEnergy) -> list[Any]:

@@ -29,6 +29,7 @@ from ._entropic import (
     entropic_coupling as entropic_coupling,
     entropic_potentials as entropic_potentials,
 )
+from ._entropic_barycenter import entropic_barycenter as entropic_barycenter
 from ._exact import coupling as coupling, wasserstein as wasserstein
 from ._geodesics import mccann as mccann
 from ._gromov import (

@@ -11,7 +11,8 @@ from .._numerics import jitted, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
 from ..energies._discrepancies import SteinKernel
-from ..energies._ground import check_flat, is_circle, located, shared_space, squares
+from ..energies._entropic_cost import pairs_of
+from ..energies._ground import check_flat, is_circle, shared_space
 from ..energies._relaxed_schrodinger import relaxed_value
 from ..kernels import EnergyDistance, InverseMultiquadric
 from ..kernels._base import Kernel, correlate
@@ -88,24 +89,23 @@ def unbalanced_sinkhorn_divergence(
 
         `fm.unbalanced_sinkhorn_divergence(mu, nu, 0.1, strength=1.0)`
     """
-    space = shared_space(mu, nu)
+    shared_space(mu, nu)
     check_positive("epsilon", epsilon)
     check_positive("strength", strength)
-    return _unbalanced(mu, nu, space, epsilon, strength)
+    return _unbalanced(mu, nu, epsilon, strength)
 
 
 @jitted
-def _unbalanced(mu, nu, space, epsilon, strength):
-    (x, _), (y, _) = located(mu, space), located(nu, space)
-    log_a, log_b = mu.atoms()[1], nu.atoms()[1]
-    epsilon, inverse = (jnp.asarray(v, log_a.dtype) for v in (epsilon, 1 / strength))
+def _unbalanced(mu, nu, epsilon, strength):
+    dtype = mu.atoms()[1].dtype
+    epsilon, inverse = (jnp.asarray(v, dtype) for v in (epsilon, 1 / strength))
 
-    def value(x, log_a, y, log_b):
-        return relaxed_value(squares(space, x, y), log_a, log_b, epsilon, inverse, inverse)
+    def value(mu, nu):
+        log_a, log_b = mu.atoms()[1], nu.atoms()[1]
+        return relaxed_value(pairs_of(mu, nu), log_a, log_b, epsilon, inverse, inverse)
 
-    selves = value(x, log_a, x, log_a) + value(y, log_b, y, log_b)
-    gap = jnp.sum(jnp.exp(log_a)) - jnp.sum(jnp.exp(log_b))
-    return value(x, log_a, y, log_b) - selves / 2 + epsilon / 2 * gap**2
+    gap = jnp.exp(mu.atoms()[1]).sum() - jnp.exp(nu.atoms()[1]).sum()
+    return value(mu, nu) - (value(mu, mu) + value(nu, nu)) / 2 + epsilon / 2 * gap**2
 
 
 def mmd(

@@ -16,10 +16,16 @@ from jaxtyping import Array, Float
 from .._custom_types import FloatScalar, Scalar
 from .._numerics import jitted
 from .._numerics._checks import check_positive
+from ..energies._entropic_cost import (
+    entropic_value,
+    pairs_of,
+    schrodinger_potentials,
+)
 from ..energies._ground import is_flat, located, shared_space, squares
-from ..energies._relaxed_schrodinger import relaxed_plan, relaxed_potentials, relaxed_value
+from ..energies._pairs import Table
+from ..energies._relaxed_schrodinger import relaxed_potentials, relaxed_value
 from ..energies._schrodinger import balanced, centred, cost_potentials, optimal_entropic_cost
-from ..energies._sinkhorn import _gaussian_cost, entropic_value, many, space_potentials
+from ..energies._sinkhorn import _gaussian_cost
 from ..measures import AbstractMeasure, Gaussian
 from ._exact import Cost, cost_matrix
 from ._masses import comparable
@@ -49,12 +55,14 @@ def entropic_cost(
 
         `jax.grad(lambda x: fm.entropic_cost(fm.Particles(x), nu, 0.1))(x)`
     """
-    space, inverse = _checked(mu, nu, epsilon, tau_mu, tau_nu)
-    if inverse is None and cost is None and all(isinstance(m, Gaussian) for m in (mu, nu)):
+    relaxed = _checked(mu, nu, epsilon, tau_mu, tau_nu)
+    if relaxed is not None:
+        return _relaxed_value(_relaxed(mu, nu, epsilon, cost), relaxed)
+    if cost is not None:
+        return _value(_given(mu, nu, epsilon, cost))
+    if all(isinstance(m, Gaussian) for m in (mu, nu)):
         return _gaussians(mu, nu, epsilon)
-    if inverse is None and cost is None and many(space, *_points(mu, nu)):
-        return _tiled(entropic_value, mu, nu, space, epsilon)
-    return _value(_problem(mu, nu, space, epsilon, inverse, cost), inverse)
+    return _whole(entropic_value, mu, nu, epsilon)
 
 
 def entropic_potentials(
@@ -77,10 +85,12 @@ def entropic_potentials(
 
         `f, g = fm.entropic_potentials(mu, nu, 0.1)`
     """
-    space, inverse = _checked(mu, nu, epsilon, tau_mu, tau_nu)
-    if inverse is None and cost is None and many(space, *_points(mu, nu)):
-        return _tiled(space_potentials, mu, nu, space, epsilon)
-    return _potentials(_problem(mu, nu, space, epsilon, inverse, cost), inverse)
+    relaxed = _checked(mu, nu, epsilon, tau_mu, tau_nu)
+    if relaxed is not None:
+        return _relaxed_potentials(_relaxed(mu, nu, epsilon, cost), relaxed)
+    if cost is not None:
+        return _potentials(_given(mu, nu, epsilon, cost))
+    return _whole(schrodinger_potentials, mu, nu, epsilon)
 
 
 def entropic_coupling(
@@ -103,95 +113,92 @@ def entropic_coupling(
 
         `fm.entropic_coupling(mu, nu, 0.1).sum(0)` are the masses of `nu`.
     """
-    space, inverse = _checked(mu, nu, epsilon, tau_mu, tau_nu)
-    problem = _problem(mu, nu, space, epsilon, inverse, cost)
-    return _plan(problem if inverse is None else jax.lax.stop_gradient(problem), inverse)
+    relaxed = _checked(mu, nu, epsilon, tau_mu, tau_nu)
+    if relaxed is not None:
+        return _relaxed_plan(_relaxed(mu, nu, epsilon, cost), relaxed)
+    problem = _centred(mu, nu, epsilon) if cost is None else _given(mu, nu, epsilon, cost)
+    return _plan(problem) * jnp.sum(jnp.exp(mu.atoms()[1]))
 
 
-def _points(mu: AbstractMeasure, nu: AbstractMeasure) -> list[Any]:
-    return [m.atoms()[1] for m in (mu, nu)]
-
-
-@jitted
-def _tiled(what, mu, nu, space, epsilon):
-    """A value or potentials of more pairs than are held at once."""
-    (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
-    return what(space, x, log_a, y, log_b, jnp.asarray(epsilon, log_a.dtype))
-
-
-def _checked(mu, nu, epsilon, tau_mu, tau_nu) -> tuple[Any, Any]:
-    """The space, and the factors (1 − τ)/τ = ε/λ, or `None` for two hard marginals."""
+def _checked(mu, nu, epsilon, tau_mu, tau_nu) -> Any:
+    """The factors (1 − τ)/τ = ε/λ of relaxed marginals, or `None` for two hard ones."""
     check_positive("epsilon", epsilon)
     for name, tau in (("tau_mu", tau_mu), ("tau_nu", tau_nu)):
         if not 0 < tau <= 1:
             raise ValueError(f"`{name}` is {tau}; it is in (0, 1], and 1 keeps the marginal.")
     if tau_mu == tau_nu == 1:
-        return comparable(mu, nu), None
-    return shared_space(mu, nu), ((1 - tau_mu) / tau_mu, (1 - tau_nu) / tau_nu)
+        comparable(mu, nu)
+        return None
+    shared_space(mu, nu)
+    return (1 - tau_mu) / tau_mu, (1 - tau_nu) / tau_nu
 
 
-def _problem(mu, nu, space, epsilon, inverse, cost: Cost | None) -> Any:
-    """(cost, log_a, log_b, ε), what the cost leaves out, and the mass of the plan."""
-    if cost is None:
-        return _located(mu, nu, space, epsilon, inverse)
+@jitted
+def _whole(what, mu, nu, epsilon):
+    """A value or potentials by the solver that suits the measures."""
+    return what(mu, nu, jnp.asarray(epsilon, mu.atoms()[1].dtype))
+
+
+def _given(mu, nu, epsilon, cost: Cost) -> Any:
+    """The matrix of costs, normalised weights and ε."""
     (x, log_a), (y, log_b) = mu.atoms(), nu.atoms()
     matrix = cost_matrix(cost, x, y, (log_a.size, log_b.size))
-    return _posed(matrix, log_a, log_b, epsilon, inverse)
+    shares = jax.nn.log_softmax(log_a), jax.nn.log_softmax(log_b)
+    return matrix, *shares, jnp.asarray(epsilon, matrix.dtype)
 
 
 @jitted
-def _located(mu, nu, space, epsilon, inverse):
-    (x, log_a), (y, log_b) = ((located(m, space)[0], m.atoms()[1]) for m in (mu, nu))
-    if not is_flat(space):
-        return _posed(squares(space, x, y), log_a, log_b, epsilon, inverse)
-    matrix, rest = centred(x, jax.nn.log_softmax(log_a), y, jax.nn.log_softmax(log_b))
-    if inverse is None:
-        return _posed(matrix, log_a, log_b, epsilon, inverse, rest)
-    # What moves with whole clouds counts where mass may be made instead.
-    return _posed(matrix + rest[0][:, None] + rest[1], log_a, log_b, epsilon, inverse)
-
-
-def _posed(matrix, log_a, log_b, epsilon, inverse, rest=None):
-    epsilon = jnp.asarray(epsilon, matrix.dtype)
-    log_mass = jax.nn.logsumexp(log_a)
-    if inverse is None:
-        log_a, log_b = (jax.nn.log_softmax(w) for w in (log_a, log_b))
-    if rest is None:
-        rest = (jnp.zeros_like(log_a), jnp.zeros_like(log_b))
-    return (matrix, log_a, log_b, epsilon), rest, log_mass
+def _centred(mu, nu, epsilon):
+    """The same of squared distances, up to functions of one point, which no plan sees."""
+    space = shared_space(mu, nu)
+    (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
+    matrix = centred(x, log_a, y, log_b)[0] if is_flat(space) else squares(space, x, y)
+    return matrix, log_a, log_b, jnp.asarray(epsilon, matrix.dtype)
 
 
 @jitted
-def _value(problem, inverse):
-    (matrix, log_a, log_b, epsilon), (f, g), _ = problem
-    if inverse is not None:
-        return relaxed_value(matrix, log_a, log_b, epsilon, *_inverses(inverse, epsilon))
-    moved = jnp.vdot(jnp.exp(log_a), f) + jnp.vdot(jnp.exp(log_b), g)
-    return optimal_entropic_cost(matrix, log_a, log_b, epsilon) + moved
+def _value(problem):
+    return optimal_entropic_cost(*problem)
 
 
 @jitted
-def _potentials(problem, inverse):
-    (matrix, log_a, log_b, epsilon), (f, g), _ = problem
-    if inverse is not None:
-        args = jax.lax.stop_gradient((matrix, log_a, log_b, epsilon))
-        return relaxed_potentials(*args, *_inverses(inverse, args[3]))
-    near_f, near_g = cost_potentials(matrix, log_a, log_b, epsilon)
-    return balanced(near_f + f, near_g + g, log_a, log_b)
+def _potentials(problem):
+    return balanced(*cost_potentials(*problem), *problem[1:3])
 
 
 @jitted
-def _plan(problem, inverse):
-    (matrix, log_a, log_b, epsilon), _, log_mass = problem
-    if inverse is not None:
-        return relaxed_plan(matrix, log_a, log_b, epsilon, *_inverses(inverse, epsilon))
-    f, g = cost_potentials(matrix, log_a, log_b, epsilon)
-    tilt = (f[:, None] - matrix + g) / epsilon + log_a[:, None] + log_b
-    return jnp.exp(tilt + log_mass)
+def _plan(problem):
+    matrix, log_a, log_b, epsilon = problem
+    f, g = cost_potentials(*problem)
+    return jnp.exp((f[:, None] - matrix + g) / epsilon + log_a[:, None] + log_b)
 
 
-def _inverses(inverse, epsilon):
-    return [jnp.asarray(factor, epsilon.dtype) / epsilon for factor in inverse]
+def _relaxed(mu, nu, epsilon, cost: Cost | None) -> Any:
+    """The pairs, the weights as they are, and ε."""
+    (x, log_a), (y, log_b) = mu.atoms(), nu.atoms()
+    if cost is None:
+        pairs = pairs_of(mu, nu)
+    else:
+        pairs = Table(cost_matrix(cost, x, y, (log_a.size, log_b.size)))
+    return pairs, log_a, log_b, jnp.asarray(epsilon, log_a.dtype)
+
+
+@jitted
+def _relaxed_value(problem, relaxed):
+    return relaxed_value(*problem, *(factor / problem[3] for factor in relaxed))
+
+
+@jitted
+def _relaxed_potentials(problem, relaxed):
+    problem = jax.lax.stop_gradient(problem)
+    return relaxed_potentials(*problem, *(factor / problem[3] for factor in relaxed))
+
+
+@jitted
+def _relaxed_plan(problem, relaxed):
+    f, g = _relaxed_potentials(problem, relaxed)
+    pairs, log_a, log_b, epsilon = jax.lax.stop_gradient(problem)
+    return jnp.exp((f[:, None] - pairs.table() + g) / epsilon + log_a[:, None] + log_b)
 
 
 @jitted

@@ -63,3 +63,69 @@ def test_entropic_gromov_wasserstein_in_compiled_code():
     near, far = found(0.05), found(1.0)
     assert near.value**2 < 0.02 < far.value**2
     np.testing.assert_array_equal(jnp.argmax(near.plan, axis=1), np.arange(12)[::-1])
+
+
+def lines(periodic=False):
+    """Densities on a line of cells, of which the first has empty ones, and the costs."""
+    rho = jr.uniform(jr.key(3), (3, 20), minval=0.2).at[0, :6].set(0.0)
+    nus = [fm.GridDensity(r / jnp.mean(r), 0.0, 1.0, periodic) for r in rho]
+    gap = jnp.abs(nus[0].centres() - nus[0].centres()[:, 0])
+    return nus, np.asarray((jnp.minimum(gap, 1 - gap) if periodic else gap) ** 2)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_entropic_barycenters_of_grids_are_those_of_pot(periodic):
+    import ot
+
+    nus, cost = lines(periodic)
+    shares, epsilon = np.array([0.2, 0.5, 0.3]), 0.02
+    masses = np.stack([np.asarray(nu.rho) / 20 for nu in nus], axis=1)
+    found = fm.entropic_barycenter(nus, epsilon, shares)
+    peer = ot.bregman.barycenter(
+        masses, cost, epsilon, shares, method="sinkhorn_log", stopThr=1e-13, numItermax=20_000
+    )
+    np.testing.assert_allclose(found.rho / 20, peer, atol=1e-8)
+    found = fm.entropic_barycenter(nus, epsilon, shares, strength=0.3)
+    peer = ot.unbalanced.barycenter_unbalanced_sinkhorn(
+        masses, cost, epsilon, 0.3, shares, stopThr=1e-14, numItermax=20_000
+    )
+    np.testing.assert_allclose(found.rho / 20, peer, atol=1e-8)
+
+
+def test_debiased_barycenters_minimise_sinkhorn_divergences():
+    """Normal densities on the line: K(S, S) = Σ_k λ_k K(S, s_k), K the slopes of entropic maps."""
+    x, epsilon = (np.arange(60) + 0.5) / 60 * 8 - 4, 0.2
+    nus = [
+        fm.GridDensity(np.exp(-((x - m) ** 2) / (2 * s)) / np.sqrt(2 * np.pi * s), -4.0, 4.0)
+        for m, s in ((-1.0, 0.3), (0.5, 0.15))
+    ]
+    found = fm.entropic_barycenter(nus, epsilon, [0.4, 0.6], debiased=True)
+    slope = lambda a, b: 2 * b / (np.sqrt(4 * a * b + epsilon**2 / 4) + epsilon / 2)  # noqa: E731
+    mean, square = float(found.mean()[0]), float(found.covariance()[0, 0])
+    np.testing.assert_allclose(mean, -0.1, atol=1e-6)
+    pulls = 0.4 * slope(square, 0.3) + 0.6 * slope(square, 0.15)
+    np.testing.assert_allclose(slope(square, square), pulls, atol=1e-6)
+
+
+def test_entropic_barycenters_in_the_plane_and_by_name():
+    """Products of densities have the product of the barycentres of their factors."""
+    nus, _ = lines()
+    planes = [
+        fm.GridDensity(jnp.outer(a.rho, b.rho), 0.0, 1.0)
+        for a, b in zip(nus, nus[::-1], strict=True)
+    ]
+    found = fm.entropic_barycenter(planes, 0.05)
+    one, two = (fm.entropic_barycenter(z, 0.05) for z in (nus, nus[::-1]))
+    np.testing.assert_allclose(found.rho, jnp.outer(one.rho, two.rho), atol=1e-6)
+    other = fm.GridDensity(nus[0].rho, 0.0, 2.0)
+    for measures, options, match in [
+        ([], {}, "`measures`"),
+        ([nus[0], other], {}, "`measures`"),
+        ([fm.Gaussian(jnp.zeros(1), jnp.eye(1))], {}, "`barycenter`"),
+        (nus, dict(strength=1.0, debiased=True), "`debiased`"),
+        (nus, dict(epsilon=0.0), "`epsilon`"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            fm.entropic_barycenter(measures, **{"epsilon": 0.1, **options})
+    with pytest.raises(RuntimeError, match="`iterations`"):
+        fm.entropic_barycenter(nus, 1e-3, iterations=3)
