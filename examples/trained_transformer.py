@@ -120,8 +120,6 @@ def minilm():
     return "MiniLM", model, model.embed(ids), False, profile, "cosine with the question"
 
 
-
-
 def task(key):
     """Facts (key, value) in a random order, each one word, then a key; its value and its place."""
     first, second, third = jr.split(key, 3)

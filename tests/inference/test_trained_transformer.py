@@ -52,7 +52,7 @@ def normed(x, gain, bias, eps):
 
 
 def logits(weights, words, causal):
-    """The model that is trained, batched: causal with norms before, or seeing all with norms after."""
+    """The model that is trained: causal with norms before layers, or all is seen, norms after."""
     tables, stacked = weights
     eps = 1e-5 if causal else 1e-12
     x = tables["word"][words] + tables["place"]
