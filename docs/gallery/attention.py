@@ -60,9 +60,7 @@ plot.sphere(run, c=community, cmap="coolwarm", s=40)
 # A density of tokens x by their label ξ, where near labels see each other: opinions along ξ.
 near = lambda a, b: 10 * jnp.exp(-50 * (a - b) ** 2)
 law = fm.GraphonVlasov(fm.HypergraphInteraction((lambda x, y: y - x,), (near,)))
-xi, x = jnp.meshgrid(
-    (jnp.arange(32) + 0.5) / 32, jnp.linspace(-2, 2, 65)[:-1] + 1 / 32, indexing="ij"
-)
+xi, x = (jnp.arange(32)[:, None] + 0.5) / 32, (jnp.arange(64) + 0.5) / 16 - 2
 rho = jnp.exp(-8 * (x - jnp.sin(6 * xi)) ** 2)
 start = fm.GridDensity(rho / rho.mean() / 4, jnp.array([0.0, -2.0]), jnp.array([1.0, 2.0]))
 run = fm.simulate(law, start, [0.0, 0.5], dt=0.01)

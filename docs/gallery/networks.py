@@ -22,7 +22,7 @@ ax.set_ylabel("risk")
 ax.legend()
 
 # %% ResidualTransformer
-# The risk of transformers of 8 layers that learn a mean, for 4, 16 and 64 heads, and of their limit.
+# Transformers of 8 layers learn a mean, with 4, 16 and 64 heads, and in the limit of many.
 words = jr.normal(jr.key(0), (10, 4, 2))
 data = words, jnp.sin(2 * words[:, :, :1].mean(1))
 ax, ts = plt.subplots()[1], jnp.linspace(0.0, 4.0, 9)

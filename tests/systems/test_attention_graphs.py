@@ -30,7 +30,9 @@ def test_graphon_limit():
 
 AVERAGING = fm.GraphAttention(lambda a, b: a * b, beta=0.0, normalization="mean")
 # Of three bodies: x(t, ξ) = ξ a(t) with a' = (∫ ζ · ζ a dζ)² = a²/9.
-TRIPLES = fm.HypergraphInteraction((lambda x, y: 0 * y, lambda x, y, z: y * z), (None, lambda *a: a[0] * a[1] * a[2]))  # fmt: skip
+TRIPLES = fm.HypergraphInteraction(
+    (lambda x, y: 0 * y, lambda x, y, z: y * z), (None, lambda a, b, c: a * b * c)
+)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class ResidualTransformer(AbstractSystem):
 
     **Arguments:**
 
-    - `L`: depth. `M`: heads, and neurons, of a layer. `D`: embedding dimension. `k`: rows of a head.
+    - `L`: depth. `M`: heads, and neurons, of a layer. `D`: embedding dimension. `k`: of queries.
     - `data`: pair (inputs, targets) of N sequences (N, n, d) and their answers (N, d′), which are
       read off the last token.
     - `activation`: σ. `loss`: ℓ(prediction, target), the squared error by default.

@@ -40,7 +40,7 @@ class TransformerWeights(eqx.Module):
         for key, part, odd in zip(keys, self.layers, (0, 0, 0, 1, 0, 1), strict=True):
             half = jax.random.normal(key, (L, M // 2, *part.shape[2:-1], len(r)), r.dtype)
             parts.append(jnp.concatenate([half, -half if odd else half], 1))
-        return TransformerWeights(r[:, :d], *parts, r[:, d:])
+        return TransformerWeights(*[r[:, :d], *parts, r[:, d:]])
 
 
 def push(x, layer, activation, causal):
