@@ -3,6 +3,7 @@
 spikes      sparse deconvolution: dense and bad starts, deviation from the limit in M neurons
 relu        knots of univariate ReLU networks, trained rich and lazy
 resnet      the distance of residual networks to their limit over (L, M, D)
+transformer the same of deep transformers, and budget laws
 decay       training a residual network to the end
 noise       real minibatch SGD beside the stochastic mean field; fluctuations in the step size
 chaos       n neurons of mean-field Langevin dynamics beside their limit
@@ -249,6 +250,105 @@ def resnet():
     print(f"in D from {sizes[2]:.0f}: slope {slope:.3f}, c3 {np.mean(errors * np.sqrt(sizes)):.3f}")
 
 
+# --- Deep transformers ------------------------------------------------------------------------
+
+SEQUENCES = jr.normal(jr.key(7), (6, 4, 2))
+ANSWERS = jnp.sin(2 * SEQUENCES[..., 0].mean(1, keepdims=True)) + (
+    SEQUENCES[:, -1, 1:] * SEQUENCES[:, 0, :1] / 2
+)
+
+
+def deep_transformer(depth, width, dimension):
+    data = (SEQUENCES, ANSWERS)
+    return fm.ResidualTransformer(depth, width, dimension, 1, data, clip=1.0)
+
+
+def trained_states(network, weights):
+    """The states after four steps of 0.5, and the risk."""
+    trained = fm.simulate(network, weights, [0.0, 2.0], dt=0.5, solver=diffrax.Euler()).final
+    return network.states(trained)[-1], network.risk(trained)
+
+
+def with_ends(weights, frame):
+    return fm.TransformerWeights(frame[:, :2], *weights.layers, frame[:, 2:])
+
+
+def transformer_limit(keys, depth=16, width=2**12):
+    """States of the limit of L, M, D, in the coordinates of A and C, there orthonormal."""
+    one = deep_transformer(1, 1, 3)
+    like = with_ends(one.weights(keys[0]), jnp.eye(3))
+    network, _ = one.limit(like, keys[0], depth, width)
+
+    def run(key):
+        start = like.in_span(key, depth, width)
+        states, risk = trained_states(network, start)
+        return states @ jnp.concatenate([start.embedding, start.readout], 1), risk
+
+    states, risks = jax.jit(lambda k: jax.lax.map(run, k))(keys)
+    spread = jnp.sqrt(jnp.mean(jnp.sum(jnp.var(states, 0, ddof=1), -1)) / len(keys))
+    return states.mean(0), float(risks.mean()), float(spread)
+
+
+def transformer_errors(depth, width, dimension, limit, seeds):
+    """Root mean squares: of states from the limit of L M, of L, M and D, and of outputs."""
+    network = deep_transformer(depth, width, dimension)
+    square = lambda a: jnp.mean(jnp.sum(a**2, -1))  # noqa: E731
+
+    def run(key):
+        weights = network.weights(key)
+        frame = jnp.concatenate([weights.embedding, weights.readout], 1)
+        q, r = jnp.linalg.qr(frame)
+        q = q * jnp.sign(jnp.diag(r))
+        both = jax.tree.map(
+            lambda *a: jnp.stack(a), with_ends(weights, q), with_ends(weights, frame)
+        )
+        exact, states = jax.lax.map(lambda w: trained_states(network, w)[0], both)
+        outputs = states[:, -1] @ frame[:, 2:] - limit[:, -1, 2:]
+        return square(exact - limit @ q.T), square(states - limit @ frame.T), square(outputs)
+
+    keys = jr.split(jr.key(depth * width * dimension), seeds)
+    squares = jax.jit(lambda k: jax.lax.map(run, k))(keys)
+    return np.sqrt(np.mean(squares, 1))
+
+
+def transformer(seeds=6):
+    begin = time.perf_counter()
+    limit, risk, spread = transformer_limit(jr.split(jr.key(0), 6))
+    print(f"limit: risk {float(jnp.mean(ANSWERS**2)):.4f} → {risk:.4f} in 4 steps, its own error "
+          f"{spread:.1e}; {time.perf_counter() - begin:.0f} s", flush=True)  # fmt: skip
+    rows = []
+    for dimension in (8, 32, 128):
+        for depth in (2, 4, 8, 16):
+            for width in (4, 16, 64, 256, 1024):
+                if 2**9 <= depth * width * dimension <= 2**19 and depth * width >= 2 * dimension:
+                    errors = transformer_errors(depth, width, dimension, limit, seeds)
+                    rows.append((depth, width, dimension, *errors))
+                    shown = " ".join(f"{e:.4f}" for e in errors)
+                    print(f"L {depth:3d} M {width:5d} D {dimension:4d}: {shown}", flush=True)
+    grid = np.array(rows)
+    L, M, D = grid.T[:3]
+    terms = np.stack([1 / L, np.sqrt(D / (M * L)), 1 / np.sqrt(D)], axis=1)
+    for power in (1, 2):
+        kind = "sum" if power == 1 else "root of the sum of squares"
+        for name, some, column in (("A, C orthonormal", slice(0, 2), 3), ("A, C random", None, 4)):
+            used = terms[:, some] if some else terms
+            c, quality, worst = fit_scaling(used, grid[:, column], power)
+            print(f"{name}, {kind}: c {np.round(c, 3)}, R² of log error {quality:.3f}, worst "
+                  f"factor {worst:.2f}; {len(rows)} networks")  # fmt: skip
+    laws = {
+        "L ~ P^1/6, M ~ P^1/2, D ~ P^1/3": [(4, 64, 16), (6, 181, 32), (8, 512, 64)],
+        "L ~ P^1/5, M, D ~ P^2/5": [(4, 16, 16), (6, 32, 32), (8, 64, 64), (11, 128, 128)],
+    }
+    for name, sizes in laws.items():
+        budget = [np.prod(s, dtype=float) for s in sizes]
+        errors = np.array([transformer_errors(*s, limit, 2 * seeds) for s in sizes])
+        for kind, column in (("states", 1), ("outputs", 2)):
+            e = errors[:, column]
+            slope = np.polyfit(np.log(budget), np.log(e), 1)[0]
+            print(f"{name}: {kind} {np.round(e, 4)} at P = {[round(p) for p in budget]}, slope "
+                  f"{slope:.3f}")  # fmt: skip
+
+
 def decay():
     """Training to the end: the loss falls exponentially, and the layers' laws move smoothly."""
     for depth in (8, 16, 32):
@@ -472,5 +572,7 @@ def control(radius=0.15, iterations=400):
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", sys.argv[1] not in ("resnet", "relu", "noise", "control"))
+    jax.config.update(
+        "jax_enable_x64", sys.argv[1] not in ("resnet", "transformer", "relu", "noise", "control")
+    )
     globals()[sys.argv[1]]()

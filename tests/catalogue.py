@@ -91,6 +91,12 @@ def _square(params, example):
     return (jnp.vdot(z, params) - y) ** 2 / 2
 
 
+def _transformer(clip=None) -> fm.ResidualTransformer:
+    """Two layers of two heads that read one row, on two sequences of three tokens."""
+    sequences = cloud(6).x.reshape(2, 3, -1)
+    return fm.ResidualTransformer(2, 2, 3, 1, (sequences, sequences[:, 0, :1]), clip=clip)
+
+
 def _bumps() -> fm.AllenCahn:
     return fm.AllenCahn(-6.0, 6.0, well=lambda u: u**2 * (1 - u) ** 2, nodes=40)
 
@@ -182,6 +188,9 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "graph-attention": lambda: Case(
         fm.GraphAttention(cloud(7, 7).x ** 2, beta=1.5), tokens(), exchangeable=False, splits=False
+    ),
+    "graphon-vlasov": lambda: Case(
+        fm.GraphonVlasov(fm.GraphAttention(lambda a, b: 1 + a * b, beta=0.7)), cloud(d=3)
     ),
     "hypergraph": lambda: Case(fm.HypergraphInteraction((_pair, _triple)), cloud()),
     "in-coordinates": lambda: Case(
@@ -378,6 +387,9 @@ CASES: dict[str, Callable[[], Case]] = {
             jnp.ones((2, 1)),
         ),
         lyapunov=fm.ResidualNetwork(2, 3, 2, (regression()[0], regression()[1][:, None])).risk,
+    ),
+    "residual-transformer": lambda: Case(
+        _transformer(clip=0.5), _transformer().weights(jr.key(3)), lyapunov=_transformer().risk
     ),
     "natural-gradient": lambda: Case(
         fm.NaturalGradient(_bumps().embedding, _bumps().energy),

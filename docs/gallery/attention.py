@@ -56,6 +56,18 @@ law = fm.GraphAttention(weights, beta=1.0)
 run = fm.simulate(law, tokens, jnp.linspace(0.0, 12.0, 61), dt=0.05)
 plot.sphere(run, c=community, cmap="coolwarm", s=40)
 
+# %% GraphonVlasov
+# A density of tokens x by their label ξ, where near labels see each other: opinions along ξ.
+near = lambda a, b: 10 * jnp.exp(-50 * (a - b) ** 2)
+law = fm.GraphonVlasov(fm.HypergraphInteraction((lambda x, y: y - x,), (near,)))
+xi, x = (jnp.arange(32)[:, None] + 0.5) / 32, (jnp.arange(64) + 0.5) / 16 - 2
+rho = jnp.exp(-8 * (x - jnp.sin(6 * xi)) ** 2)
+start = fm.GridDensity(rho / rho.mean() / 4, jnp.array([0.0, -2.0]), jnp.array([1.0, 2.0]))
+run = fm.simulate(law, start, [0.0, 0.5], dt=0.01)
+plt.imshow(run.final.rho.T, origin="lower", extent=(0, 1, -2, 2), aspect="auto")
+plt.xlabel("label ξ")
+plt.ylabel("token x")
+
 # %% HypergraphInteraction
 # Oscillators that turn to each other in pairs and in threes, K(x, y, z) = 2 sin(2y − z − x), end in
 # one phase, up to whole turns.

@@ -21,6 +21,22 @@ for width in (2, 8, 32):
 ax.set_ylabel("risk")
 ax.legend()
 
+# %% ResidualTransformer
+# Transformers of 8 layers learn a mean, with 4, 16 and 64 heads, and in the limit of many.
+words = jr.normal(jr.key(0), (10, 4, 2))
+data = words, jnp.sin(2 * words[:, :, :1].mean(1))
+ax, ts = plt.subplots()[1], jnp.linspace(0.0, 4.0, 9)
+for heads in (4, 16, 64):
+    net = fm.ResidualTransformer(8, heads, 32, 1, data, clip=1.0)
+    weights = net.weights(jr.key(1))
+    run = fm.simulate(net, weights, ts, dt=0.25, observe=net.risk)
+    plot.energy(run, ax=ax).lines[-1].set_label(f"{heads} heads")
+limit, start = net.limit(weights, jr.key(2), 8, 128)
+plot.energy(fm.simulate(limit, start, ts, dt=0.25, observe=limit.risk), ax=ax)
+ax.lines[-1].set(label="limit", color="black", linestyle="--")
+ax.set_ylabel("risk")
+ax.legend()
+
 # %% ControlledFlow
 # A lattice under a neural ODE with eight random controls.
 controls = 2 * jr.normal(jr.key(3), (8, 2, 3))

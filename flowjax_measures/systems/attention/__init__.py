@@ -7,6 +7,7 @@ from ._causal_attention import CausalAttention as CausalAttention, CausalCircle 
 from ._causal_kinetic import CausalKinetic as CausalKinetic
 from ._feed_forward import FeedForward as FeedForward
 from ._graph_attention import GraphAttention as GraphAttention
+from ._graphon_vlasov import GraphonVlasov as GraphonVlasov
 from ._harmonic_heat_flow import HarmonicHeatFlow as HarmonicHeatFlow
 from ._hypergraph_interaction import HypergraphInteraction as HypergraphInteraction
 from ._in_coordinates import (

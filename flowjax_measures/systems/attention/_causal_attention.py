@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._order import paired, told_apart
+from ._order import beside, told_apart
 from ._watched import AbstractAttention
 
 
@@ -82,7 +82,6 @@ class CausalCircle(AbstractMeanField):
     recency: FloatScalar = 0.0
 
     def rates(self, t, x, mu):
-        labelled = paired(x)
         (angle, i), mu = told_apart(x, mu)
 
         def pull(y):
@@ -91,4 +90,4 @@ class CausalCircle(AbstractMeanField):
 
         past = lambda y: _recency(self.recency, mu.size(), i, y[1], angle.dtype)  # noqa: E731
         velocity = mu.mean(pull, past)
-        return Rates((velocity, None) if labelled else velocity)
+        return Rates(beside(x, velocity))

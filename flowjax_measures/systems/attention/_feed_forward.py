@@ -15,7 +15,7 @@ from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
 from ._matrices import Matrix, at, fitting, times
-from ._order import paired
+from ._order import beside, paired
 
 Vector = Float[Array, " _"] | Callable[[FloatScalar], Float[Array, " _"]] | None
 
@@ -53,4 +53,4 @@ class FeedForward(AbstractMeanField):
             velocity = velocity + at(self.output_bias, t)
         if inertial:
             return Rates(Phase(jnp.zeros_like(velocity), velocity))
-        return Rates((velocity, None) if labelled else velocity)
+        return Rates(beside(x, velocity))

@@ -32,7 +32,8 @@ class GraphAttention(AbstractLayer):
     `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
     `exclude_self` and `rotary` are those of `SelfAttention`. β = 0 is linear
     averaging. Vertices are numbered by the order of the particles or, when points are pairs
-    `(x, label)`, by integer labels. A token without an edge has velocity 0.
+    `(x, label)`, by integer labels; a function w takes real labels too, those of a graphon (see
+    `GraphonVlasov`). A token without an edge has velocity 0.
 
     !!! example
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._order import paired, told_apart
+from ._order import beside, numbered, paired, told_apart
 
 
 class HypergraphInteraction(AbstractMeanField):
@@ -22,7 +22,8 @@ class HypergraphInteraction(AbstractMeanField):
     - `weights`: for each ℓ an array of ℓ + 1 axes of length n, a function of labels
       (i, j_1, …, j_ℓ), or `None` for weight 1; `None` for all is the complete hypergraph.
 
-    The work is n^ℓ for each point. Weights of particles count as masses do elsewhere.
+    The work is n^ℓ for each point. Weights of particles count as masses do elsewhere. Labels are
+    whole numbers or, for functions, real: points (x, ξ), of which ξ stays (see `GraphonVlasov`).
     """
 
     kernels: tuple[Callable[..., Any], ...]
@@ -36,22 +37,27 @@ class HypergraphInteraction(AbstractMeanField):
             )
 
     def rates(self, t, x, mu):
-        labelled = paired(x)
-        (token, i), mu = told_apart(x, mu)
         weights = self.weights or (None,) * len(self.kernels)
+        apart = paired(x) or any(w is not None for w in weights)
+        if apart:
+            (token, i), mu = told_apart(x, mu)
+        else:
+            token, i = x, None
         total = jnp.zeros_like(token)
         for bodies, (kernel, weight) in enumerate(zip(self.kernels, weights, strict=True), 1):
 
             def edge(others, kernel=kernel, weight=weight):
-                force = kernel(token, *(y for y, _ in others))
+                force = kernel(token, *(y[0] for y in others) if apart else others)
                 if weight is None:
                     return force
-                labels = (i, *(j for _, j in others))
+                labels = (i, *(y[1] for y in others))
+                if not callable(weight):
+                    numbered("weights", i)
                 w = weight(*labels) if callable(weight) else jnp.asarray(weight)[labels]
                 return jnp.asarray(w, force.dtype) * force
 
             total = total + _nested_mean(mu, edge, bodies, ())
-        return Rates((total, None) if labelled else total)
+        return Rates(beside(x, total))
 
 
 def _nested_mean(mu, edge, bodies, others):

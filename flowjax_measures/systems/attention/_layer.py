@@ -20,7 +20,7 @@ from ..._system import AbstractMeanField
 from ...measures import Rates
 from ._heads import of_heads
 from ._matrices import Matrix, evaluated, times
-from ._order import paired, told_apart
+from ._order import beside, paired, told_apart
 from ._relation import relation, rotated
 
 
@@ -81,7 +81,7 @@ class AbstractLayer(AbstractMeanField):
     def rates(self, t, x, mu):
         read = self.heads(t, x, mu)
         velocity = sum(times(of["output"], times(of["value"], reads)) for of, reads in read)
-        return Rates((velocity, None) if paired(x) else velocity)
+        return Rates(beside(x, velocity))
 
     def heads(self, t, x, mu, value=None):
         """The matrices of each head with what x reads in it: tokens, or `value` of the atoms."""

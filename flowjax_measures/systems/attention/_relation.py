@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from ..._custom_types import Point
 from ...measures._base import replace
 from ._heads import of_head
+from ._order import numbered
 
 Pairwise = Array | Callable[[Any, Any], Any]
 """A number for each pair of labels: an array (n, n), or a function of (i, j)."""
@@ -53,6 +54,7 @@ def between(
     """
     if callable(pairwise):
         return mu, lambda x, y: pairwise(x[1], y[1])
+    numbered(name, i)
     array = jnp.asarray(pairwise)
     n = mu.size()
     if array.ndim not in (2, 3) or array.shape[-1] != array.shape[-2]:

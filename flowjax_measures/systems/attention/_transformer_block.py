@@ -19,10 +19,11 @@ from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Positive
 from ..._system import AbstractMeanField, motion
-from ...measures import Particles, Rates
+from ...measures import AbstractMeasure, Particles, Rates
 from ._feed_forward import Vector
 from ._matrices import at
 from ._order import paired
+from ._watched import matrix_of
 
 
 class LayerNorm(eqx.Module):
@@ -96,6 +97,18 @@ class TransformerBlock(AbstractMeanField):
         y = x + h * (first(t, moved) if self.placement == "peri" else moved)
         moved = motion(self.feed_forward, t, second(t, y), mu)
         return Rates((y - x) / h + (second(t, moved) if self.placement == "peri" else moved))
+
+    def weights(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Float[Array, "..."]:
+        """The matrix of attention of the block at depth t, of tokens as it normalises them.
+
+        **Returns:** shape (n, n), or (h, n, n) with heads.
+
+        **Raises:** `ValueError` when `attention` has no such matrix.
+        """
+        if self.norms is not None and self.placement != "post":
+            first = self.norms[0]
+            mu = mu.push(lambda z: first(t, z))
+        return matrix_of("attention", self.attention, mu, t)
 
 
 def _same(t, x):

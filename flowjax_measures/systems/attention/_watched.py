@@ -1,5 +1,7 @@
 """The matrix of attention, read off the layer itself."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,3 +47,16 @@ class AbstractAttention(AbstractLayer):
         arrays = [self.mask, self.bias, *matrices]
         ranks = [np.ndim(a) for a in arrays if a is not None and not callable(a)]
         return 3 in ranks or np.ndim(self.beta) == 1
+
+
+def matrix_of(name: str, system: Any, mu: AbstractMeasure, t: FloatScalar) -> Array:
+    """The matrix of attention of a part of a system.
+
+    **Raises:** `ValueError` naming a part that has none.
+    """
+    if not hasattr(system, "weights"):
+        raise ValueError(
+            f"`{name}` is a {type(system).__name__}, which has no matrix of attention; give "
+            "`SelfAttention` or a relative that has `weights`."
+        )
+    return system.weights(mu, t)

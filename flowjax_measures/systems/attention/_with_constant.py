@@ -4,9 +4,12 @@ Q (x, 1) = Q' x + b   for   Q = [Q' b]
 """
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField, motion
-from ...measures import Rates
+from ...measures import AbstractMeasure, Rates
+from ._watched import matrix_of
 
 
 class WithConstant(AbstractMeanField):
@@ -18,5 +21,12 @@ class WithConstant(AbstractMeanField):
     system: AbstractMeanField
 
     def rates(self, t, x, mu):
-        one = lambda y: jnp.concatenate([y, jnp.ones(1, y.dtype)])  # noqa: E731
-        return Rates(motion(self.system, t, one(x), mu.push(one))[:-1])
+        return Rates(motion(self.system, t, _with_one(x), mu.push(_with_one))[:-1])
+
+    def weights(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Float[Array, "..."]:
+        """The matrix of attention of the tokens (x, 1); see `SelfAttention.weights`."""
+        return matrix_of("system", self.system, mu.push(_with_one), t)
+
+
+def _with_one(y):
+    return jnp.concatenate([y, jnp.ones(1, y.dtype)])

@@ -13,4 +13,6 @@ from ._residual_network import (
     ResidualNetwork as ResidualNetwork,
     ResidualWeights as ResidualWeights,
 )
+from ._residual_transformer import ResidualTransformer as ResidualTransformer
+from ._transformer_weights import TransformerWeights as TransformerWeights
 from ._unconstrained_features import UnconstrainedFeatures as UnconstrainedFeatures
