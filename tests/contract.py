@@ -106,9 +106,10 @@ ELSEWHERE = {
         bures_map
         circular_order cluster_labels coarsen collective_diffusion compare
         conditional_flow_matching_loss conditional_wasserstein couple dacorogna_moser
-        denoising_loss drifting_loss entropic_barycenter entropic_mobility entropic_potentials evaluate
-        fisher_information fit flat_mobility flow_matching_loss fokker_planck_residual
-        fourier_kernel from_anndata from_arrays from_table from_xarray gaspari_cohn gaussian_process
+        denoising_loss drifting_loss entropic_barycenter entropic_mobility
+        entropic_potentials evaluate fisher_information fit flat_mobility flow_matching_loss
+        fokker_planck_residual fourier_kernel from_anndata from_arrays from_table
+        from_xarray gaspari_cohn gaussian_process
         gradient_spread gromov_wasserstein harmonic_extension in_context kalman_filter
         kalman_inversion kinetic_cost kinetic_interpolation kl_divergence layers learn
         least_squares_velocity linear_posterior linearized_wasserstein logarithmic_mean

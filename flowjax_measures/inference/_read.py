@@ -114,7 +114,7 @@ def from_xarray(
     array = array.transpose(time, particle, ...)
     points, times = _numbers(array.values, "array"), _times(array[time].values, unit)
     present = ~np.isnan(points).any(2)
-    empty = times[~present.any(1)]
+    empty = times[~present.any(axis=-1)]
     if 0 < empty.size < times.size:
         warnings.warn(
             f"`array` has no particle at the times {empty[:5]}: left out.",

@@ -100,7 +100,7 @@ CASES = [
 
 
 def outcome(name, kind, calculus, loop, space):
-    """"right" or "refused"; any other error, or another law, fails."""
+    """ "right" or "refused"; any other error, or another law, fails."""
     family = fm if hasattr(fm, name) and name in OURS else diffrax
     maker = getattr(family, name)
     implicit = issubclass(maker, diffrax.AbstractImplicitSolver)
