@@ -15,14 +15,14 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point
 from .._numerics import jitted
 from ..kernels import AbstractKernel, EnergyDistance, InverseMultiquadric
-from ..kernels._base import Kernel, convolve, correlate, mass
+from ..kernels._base import Kernel, convolve, correlate, mass, slope
 from ..kernels._radial import on_space
 from ..measures import AbstractMeasure
-from ._base import AbstractTransportEnergy
+from ._base import AbstractEnergy, AbstractTransportEnergy
 from ._ground import shared_space
 
 
-class MMD(AbstractTransportEnergy):
+class MMD(AbstractEnergy):
     r"""½ MMD²(μ, ν) = ½ ∬ k d(μ−ν) d(μ−ν); δF/δμ = k∗(μ − ν).
 
     All pairs count, a particle with itself included; both measures are divided by their masses
@@ -44,6 +44,14 @@ class MMD(AbstractTransportEnergy):
     def first_variation(self, x, mu):
         kernel = on_space(self.kernel, shared_space(mu, self.target))
         return (convolve(kernel, x, mu) - convolve(kernel, x, self.target)) / mass(mu)
+
+    def velocity(self, x, mu):
+        kernel = on_space(self.kernel, shared_space(mu, self.target))
+        toward, away = slope(kernel, x, self.target), slope(kernel, x, mu)
+        return jax.tree.map(lambda a, b: (a - b) / mass(mu), toward, away)
+
+    def diffusivity(self, x, mu):
+        return None
 
 
 class SteinKernel(AbstractKernel):

@@ -5,9 +5,11 @@ r"""Energies of a potential and of an interaction.
 
 from collections.abc import Callable
 
+import jax
+
 from .._custom_types import FloatScalar, Point
-from ..kernels._base import Kernel, convolve, correlate, mass
-from ._base import AbstractTransportEnergy
+from ..kernels._base import Kernel, convolve, correlate, mass, slope
+from ._base import AbstractEnergy, AbstractTransportEnergy
 
 
 class PotentialEnergy(AbstractTransportEnergy):
@@ -22,7 +24,7 @@ class PotentialEnergy(AbstractTransportEnergy):
         return self.potential(x)
 
 
-class InteractionEnergy(AbstractTransportEnergy):
+class InteractionEnergy(AbstractEnergy):
     """½ ∬ K dμ dμ with δF/δμ = K∗μ; `kernel` is K, symmetric. The flow is ẋ = −∇(K∗μ)(x).
 
     All pairs count, a particle with itself included.
@@ -35,3 +37,9 @@ class InteractionEnergy(AbstractTransportEnergy):
 
     def first_variation(self, x, mu):
         return mass(mu) * convolve(self.kernel, x, mu)
+
+    def velocity(self, x, mu):
+        return jax.tree.map(lambda v: -mass(mu) * v, slope(self.kernel, x, mu))
+
+    def diffusivity(self, x, mu):
+        return None

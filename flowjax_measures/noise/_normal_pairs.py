@@ -10,6 +10,7 @@ where this takes 2.
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,8 @@ def threefry(key: tuple[Array, Array], count: tuple[Array, Array]) -> tuple[Arra
     return a, b
 
 
+# Traced once for a program that draws at several places.
+@partial(jax.jit, static_argnums=(1, 2))
 def normal_pairs(key: PRNGKey, size: int, dtype: DTypeLike) -> Complex[Array, " size"]:
     """`size` independent pairs of standard normals: real and imaginary parts of a dtype."""
     words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

@@ -104,6 +104,17 @@ class OfStep(eqx.Module):
         return increment(self.walk, self.h, use_levy)
 
 
+class OnRequest(eqx.Module):
+    """The path over one constant step, drawn where it is asked for: few solvers do at a start."""
+
+    steps: StepKeyed
+    index: Array
+    h: Array
+
+    def __call__(self, t0, t1, use_levy=False):
+        return increment(self.steps.one(self.index), self.h, use_levy)
+
+
 class Inside(eqx.Module):
     """The path inside constant steps of length h, for solvers that ask for parts of them.
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._brownian import Inside, OfStep, StepKeyed
+from ._brownian import Inside, OfStep, OnRequest, StepKeyed
 from ._method import Method
 from ._schedule import Schedule
 
@@ -123,10 +123,11 @@ def run(
         return y, solver_state, jnp.where(found, bad_time, t1), meter_state
 
     def start(y, interval):
-        normals = None if keyed is None else keyed.one(interval.first)
-        t0 = interval.base
-        terms = method.terms(path(interval, 0, normals, t0, t0 + interval.h), y)
-        return solver.init(terms, t0, t0 + interval.h, y, None)
+        t0, t1 = interval.base, interval.base + interval.h
+        first = path(interval, 0, None, t0, t1)
+        if keyed is not None and not method.parted:
+            first = OnRequest(keyed, interval.first, interval.h)
+        return solver.init(method.terms(first, y), t0, t1, y, None)
 
     def interval(carry, xs_normals):
         xs, normals = xs_normals
