@@ -171,3 +171,18 @@ def test_nan_inside_a_compiled_run_is_a_result():
         NAN
     )
     assert run.result == fm.Results.nonfinite and run.stats["bad_time"] == 0.0
+
+
+@pytest.mark.parametrize("dt", [0.1, None])
+def test_a_law_that_is_nan_from_the_start_is_told_from_a_blow_up(dt):
+    """Data that hold NaN want another advice than a step that is too long."""
+    data = jnp.array([jnp.nan, 1.0, 0.0])
+    for law, words in (
+        (lambda t, x, mu: data - x, "first step.*NaN in its parameters and data"),
+        (
+            lambda t, x, mu: x * jnp.where(t > 0.55, jnp.nan, 1.0),
+            r"stopped at t = 0\.(5|6)(?!.*NaN in)",
+        ),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            fm.simulate(fm.Custom(law), cloud(), [0.0, 1.0], dt=dt)

@@ -26,9 +26,15 @@ _FEW = 8
 _HERMITE = {1: 40, 2: 24, 3: 10, 4: 5}
 
 
-def nodes(dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (k, d) and weights (k,) of the standard Gaussian in `dimension` dimensions."""
+def nodes(dimension: int, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (k, d) and weights (k,) of the standard Gaussian in `dimension` dimensions.
+
+    With a `count` they are so many of the lattice, in any dimension.
+    """
     d = dimension
+    if count is not None:
+        z = _lattice(d, count // 2)
+        return z, np.full(len(z), 1 / len(z))
     if d in _HERMITE:
         z, w = np.polynomial.hermite_e.hermegauss(_HERMITE[d])
         grid = np.stack(np.meshgrid(*[z] * d, indexing="ij"), -1).reshape(-1, d)
@@ -42,18 +48,17 @@ def nodes(dimension: int) -> tuple[np.ndarray, np.ndarray]:
             [np.full(2 * d, 4 / (d + 2) ** 2), np.full(2**d, (d - 2) ** 2 / (2**d * (d + 2) ** 2))]
         )
         return grid, weights
-    z = _lattice(d)
+    z = _lattice(d, max(1024, 8 * d))
     return z, np.full(len(z), 1 / len(z))
 
 
-def _lattice(dimension: int) -> np.ndarray:
+def _lattice(dimension: int, half: int) -> np.ndarray:
     """Normal nodes of a Kronecker lattice, antithetic and of identity covariance."""
     # The root of x^{d+1} = x + 1, whose powers are far from any resonance.
     root = 2.0
     for _ in range(60):
         root = (1 + root) ** (1 / (dimension + 1))
     steps = root ** -np.arange(1.0, dimension + 1)
-    half = max(1024, 8 * dimension)
     uniform = (0.5 + np.arange(1, half + 1)[:, None] * steps) % 1
     z = ndtri(np.clip(uniform, 1e-12, 1 - 1e-12))
     z = np.concatenate([z, -z])
@@ -124,9 +129,12 @@ def degree(function: Callable[[Array], PyTree], x: Array) -> int:
 
 
 def expect(
-    function: Callable[[Array], PyTree], m: Float[Array, " d"], cov: Float[Array, "d d"]
+    function: Callable[[Array], PyTree],
+    m: Float[Array, " d"],
+    cov: Float[Array, "d d"],
+    count: int | None = None,
 ) -> PyTree:
-    """E function(X) for X ~ N(m, cov), for values in any pytree."""
+    """E function(X) for X ~ N(m, cov), for values in any pytree; `count` as of `nodes`."""
     given = function
     function = jax.jit(lambda x: given(x))  # traced once; its derivatives come from the trace
     order = degree(function, m)
@@ -139,7 +147,7 @@ def expect(
             function(m),
             hessian,
         )
-    z, w = nodes(m.size)
+    z, w = nodes(m.size, count)
     x = m + jnp.asarray(z, m.dtype) @ factor(cov).T
     weights = jnp.asarray(w, m.dtype)
     values = jax.vmap(function)(x)

@@ -28,6 +28,7 @@ from ._progress import bar
 from ._request import Request
 from ._schedule import Schedule
 from ._simulate import method_of, planned
+from ._verdict import Results, raised
 
 
 def simulate_resumable(
@@ -135,10 +136,10 @@ def simulate_resumable(
         "t_final": jnp.asarray(times[-1], dtype),
     }
     bad = jnp.isfinite(stats["bad_time"])
-    result = _simulate.where(bad, _simulate.Results.nonfinite, _simulate.Results.successful)
+    result = _simulate.where(bad, Results.nonfinite, Results.successful)
     ts = jnp.asarray(times, dtype)
     run = _simulate.Trajectory(ts, ys, chosen.problem.merge(y), result, stats)
-    return _simulate._raise(run) if throw else run
+    return raised(run) if throw else run
 
 
 def _part(whole: Schedule, start: int, end: int) -> Schedule:

@@ -14,7 +14,7 @@ from .._custom_types import PRNGKey
 from .._numerics import _memory, compiled
 from .._system import AbstractMeanField, AbstractSystem, Averaged
 from ..measures import Gaussian, Particles
-from ..measures._base import concrete, is_measure
+from ..measures._base import is_measure
 from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
 from ._arguments import check, check_noise, check_times, fixed, real_dtype
@@ -26,23 +26,10 @@ from ._request import Request
 from ._schedule import Schedule, count_steps, schedule
 from ._terms import Problem, pose
 from ._transition import Transition, has_transition
+from ._verdict import Results as Results, raised
 
 # Above this many bytes of stored steps the default keeps √steps of them.
 _STORED = 2**30
-
-
-Results = diffrax.RESULTS
-"""How a run ended. `nonfinite` is a state that became inf or NaN."""
-
-# What to do about it, beside what diffrax says.
-_ADVICE = {
-    "nonfinite": "Take a smaller `dt`, or leave it out for adaptive steps; `event` ends a run "
-    "before a blow-up.",
-    "max_steps_reached": "Tolerances below the round-off of float32 (1e-7) are never met: enable "
-    "float64 with jax.config.update('jax_enable_x64', True), or loosen them. A stiff system wants "
-    "solver=diffrax.Kvaerno5().",
-    "dt_min_reached": "The solution blows up in finite time, or jumps; `event` ends a run before.",
-}
 
 
 class Trajectory(eqx.Module):
@@ -153,7 +140,7 @@ def simulate(
         fixed(event), progress, remat, max_steps,
     )  # fmt: skip
     trajectory = _run(asked, times, dtype)
-    return _raise(trajectory) if throw else trajectory
+    return raised(trajectory) if throw else trajectory
 
 
 def planned(
@@ -274,24 +261,3 @@ def _solver(system, stochastic, controller):
             "steps. Give `dt` and no `stepsize_controller`, or a solver with an error estimate."
         )
     return diffrax.Euler()
-
-
-def _raise(trajectory: Trajectory) -> Trajectory:
-    result = trajectory.result
-    bad_time = trajectory.stats["bad_time"]
-    codes = [code._value for code in (Results.successful, Results.event_occurred)]
-    if concrete(result, bad_time):
-        # Read off in NumPy: two comparisons of JAX cost more than a short run.
-        if np.isin(np.asarray(result._value), codes).all():
-            return trajectory
-        if jnp.ndim(bad_time) > 0:
-            raise RuntimeError("A run of the batch failed; `throw=False` returns them all.")
-        at = jnp.minimum(bad_time, trajectory.stats["t_final"])
-        advice = [text for name, text in _ADVICE.items() if result == getattr(Results, name)]
-        raise RuntimeError(
-            " ".join([Results[result], f"It stopped at t = {at:.6g}.", *advice])
-            + " `throw=False` returns the run as it is."
-        )
-    fine = (result == Results.successful) | (result == Results.event_occurred)
-    ys, final = result.error_if((trajectory.ys, trajectory.final), ~fine)
-    return eqx.tree_at(lambda r: (r.ys, r.final), trajectory, (ys, final))

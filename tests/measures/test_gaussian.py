@@ -140,3 +140,21 @@ def test_multiplicative_shared_noise_against_particles():
     np.testing.assert_allclose(runs[1].m, runs[0].mean(), rtol=1e-12)
     # The two Euler schemes differ by ¼ Σ_k (ΔB_k² − dt), of standard deviation 3.5e-4.
     np.testing.assert_allclose(runs[1].cov, runs[0].covariance(), rtol=4 * 3.5e-4)
+
+
+def test_more_nodes_of_a_logistic_law_in_twelve_dimensions():
+    """E σ(X_i) and E σ′(X_i) are integrals on the line; the lattice converges to them."""
+    random = np.random.default_rng(0)
+    root = random.normal(size=(12, 12)) / np.sqrt(12)
+    cov, m = root @ root.T + 0.2 * np.eye(12), 0.3 * random.normal(size=12)
+    z, w = np.polynomial.hermite_e.hermegauss(80)
+    s = 1 / (1 + np.exp(-(m[:, None] + np.sqrt(np.diag(cov))[:, None] * z)))
+    mean, pull = -s @ w / w.sum(), -((s * (1 - s)) @ w / w.sum())[:, None] * cov
+    law = fm.Custom(lambda t, x, mu: -jax.nn.sigmoid(x))
+    errors = []
+    for count in (None, 16384):
+        drift = law(0.0, fm.Gaussian(jnp.asarray(m), jnp.asarray(cov), nodes=count)).drift
+        errors.append(max(np.abs(drift.m - mean).max(), np.abs(drift.cov - pull - pull.T).max()))
+    assert errors[0] < 5e-3 and errors[1] < 1.5e-3
+    with pytest.raises(ValueError, match="`nodes` is 7"):
+        fm.Gaussian(jnp.zeros(2), jnp.eye(2), nodes=7)
