@@ -105,8 +105,8 @@ def _film() -> fm.GridDensity:
     return fm.GridDensity(1 + 0.3 * jnp.sin(jnp.arange(6.0)), 0.0, 6.0, True)
 
 
-def _graph() -> Any:
-    w = cloud(n=5, d=5).x ** 2
+def _graph(n: int) -> Any:
+    w = cloud(n=n, d=n).x ** 2
     return w + w.T
 
 
@@ -187,7 +187,7 @@ CASES: dict[str, Callable[[], Case]] = {
         cloud(),
     ),
     "graph-attention": lambda: Case(
-        fm.GraphAttention(cloud(7, 7).x ** 2, beta=1.5), tokens(), exchangeable=False, splits=False
+        fm.GraphAttention(cloud(6, 6).x ** 2, beta=1.5), tokens(6), exchangeable=False, splits=False
     ),
     "graphon-vlasov": lambda: Case(
         fm.GraphonVlasov(fm.GraphAttention(lambda a, b: 1 + a * b, beta=0.7)), cloud(d=3)
@@ -583,9 +583,9 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "thin-film-noise": lambda: Case(fm.ThinFilm(50.0), _film(), dt=0.02),
     "laplace-learning": lambda: Case(
-        fm.LaplaceLearning(_graph(), jnp.arange(5) == 2, exponent=2.5, scale=0.8),
-        cloud(n=5, d=2),
-        lyapunov=fm.LaplaceLearning(_graph(), exponent=2.5, scale=0.8).energy,
+        fm.LaplaceLearning(_graph(6), jnp.arange(6) == 2, exponent=2.5, scale=0.8),
+        cloud(n=6, d=2),
+        lyapunov=fm.LaplaceLearning(_graph(6), exponent=2.5, scale=0.8).energy,
         exchangeable=False,
         splits=False,
     ),
@@ -641,7 +641,7 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Particles(fm.Phase(cloud(n=4, d=2).x, cloud(n=4, d=2, seed=1).x)),
     ),
     "simplex-flow": lambda: Case(
-        fm.SimplexFlow(fm.ProbabilityManifold(0.1 * _graph()[:3, :3], jnp.array([0.2, 0.5, 0.3]))),
+        fm.SimplexFlow(fm.ProbabilityManifold(0.1 * _graph(3), jnp.array([0.2, 0.5, 0.3]))),
         fm.Particles(jax.nn.softmax(cloud(n=4).x), space=fm.Simplex()),
         lyapunov=lambda mu: mu.mean(lambda p: jnp.sum(p * jnp.log(p / jnp.array([0.2, 0.5, 0.3])))),
     ),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from catalogue import Case
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import flowjax_measures as fm
 from flowjax_measures.measures._base import is_measure, replace
@@ -110,6 +111,48 @@ def splitting(case: Case) -> float:
 def block_size(case: Case) -> float:
     tiled = replace(case.state, block=3)
     return difference(motion(case.system, tiled), motion(case.system, case.state))
+
+
+def spread(state: Any, devices: int) -> tuple[Any, Any]:
+    """As many of the particles of a state as devices divide: on one device, and over all."""
+    mesh = Mesh(np.array(jax.devices()[:devices]), ("particles",))
+    sharding = NamedSharding(mesh, PartitionSpec("particles"))
+
+    def even(mu):
+        if not isinstance(mu, fm.Particles) or mu.size() < devices:
+            return mu
+        keep = lambda a: a[: mu.size() // devices * devices]  # noqa: E731
+        return replace(mu, x=jax.tree.map(keep, mu.x), log_w=jax.tree.map(keep, mu.log_w))
+
+    def apart(mu):
+        many = isinstance(mu, fm.Particles) and mu.size() >= devices
+        return replace(mu, sharding=sharding) if many else mu
+
+    state = jax.tree.map(even, state, is_leaf=is_measure)
+    return state, jax.tree.map(apart, state, is_leaf=is_measure)
+
+
+def has_particles(state: Any) -> bool:
+    measures = jax.tree.leaves(state, is_leaf=is_measure)
+    return any(isinstance(mu, fm.Particles) for mu in measures)
+
+
+def over_devices(case: Case, devices: int = 2) -> float:
+    """Motion, and the gradient of a number of it, of particles spread over devices."""
+
+    @jax.jit
+    def both(state):
+        arrays, rest = eqx.partition(state, eqx.is_inexact_array)
+
+        def number(arrays):
+            moved = _motion(case.system, eqx.combine(arrays, rest))
+            leaves = jax.tree.leaves(eqx.filter(moved, eqx.is_inexact_array))
+            return sum(jnp.sum(jnp.sin(a).real) for a in leaves), moved
+
+        return jax.grad(number, has_aux=True)(arrays)
+
+    plain, apart = spread(case.state, devices)
+    return difference(jax.tree.leaves(both(apart)), jax.tree.leaves(both(plain)))
 
 
 def leaves_space(final: Any) -> float:

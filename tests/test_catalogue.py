@@ -11,6 +11,10 @@ EVERY = list(CASE)
 PARTICLES = [n for n in EVERY if isinstance(CASE[n].state, fm.Particles)]
 
 
+SPREAD = [n for n in EVERY if harness.has_particles(CASE[n].state)]
+# What is spread over devices by default; all else with the slow tests.
+AT_ONCE = ("self-attention-causal", "energy-distance-flow", "langevin", "game")
+
 # What compiles for long is batched, tiled and differentiated with the slow tests.
 LONG = """
     accelerated-flow adam-equation blind-denoising causal-attention causal-circle
@@ -69,6 +73,11 @@ def test_half_an_atom_twice_is_an_atom(name):
 @named(PARTICLES, slow=LONG + SECOND)
 def test_tiles_do_not_matter(name):
     assert harness.block_size(CASE[name]) < 1e-11
+
+
+@named(SPREAD, slow=[n for n in SPREAD if n not in AT_ONCE])
+def test_devices_do_not_matter(name):
+    assert harness.over_devices(CASE[name]) < 1e-11
 
 
 @named([n for n in EVERY if harness.is_curved(CASE[n].state)])

@@ -25,13 +25,14 @@ from ._rewrite import depends
 
 def forward(
     arrays: Sequence[Array], pair: Pair, specs: Sequence[Spec], outs: Sequence[Spec],
-    sizes: Sequence[int], platform: str,
+    sizes: Sequence[int], precision: str | None, platform: str,
 ) -> list[Array] | None:  # fmt: skip
     """The means and the log-normaliser of every target; None where the kernel does not fit."""
-    problem = fitting(pair, specs, sizes)
+    problem = fitting(pair, specs, sizes, precision)
     if problem is None:
         return None
     pairs, offset = problem.pairs(arrays)
+    pairs = _narrowed(pairs, precision)
     mean, s = _kernel.forward(pairs, platform)
     results = [*problem.values(mean), problem.unfold(s + offset)]
     return [r.astype(out.dtype) for r, out in zip(results, outs, strict=True)]
@@ -39,7 +40,7 @@ def forward(
 
 def backward(
     arrays: Sequence[Array], program: Program, specs: Sequence[Spec], outs: Sequence[Spec],
-    sizes: Sequence[int], platform: str,
+    sizes: Sequence[int], precision: str | None, platform: str,
 ) -> list[Array] | None:  # fmt: skip
     """The sums of a mean's reverse pass; None where the kernel does not fit."""
     found = _reverse(program)
@@ -54,7 +55,7 @@ def backward(
         # Derivatives that are kept apart over a level are those of an array that has it.
         given[i] = _spread(given[i], own[i].levels, out.levels, sizes)
         own[i] = own[i]._replace(levels=out.levels)
-    problem = fitting(pair, own, sizes)
+    problem = fitting(pair, own, sizes, precision)
     if problem is None:
         return None
     cotangents = iter(zip(arrays[pair.size + 1 :], specs[pair.size + 1 :], strict=True))
@@ -70,14 +71,21 @@ def backward(
 
     (_, offset, *_), pull, pairs = jax.vjp(prepare, *[given[i] for i in places], has_aux=True)
     s = problem.fold(shift).astype(jnp.float32) - offset
-    if pairs.q.dtype == jnp.bfloat16:
+    if pairs.q.dtype == jnp.bfloat16 or precision is not None:
         # Rounded to eight bits s would be wrong by |s|/256, and so all weights.
-        s = _kernel.forward(pairs, platform)[1]
+        s = _kernel.forward(_narrowed(pairs, precision), platform)[1]
     g, h = problem.cotangents(full, pairs)
-    found = _kernel.backward(pairs, s, g, h, platform)
+    found = _kernel.backward(_narrowed(pairs, precision), s, g, h, platform)
     like = (pairs.q, offset, pairs.k, pairs.v, pairs.log_w)
     results = pull(tuple(f.astype(a.dtype) for f, a in zip(found, like, strict=True)))
     return [r.astype(out.dtype) for r, out in zip(results, outs, strict=True)]
+
+
+def _narrowed(pairs: Pairs, precision: str | None) -> Pairs:
+    if precision is None:
+        return pairs
+    q, k, v = (a.astype(jnp.bfloat16) for a in (pairs.q, pairs.k, pairs.v))
+    return pairs._replace(q=q, k=k, v=v)
 
 
 def _reverse(program: Any) -> tuple[Pair, Sequence[bool], Sequence[bool]] | None:
@@ -97,11 +105,15 @@ def _reverse(program: Any) -> tuple[Pair, Sequence[bool], Sequence[bool]] | None
     return inner.pair, moving, program.live
 
 
-def fitting(pair: Pair, specs: Sequence[Spec], sizes: Sequence[int]) -> "_Problem | None":
+def fitting(
+    pair: Pair, specs: Sequence[Spec], sizes: Sequence[int], precision: str | None
+) -> "_Problem | None":
     """The problem that a kernel solves, or None."""
     points = specs[pair.constants : pair.constants + pair.points]
     floats = [i for i, s in enumerate(points) if jnp.issubdtype(s.dtype, jnp.inexact)]
     dtypes = {s.dtype for s in specs if jnp.issubdtype(s.dtype, jnp.inexact)}
+    if precision == "tensorfloat32":
+        return None  # Products of kernels are full, or of bfloat16.
     if len(floats) != 1 or len(points[floats[0]].shape) != 1 or not pair.tilted:
         return None
     narrow = dtypes <= {jnp.dtype(jnp.float32)} or dtypes <= {jnp.dtype(jnp.bfloat16)}

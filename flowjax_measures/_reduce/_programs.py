@@ -16,10 +16,13 @@ from ._rewrite import Distances, Trace, masks, walk
 
 
 class Tiling(NamedTuple):
-    """How sums over pairs are taken: the sources of a tile, None for as many as fit; by what."""
+    """How sums over pairs are taken: the sources of a tile, None for as many as fit; by what; to
+    which digits the operands of their products are rounded, None for all.
+    """
 
     block: int | None = None
     kernel: Literal["auto", "tiled", "pallas"] = "auto"
+    precision: Literal["tensorfloat32", "bfloat16"] | None = None
 
 
 class Spec(NamedTuple):

@@ -197,6 +197,34 @@ def _square_jvp(primals, tangents):
     return _square(x, y), 2 * (own - jnp.vdot(x, y_dot) - jnp.vdot(x_dot, y))
 
 
+_DIGITS = {"tensorfloat32": 10, "bfloat16": 7}
+
+
+def rounded(function: Callable, precision: str) -> Callable:
+    """`function` with the operands of its products rounded, to the nearest number, ties to even.
+
+    Then what an accelerator makes of such a product is exact but for the order of the sum.
+    """
+    # TPUs split TF32's eleven bits into two times eight.
+    asked = jax.lax.Precision.HIGH if precision == "tensorfloat32" else jax.lax.Precision.DEFAULT
+
+    def product(equation, values):
+        if equation.primitive.name != "dot_general" or not all(map(_floating, values)):
+            return None
+        values = [jax.lax.reduce_precision(v, 8, _DIGITS[precision]) for v in values]
+        return [equation.primitive.bind(*values, **equation.params | {"precision": (asked, asked)})]
+
+    def narrowed(*args):
+        closed = jax.make_jaxpr(lambda *a: function(*a))(*args)
+        return walk(closed.jaxpr, closed.consts, args, product)
+
+    return narrowed
+
+
+def _floating(a: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(a), jnp.floating)
+
+
 def on_cpu(function: Callable) -> Callable:
     """`function` with its products of matrices in the forms that XLA is fast at on a CPU."""
 

@@ -40,6 +40,7 @@ def ring_mean(
     sharding: NamedSharding,
     block: int | None = None,
     kernel: Literal["auto", "tiled", "pallas"] = "auto",
+    precision: Literal["tensorfloat32", "bfloat16"] | None = None,
 ) -> tuple[PyTree, FloatScalar]:
     """`tilted_mean` for points whose leading axis is sharded.
 
@@ -47,7 +48,7 @@ def ring_mean(
     A mean that `fn` or `logits` take themselves is taken first; within a law, where it may depend
     on the target, its sources are gathered. So are those of a mean that the law differentiates.
     """
-    how: dict = {"block": block, "kernel": kernel}
+    how: dict = {"block": block, "kernel": kernel, "precision": precision}
     points = meshless(points)
     example = jax.eval_shape(lambda: jax.tree.map(lambda a: a[0], points))
     hoisted = [_hoist(f, example) for f in (fn, logits)]

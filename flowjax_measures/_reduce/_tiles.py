@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._programs import Pair, Program, Spec, weighted_sum
-from ._rewrite import FEW, on_cpu
+from ._rewrite import FEW, on_cpu, rounded
 
 # Bytes of a tile: what the second-level caches of two cores of 1 MiB hold, who share its rows.
 _CPU_TILE = 2**21
@@ -61,7 +61,7 @@ def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, tiling, platform:
     if tiling.kernel == "pallas":
         from . import _fused  # Pallas takes a third of a second to import.
 
-        found = _fused.forward(arrays, pair, specs, outs, sizes, platform)
+        found = _fused.forward(arrays, pair, specs, outs, sizes, tiling.precision, platform)
         if found is not None:
             return found
     *means, normaliser = outs
@@ -92,7 +92,7 @@ def tilted(arrays, *, pair: Pair, specs, outs, sizes, sources, tiling, platform:
         return normalised(sums, total, top)
 
     kept = (normaliser, normaliser, *means)
-    loop = _Loop(step, start, pair, specs, kept, sizes, sources, tiling.block, platform == "cpu")
+    loop = _Loop(step, start, pair, specs, kept, sizes, sources, tiling, platform)
     return finish(loop(arrays))
 
 
@@ -111,7 +111,7 @@ def summed(
     if tiling.kernel == "pallas":
         from . import _fused
 
-        found = _fused.backward(arrays, program, specs, outs, sizes, platform)
+        found = _fused.backward(arrays, program, specs, outs, sizes, tiling.precision, platform)
         if found is not None:
             return found
 
@@ -125,8 +125,7 @@ def summed(
         shapes = [out.full(tile, 0) for out in outs if not out.sources]
         return [jnp.zeros(s.shape, s.dtype) for s in shapes]
 
-    cpu = platform == "cpu"
-    return _Loop(step, start, pair, specs, outs, sizes, sources, tiling.block, cpu)(arrays)
+    return _Loop(step, start, pair, specs, outs, sizes, sources, tiling, platform)(arrays)
 
 
 def over_levels(function: Callable, specs: Sequence[Spec]) -> Callable:
@@ -149,11 +148,12 @@ class _Loop:
     and then the outputs that keep theirs.
     """
 
-    def __init__(self, step, start, pair, specs, outs, sizes, sources, block, cpu):
+    def __init__(self, step, start, pair, specs, outs, sizes, sources, tiling, platform):
         self.step, self.start, self.pair = step, start, pair
         self.specs, self.outs = specs, outs
-        self.sizes, self.sources, self.cpu = sizes, sources, cpu
-        self.tile, self.count = tile_sizes(sizes, specs, sources, block, cpu)
+        self.sizes, self.sources, self.precision = sizes, sources, tiling.precision
+        self.cpu = platform == "cpu"
+        self.tile, self.count = tile_sizes(sizes, specs, sources, tiling.block, self.cpu)
 
     def __call__(self, arrays):
         return self._over(0, list(arrays), ())
@@ -192,6 +192,7 @@ class _Loop:
 
     def _unless_masked(self, step, count, carry, arrays):
         """`step`, which a tile without a pair leaves out: what is carried stays, the rest is 0."""
+        step = step if self.precision is None else rounded(step, self.precision)
         fast = on_cpu(step) if self.cpu else step
         if not self.pair.masked:
             return fast(*carry, *arrays)

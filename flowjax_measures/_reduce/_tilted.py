@@ -29,6 +29,7 @@ def tilted_mean(
     *,
     block: int | None = None,
     kernel: Literal["auto", "tiled", "pallas"] = "auto",
+    precision: Literal["tensorfloat32", "bfloat16"] | None = None,
 ) -> tuple[PyTree, FloatScalar]:
     r"""The tilted mean ⟨fn⟩ and its log-normaliser over m weighted atoms.
 
@@ -43,6 +44,8 @@ def tilted_mean(
       first derivatives: float32 or bfloat16, sources in at most 128 dimensions, a tilt affine in
       them, masks by integer labels. It is Triton's on a GPU, Mosaic's on a TPU, interpreted
       elsewhere. "auto" takes what has been measured to be faster: so far tiles everywhere.
+    - `precision`: "tensorfloat32" or "bfloat16" rounds the operands of products to 11 or 8 bits,
+      on every platform alike; sums stay as they are. `None` rounds nothing.
 
     **Returns:** `(mean, log_normaliser)`. Where every atom is left out, the mean is 0 and the
     log-normaliser −∞. Both can be differentiated any number of times, in both modes, with
@@ -81,7 +84,7 @@ def tilted_mean(
     total = jnp.result_type(*parts)
     outs = [Spec((), False, s.shape, s.dtype) for s in jax.tree.leaves(values)]
     outs.append(Spec((), False, (), total))
-    tiling = Tiling(block, kernel)
+    tiling = Tiling(block, kernel, precision)
     program = Pair(trace, len(constants), len(leaves), logits is not None, log_weights is not None)
     *means, log_normaliser = tilted_sums(program, arrays, specs, outs, size, tiling)
     if log_weights is None:

@@ -32,6 +32,9 @@ class Particles(AbstractMeasure):
       where it fits: attention, masked by labels or not, in float32 or bfloat16 and at most 128
       dimensions, and its gradient. "auto" is the form that was measured to be faster, so far
       tiles everywhere. `block="pallas"` is `kernel="pallas"`.
+    - `precision`: what the operands of products within sums are rounded to, on every platform:
+      "tensorfloat32" (11 bits) or "bfloat16" (8 bits), which the units for products of matrices
+      take at once. `None` is full precision.
     - `sharding`: `NamedSharding(mesh, PartitionSpec(axis))` spreads the particles over the devices
       of one axis of a mesh; their number must be a multiple of the number of devices. Sums then
       go round the ring of devices and none ever holds all particles.
@@ -45,6 +48,7 @@ class Particles(AbstractMeasure):
     block: int | None = eqx.field(static=True)
     sharding: NamedSharding | None = eqx.field(static=True)
     kernel: Literal["auto", "tiled", "pallas"] = eqx.field(static=True)
+    precision: Literal["tensorfloat32", "bfloat16"] | None = eqx.field(static=True)
 
     flows: ClassVar[tuple[str, ...]] = ("x", "log_w")
 
@@ -58,6 +62,7 @@ class Particles(AbstractMeasure):
         *,
         weights: ArrayLike | None = None,
         kernel: Literal["auto", "tiled", "pallas"] = "auto",
+        precision: Literal["tensorfloat32", "bfloat16"] | None = None,
     ):
         if weights is not None:
             log_w = _logarithms(weights, log_w)
@@ -90,6 +95,11 @@ class Particles(AbstractMeasure):
             raise ValueError(
                 f'`kernel` is {kernel!r} with `block` {block!r}; give "auto", "tiled" or "pallas", '
                 "and for `block` a number of sources or None."
+            )
+        self.precision = precision
+        if precision not in (None, "tensorfloat32", "bfloat16"):
+            raise ValueError(
+                f'`precision` is {precision!r}; give "tensorfloat32", "bfloat16" or None for full.'
             )
         if self.log_w is not None and sharding is None:
             self.x = _neutral(self.x, self.log_w)
@@ -149,7 +159,7 @@ class Particles(AbstractMeasure):
         return replace(self, x=x)
 
     def tilt(self, fn, logits):
-        how: dict = {"block": self.block, "kernel": self.kernel}
+        how: dict = {"block": self.block, "kernel": self.kernel, "precision": self.precision}
         if self.sharding is not None:
             return ring_mean(fn, logits, self.x, self.log_w, sharding=self.sharding, **how)
         return tilted_mean(fn, logits, self.x, self.log_w, **how)
@@ -158,7 +168,7 @@ class Particles(AbstractMeasure):
         # The image's own space is not known: it is flat, with the coordinates of the values.
         return Particles(
             jax.vmap(fn)(self.x), self.log_w, block=self.block, sharding=self.sharding,
-            kernel=self.kernel,
+            kernel=self.kernel, precision=self.precision,
         )  # fmt: skip
 
     def covariance(self):

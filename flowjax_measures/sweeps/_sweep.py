@@ -128,14 +128,24 @@ def sweep(
         size = max(int(0.9 * size * limit / need) // count, 1) * count
         call = compiled(size)
     with contextlib.nullcontext() if store is None else store.begun(size // count):
-        for start in counted(range(0, left.size, size), progress, "sweep"):
-            rows = left[start : start + size]
-            inputs = batch(np.resize(rows, size))
-            part = _whole(call(*jax.tree.map(lambda a: _put(a, sharding), inputs)))
-            part = jax.tree.map(lambda a, n=rows.size: a[:n], part)
+
+        def keep(rows, values):
+            part = jax.tree.map(lambda a: a[: rows.size], _whole(values))
             parts.append((rows, part))
             if store is not None:
                 store.write(rows, part)
+
+        # The devices have the next chunk to do while one is read and written.
+        running = None
+        for start in counted(range(0, left.size, size), progress, "sweep"):
+            rows = left[start : start + size]
+            inputs = batch(np.resize(rows, size))
+            values = call(*jax.tree.map(lambda a: _put(a, sharding), inputs))
+            if running is not None:
+                keep(*running)
+            running = rows, values
+        if running is not None:
+            keep(*running)
     return Sweep(_assembled(parts, sizes), coords)
 
 
@@ -209,8 +219,9 @@ def _planned(chunk, lanes, runs, count, reports) -> int:
 def _bytes(program) -> int:
     """What a compiled program takes on one device."""
     memory = program.memory_analysis()
-    taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return taken + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    # Two chunks are held, of which one runs.
+    held = 2 * (memory.argument_size_in_bytes + memory.output_size_in_bytes)
+    return held + memory.temp_size_in_bytes - memory.alias_size_in_bytes
 
 
 def _too_large(size, need, limit, chunk, memory) -> str:

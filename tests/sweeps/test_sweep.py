@@ -12,6 +12,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import flowjax_measures as fm
+from flowjax_measures._numerics._memory import free
+from flowjax_measures.sweeps import _sweep
 
 
 def end(p, key):
@@ -206,3 +208,41 @@ def test_wrong_arguments(arguments, message):
     parameters, seeds, chunk = (*arguments, None, None)[:3]
     with pytest.raises(ValueError, match=message):
         fm.sweep(lambda p, *key: p, parameters, seeds=seeds, chunk=chunk)
+
+
+def test_a_chunk_is_written_while_the_next_one_runs(tmp_path, monkeypatch):
+    order = []
+    real = _sweep._put
+    monkeypatch.setattr(_sweep, "_put", lambda *a: order.append("run") or real(*a))
+    write = _sweep.Chunks.write
+    monkeypatch.setattr(
+        _sweep.Chunks, "write", lambda *a, **k: order.append("write") or write(*a, **k)
+    )
+    found = fm.sweep(lambda p: p["x"] ** 2, {"x": np.arange(12.0)}, chunk=4, folder=tmp_path)
+    assert order == ["run", "run", "write", "run", "write", "write"]
+    np.testing.assert_array_equal(found.values, np.arange(12.0) ** 2)
+
+
+def test_a_device_that_tells_its_memory_is_asked(monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 1000, "bytes_in_use": 200}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert free() == 640
+
+
+@pytest.mark.slow
+def test_ten_thousand_settings_are_one_program():
+    traces = []
+
+    def spread(p, key):
+        traces.append(1)
+        law = fm.ConsensusBased(lambda x: jnp.sum(x**2), sigma=p["sigma"], alpha=10.0)
+        mu = fm.initial.normal(key, 100, 2)
+        run = fm.simulate(law, mu, [0.0, 0.2], dt=0.1, key=key, throw=False)
+        return jnp.trace(run.final.covariance())
+
+    found = fm.sweep(spread, {"sigma": np.linspace(0.1, 1.0, 10_000)}, seeds=1)
+    assert found.values.shape == (10_000, 1) and len(traces) == 1
+    assert np.all(np.isfinite(found.values))
