@@ -200,6 +200,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "l2-attention": lambda: Case(fm.L2Attention(ROTATION, beta=0.7), cloud()),
     "linear-attention": lambda: Case(fm.LinearAttention(ROTATION, beta=0.3), cloud()),
     "linear-attention-gaussian": lambda: Case(fm.LinearAttention(beta=0.3), normal()),
+    "b-diffusion": lambda: Case(
+        fm.BDiffusion(lambda t, x: jnp.diag(1 + x[::-1] ** 2) / 4), cloud(), dt=0.02
+    ),
     "random-features": lambda: Case(
         fm.SelfAttention(beta=2.0)
         + fm.RandomMLPNoise("tanh", 0.5, features=jr.normal(jr.key(8), (5, 3))),

@@ -56,6 +56,17 @@ law = fm.GraphAttention(weights, beta=1.0)
 run = fm.simulate(law, tokens, jnp.linspace(0.0, 12.0, 61), dt=0.05)
 plot.sphere(run, c=community, cmap="coolwarm", s=40)
 
+# %% BDiffusion
+# Two phases that share a field without divergence: mixed, their sum stays 1.
+field = lambda t, x: jnp.diag(2 + 1.9 * jnp.sin(2 * jnp.pi * x[::-1])) / 100
+x = (jnp.arange(48) + 0.5) / 48
+disc = jnp.where((x[:, None] - 0.5) ** 2 + (x - 0.5) ** 2 < 0.09, 0.99, 0.01)
+mass = disc.mean()
+phase = fm.GridDensity(disc / mass, jnp.zeros(2), jnp.ones(2), periodic=True)
+run = fm.simulate(fm.BDiffusion(field), phase, [0.0, 0.2, 0.6], dt=0.004)
+for ax, rho in zip(plt.subplots(1, 3, sharey=True)[1], run.ys.rho, strict=True):
+    ax.imshow(mass * rho.T, origin="lower", extent=(0, 1, 0, 1), vmin=0, vmax=1)
+
 # %% GraphonVlasov
 # A density of tokens x by their label ξ, where near labels see each other: opinions along ξ.
 near = lambda a, b: 10 * jnp.exp(-50 * (a - b) ** 2)

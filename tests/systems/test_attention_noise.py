@@ -240,3 +240,47 @@ def test_noise_overcomes_repulsion_beyond_its_threshold():
         assert (rate < 0) == (sigma > threshold)
         mean, error = np.log(grown.mean()) / t, grown.std() / grown.mean() / np.sqrt(n) / t
         assert abs(mean - repulsion - noise.exponent(3, 1.0)) < 4 * error + 0.03
+
+
+def test_a_fixed_quadratic_form_ends_at_its_lowest_eigenvectors():
+    """ẋ = −P_x M x from the orthogonal ensemble: e^{−tM} x over its length, then ±x*."""
+    a = jr.normal(jr.key(0), (4, 4))
+    m = (a + a.T) / 2
+    form = fm.FeedForward(-m, activation=lambda z: z)
+    start = fm.initial.uniform_on_sphere(jr.key(1), 12, 4)
+    run = fm.simulate(form, start, [0.0, 0.7, 40.0], dt=0.05).ys.x
+    values, vectors = np.linalg.eigh(m)
+    exact = np.asarray(start.x) @ vectors * np.exp(-0.7 * values) @ vectors.T
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    assert np.allclose(run[1], exact, atol=1e-6)
+    assert np.allclose(np.abs(run[2] @ vectors[:, 0]), 1, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_layers_with_white_matrices_tend_to_the_field_of_their_activation():
+    """x ← N(x + √h φ(Mx)), M new in every layer: E⟨x, y⟩ is that of `RandomMLPNoise(φ)`."""
+    d, t, n = 3, 0.4, 40_000
+    start = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+
+    def layers(key, count):
+        def layer(x, key):
+            moved = x + jnp.sqrt(t / count) * jnp.tanh(x @ jr.normal(key, (d, d)))
+            return moved / jnp.linalg.norm(moved, axis=1, keepdims=True), None
+
+        x = jax.lax.scan(layer, start, jr.split(key, count))[0]
+        return x[0] @ x[1]
+
+    def field(key):
+        mu = fm.Particles(start, space=fm.Sphere())
+        x = fm.simulate(fm.RandomMLPNoise("tanh"), mu, [0.0, t], dt=t / 16, key=key).final.x
+        return x[0] @ x[1]
+
+    limit = np.asarray(jax.jit(lambda k: jax.lax.map(jax.vmap(field), k))(
+        jr.split(jr.key(0), (40, n // 40)))).ravel()  # fmt: skip
+    errors = []
+    for count in (1, 8):
+        run = jax.jit(lambda k, c=count: jax.lax.map(jax.vmap(lambda k: layers(k, c)), k))
+        found = np.asarray(run(jr.split(jr.key(1), (40, n // 40)))).ravel()
+        errors.append(abs(found.mean() - limit.mean()))
+    noise = 4 * limit.std() / np.sqrt(n / 2)
+    assert errors[1] < noise < errors[0]

@@ -3,6 +3,7 @@ from ._alignment_flow import (
     HeatFlow as HeatFlow,
     alignment_flow as alignment_flow,
 )
+from ._b_diffusion import BDiffusion as BDiffusion
 from ._causal_attention import CausalAttention as CausalAttention, CausalCircle as CausalCircle
 from ._causal_kinetic import CausalKinetic as CausalKinetic
 from ._feed_forward import FeedForward as FeedForward
