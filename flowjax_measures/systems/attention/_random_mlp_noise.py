@@ -5,7 +5,8 @@ r"""Common noise of a random perceptron layer (Agazzi, Bruno, Garcia, Saviozzi a
 the limit of a deep network whose layers x ← N(x + √h A φ(Wx)/√m) are random, as the width m and
 the depth 1/h grow: ξ is a Gaussian field, white in time, common to all points, with the kernel of
 the activation, k(x, y) = E φ(⟨w, x⟩) φ(⟨w, y⟩). It is that of layers φ(Mx), too, with M white in
-depth and φ odd. Itô and Stratonovich agree on the sphere S^{d−1}. There the small distance of two points has d log|δ| = λ dt + s dB with
+depth and φ odd. Itô and Stratonovich agree on the sphere S^{d−1}. There the small distance of two
+points has d log|δ| = λ dt + s dB with
 
     λ = (σ²/2) [(d − 3) k'(1) − (d − 1) k(1)],   s² = σ² [k'(1) + k(1)],   k(x, y) = k(⟨x, y⟩).
 """
