@@ -259,7 +259,7 @@ def test_a_fixed_quadratic_form_ends_at_its_lowest_eigenvectors():
 @pytest.mark.slow
 def test_layers_with_white_matrices_tend_to_the_field_of_their_activation():
     """x ← N(x + √h φ(Mx)), M new in every layer: ⟨x, y⟩ has the law of `RandomMLPNoise(φ)`."""
-    d, t, n = 3, 0.4, 40_000
+    d, t, n = 3, 0.4, 20_000
     start = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
 
     def layers(key, count):
@@ -272,12 +272,12 @@ def test_layers_with_white_matrices_tend_to_the_field_of_their_activation():
 
     def field(key):
         mu = fm.Particles(start, space=fm.Sphere())
-        x = fm.simulate(fm.RandomMLPNoise("tanh"), mu, [0.0, t], dt=t / 16, key=key).final.x
+        x = fm.simulate(fm.RandomMLPNoise("tanh"), mu, [0.0, t], dt=t / 64, key=key).final.x
         return x[0] @ x[1]
 
     limit = np.asarray(jax.jit(lambda k: jax.lax.map(jax.vmap(field), k))(
         jr.split(jr.key(0), (40, n // 40)))).ravel()  # fmt: skip
-    run = jax.jit(lambda k: jax.lax.map(jax.vmap(lambda k: layers(k, 16)), k))
+    run = jax.jit(lambda k: jax.lax.map(jax.vmap(lambda k: layers(k, 64)), k))
     found = np.asarray(run(jr.split(jr.key(1), (40, n // 40)))).ravel()
     assert limit.std() > 0.2
     for a, b in ((found, limit), (found**2, limit**2)):
