@@ -203,6 +203,15 @@ CASES: dict[str, Callable[[], Case]] = {
     "b-diffusion": lambda: Case(
         fm.BDiffusion(lambda t, x: jnp.diag(1 + x[::-1] ** 2) / 4), cloud(), dt=0.02
     ),
+    "inertial-block": lambda: Case(
+        fm.InertialBlock(
+            fm.SympFormer(query=ROTATION[None], damping=0.0),
+            fm.FeedForward(),
+            fm.LogLinear(),
+            step=0.5,
+        ),
+        fm.Particles(fm.Phase(cloud().x, cloud(seed=1).x)),
+    ),
     "random-features": lambda: Case(
         fm.SelfAttention(beta=2.0)
         + fm.RandomMLPNoise("tanh", 0.5, features=jr.normal(jr.key(8), (5, 3))),

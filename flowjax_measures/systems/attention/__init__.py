@@ -16,6 +16,7 @@ from ._in_coordinates import (
     circle_chart as circle_chart,
     sphere_chart as sphere_chart,
 )
+from ._inertial_block import InertialBlock as InertialBlock, LogLinear as LogLinear
 from ._l2_attention import L2Attention as L2Attention
 from ._layers import layers as layers, random_layers as random_layers
 from ._linear_attention import LinearAttention as LinearAttention
