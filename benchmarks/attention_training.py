@@ -128,8 +128,12 @@ def main(names, steps):
                 f"; steps {np.round(weights['size'], 2)}, damping e^({float(weights['level']):.2f} "
                 f"{float(weights['slope']):+.2f} log(1 + t))"
             )  # fmt: skip
-            print(f"{name}, {kind}: mean square on new tasks, three seeds, "
-                  f"{np.round(sorted(ends), 4)}{learnt}; CPU {time.process_time() - begin:.0f} s", flush=True)  # fmt: skip
+            seconds = time.process_time() - begin
+            print(
+                f"{name}, {kind}: mean square on new tasks, three seeds, "
+                f"{np.round(sorted(ends), 4)}{learnt}; CPU {seconds:.0f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
