@@ -200,6 +200,24 @@ CASES: dict[str, Callable[[], Case]] = {
     "l2-attention": lambda: Case(fm.L2Attention(ROTATION, beta=0.7), cloud()),
     "linear-attention": lambda: Case(fm.LinearAttention(ROTATION, beta=0.3), cloud()),
     "linear-attention-gaussian": lambda: Case(fm.LinearAttention(beta=0.3), normal()),
+    "b-diffusion": lambda: Case(
+        fm.BDiffusion(lambda t, x: jnp.diag(1 + x[::-1] ** 2) / 4), cloud(), dt=0.02
+    ),
+    "inertial-block": lambda: Case(
+        fm.InertialBlock(
+            fm.SympFormer(query=ROTATION[None], damping=0.0),
+            fm.FeedForward(),
+            fm.LogLinear(),
+            step=0.5,
+        ),
+        fm.Particles(fm.Phase(cloud().x, cloud(seed=1).x)),
+    ),
+    "random-features": lambda: Case(
+        fm.SelfAttention(beta=2.0)
+        + fm.RandomMLPNoise("tanh", 0.5, features=jr.normal(jr.key(8), (5, 3))),
+        tokens(),
+        dt=0.02,
+    ),
     "random-mlp": lambda: Case(
         fm.SelfAttention(beta=2.0) + fm.RandomMLPNoise("relu", 0.5),
         tokens(),

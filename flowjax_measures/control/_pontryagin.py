@@ -10,12 +10,13 @@ the gradient of J is
 
     δJ/δθ(t) = ∫ ∂_θ ⟨p, f(x, μ, θ)⟩ dμ + ∇L(θ),   and p(0) is that with respect to the points x(0).
 
-From a Gaussian the same holds of its closure, with costates of mean and covariance.
-States and costates are integrated back together: memory does not grow with the steps.
+From a Gaussian the same holds of its closure, with costates of mean and covariance. The discrete
+principle has the steps of the solver in place of the equation of ẋ: its costates are exactly the
+derivatives of the run. The continuous one integrates states and costates back together.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -67,6 +68,7 @@ def pontryagin(
     running: Callable[[Any], FloatScalar] | None = None,
     *,
     dt: float | None = None,
+    adjoint: Literal["discrete", "continuous"] = "discrete",
 ) -> Pontryagin:
     """The gradient of a control problem by its costates.
 
@@ -77,6 +79,8 @@ def pontryagin(
       stays, a target, is part of it, with velocity zero.
     - `terminal`: ψ of one point. `running`: L of one control, or None.
     - `dt`: step of the integration, or None for adaptive steps.
+    - `adjoint`: "discrete", the gradient of the run to round-off, in the memory of the steps of one
+      interval; or "continuous", off by the error of the steps, in memory that does not grow.
 
     **Returns:** `Pontryagin(value, gradient, costates)`; the costates are those of unit mass,
     n ∂J/∂x_i of equal particles, with the structure of a point; of another measure, ∂J by its
@@ -91,6 +95,8 @@ def pontryagin(
         fm.pontryagin(fm.ControlledFlow(block, controls), tokens, loss, dt=0.1).gradient
         ```
     """
+    if adjoint not in ("discrete", "continuous"):
+        raise ValueError(f'`adjoint` is {adjoint!r}; it is "discrete" or "continuous".')
     size, controls = flow.number(), flow.controls
     step = float(flow.horizon) / size
 
@@ -100,7 +106,18 @@ def pontryagin(
         return simulate(system(part), state, [0.0, step], dt=dt).final
 
     def forward(mu, theta):
-        return over(theta, lambda part: part, mu), None
+        return over(theta, lambda part: part, mu), mu
+
+    def through(costates, inputs):
+        theta, mu = inputs
+        moving, still = eqx.partition(mu, flowing(mu))
+
+        def step(theta, moving):
+            end = over(theta, lambda part: part, eqx.combine(moving, still))
+            return jax.tree.leaves(eqx.filter(end, flowing(end)))
+
+        slope, back = jax.vjp(step, theta, moving)[1](costates)
+        return jax.tree.leaves(back), slope
 
     def backward(carry, theta):
         points, costates = carry
@@ -109,7 +126,7 @@ def pontryagin(
         final = over(theta, _Backward, state)
         return (final["points"], final["costates"]), final["gradient"]
 
-    final, _ = jax.lax.scan(forward, mu, controls)
+    final, starts = jax.lax.scan(forward, mu, controls)
     moving, still = eqx.partition(final, flowing(final))
 
     def end(moving):
@@ -118,7 +135,10 @@ def pontryagin(
     value, costates = jax.value_and_grad(end)(moving)
     # As numbers, not as a measure: they live on no space.
     numbers, structure = jax.tree.flatten(costates)
-    (_, numbers), gradient = jax.lax.scan(backward, (final, numbers), controls, reverse=True)
+    if adjoint == "discrete":
+        numbers, gradient = jax.lax.scan(through, numbers, (controls, starts), reverse=True)
+    else:
+        (_, numbers), gradient = jax.lax.scan(backward, (final, numbers), controls, reverse=True)
     costates = jax.tree.unflatten(structure, numbers)
     if isinstance(mu, Particles):
         log_w = mu.log_weights()
@@ -140,22 +160,23 @@ def worst_case(
     steps: int = 5,
     dt: float | None = None,
     moves: Callable[[PyTree], PyTree] = lambda p: p,
+    adjoint: Literal["discrete", "continuous"] = "discrete",
 ) -> Particles:
     r"""The inputs within `radius` of those of `mu` that make ∫ ψ(x(T)) dμ large.
 
     Projected ascent along the costates at time 0. The gradient of the worst case with respect to
     the controls is that of `pontryagin` at these points.
 
-    **Arguments:** `flow`, `mu`, `terminal`, `dt`: as for `pontryagin`. `steps`: of the ascent, each
-    of length 2·radius/steps. `moves`: what an adversary can change: a function of one costate that
-    sets the rest to zero (targets).
+    **Arguments:** `flow`, `mu`, `terminal`, `dt`, `adjoint`: as for `pontryagin`. `steps`: of the
+    ascent, each of length 2·radius/steps. `moves`: what an adversary can change: a function of one
+    costate that sets the rest to zero (targets).
     """
 
     def norm(p):
         return safe_sqrt(sum(jnp.sum(a**2) for a in jax.tree.leaves(p)))
 
     def ascend(x, _):
-        costates = pontryagin(flow, replace(mu, x=x), terminal, dt=dt).costates
+        costates = pontryagin(flow, replace(mu, x=x), terminal, dt=dt, adjoint=adjoint).costates
 
         def one(start, x, p):
             p = moves(mu.space.project(x, p))

@@ -151,3 +151,134 @@ def test_tokens_do_not_split_in_common_noise(system):
     # The field of a random layer is drawn up to a ridge of 1e-15, of which this is the root.
     assert np.allclose(final[0], final[3], atol=1e-6)
     assert not np.allclose(final[0], final[1], atol=0.1)
+
+
+FEATURES = jr.normal(jr.key(5), (48, 2))
+REPELLED = fm.SelfAttention(value=-0.5 * jnp.eye(2)) + fm.RandomMLPNoise(
+    "tanh", 0.7, features=FEATURES
+)
+
+
+def test_random_features_are_a_layer_of_finite_width():
+    noise = fm.RandomMLPNoise("erf", 1.3, features=FEATURES)
+    mu = fm.Particles(jr.normal(jr.key(0), (6, 2)))
+    linear = jax.jacfwd(lambda w: noise(0.0, mu).noise.apply((w,)).x)(jnp.zeros((48, 2)))
+    layer = erf(np.asarray(mu.x) @ np.asarray(FEATURES).T) / np.sqrt(48)
+    covariance = np.einsum("iaku,jbku->iajb", linear, linear)
+    exact = 1.69 * np.einsum("ij,ab->iajb", layer @ layer.T, np.eye(2))
+    assert np.allclose(covariance, exact, atol=1e-12)
+    # Four thousand rows in place of 48: the kernel's error falls as the root of their number.
+    wide = fm.RandomMLPNoise("erf", features=jr.normal(jr.key(6), (4096, 2)))
+    assert wide.kernel_error(mu) < 4 * np.sqrt(1 / 4096)
+    assert 0.05 < noise.kernel_error(mu) < 4 * np.sqrt(1 / 48)
+    assert fm.RandomMLPNoise("erf").kernel_error(mu) == 0
+    with pytest.raises(ValueError, match=r"`features` has shape \(48, 2\); give rows of 3"):
+        noise(0.0, fm.Particles(jnp.ones((2, 3))))
+
+
+def test_shared_noise_in_the_coordinates_of_a_chart():
+    """The same Brownian motions move tokens on the circle and their angles."""
+    angles = jnp.linspace(0.0, 5.0, 7)[:, None]
+    mu = fm.Particles(jax.vmap(fm.circle_chart)(angles), space=fm.Sphere())
+    law = fm.InCoordinates(REPELLED, fm.circle_chart)
+    on_circle, in_angles = (
+        fm.simulate(system, start, [0.0, 0.2], dt=0.002, key=jr.key(1)).final
+        for system, start in ((REPELLED, mu), (law, fm.Particles(angles)))
+    )
+    away = np.abs(jax.vmap(fm.circle_chart)(in_angles.x) - on_circle.x).max()
+    moved = np.abs(on_circle.x - mu.x).max()
+    assert moved > 0.1 and away < 0.01 * moved
+
+
+@pytest.mark.slow
+def test_the_law_of_tokens_solves_its_stochastic_equation():
+    """A density of angles and two thousand tokens under one path of the noise."""
+    law, ts = fm.InCoordinates(REPELLED, fm.circle_chart), [0.0, 0.5]
+    grid = np.linspace(0, 2 * np.pi, 4001)
+    angles = np.interp((np.arange(2000) + 0.5) / 2000 * 2 * np.pi, grid + 0.5 * np.sin(grid), grid)
+    cells = (jnp.arange(64.0) + 0.5) * 2 * jnp.pi / 64
+    density = fm.GridDensity((1 + 0.5 * jnp.cos(cells)) / (2 * jnp.pi), 0, 2 * jnp.pi, True)
+    moments = lambda mu: mu.mean(  # noqa: E731
+        lambda a: jnp.stack([jnp.cos(a[0]), jnp.sin(a[0]), jnp.cos(2 * a[0])])
+    )
+    tokens, whole = (
+        moments(fm.simulate(law, mu, ts, dt=0.005, key=jr.key(5)).final)
+        for mu in (fm.Particles(jnp.asarray(angles)[:, None]), density)
+    )
+    assert np.abs(tokens - moments(density)).max() > 0.1
+    assert np.abs(tokens - whole).max() < 0.01
+
+
+def test_exponents_of_near_tokens():
+    assert np.isclose(fm.RandomMLPNoise("relu", 2.0).exponent(7), -2.0)
+    slope, k = 4 / (3 * np.pi * np.sqrt(5 / 9)), 2 / np.pi * np.arcsin(2 / 3)
+    noise = fm.RandomMLPNoise("erf")
+    assert np.isclose(noise.exponent(5), (2 * slope - 4 * k) / 2, rtol=1e-9)
+    assert np.isclose(noise.exponent(5, 2.0), (4 * slope - 2 * k) / 2, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_noise_overcomes_repulsion_beyond_its_threshold():
+    """log|δ| of two near tokens on S² that repel each other, and E|δ|, grow at their exponents."""
+    repulsion, n, h, t = 0.4, 4096, 0.02, 0.5
+    attention = fm.SelfAttention(value=-repulsion * jnp.eye(3))
+    threshold = np.sqrt(-repulsion / float(fm.RandomMLPNoise("relu").exponent(3)))
+    start = jnp.array([[1.0, 0.0, 0.0], [1.0, 1e-4, 0.0]])
+    for sigma in (0.7 * threshold, 1.3 * threshold):
+        noise = fm.RandomMLPNoise("relu", sigma)
+
+        def pair(key, system=attention + noise):
+            mu = fm.Particles(start, space=fm.Sphere()).retract()
+            x = fm.simulate(system, mu, [0.0, t], dt=h, key=key).final.x
+            return jnp.linalg.norm(x[0] - x[1]) / 1e-4
+
+        grown = np.asarray(jax.jit(lambda k: jax.lax.map(jax.vmap(pair), k))(
+            jr.split(jr.key(1), (16, n // 16))
+        )).ravel()  # fmt: skip
+        rate, error = np.log(grown).mean() / t, np.log(grown).std() / np.sqrt(n) / t
+        assert abs(rate - repulsion - noise.exponent(3)) < 4 * error + 0.03
+        assert (rate < 0) == (sigma > threshold)
+        mean, error = np.log(grown.mean()) / t, grown.std() / grown.mean() / np.sqrt(n) / t
+        assert abs(mean - repulsion - noise.exponent(3, 1.0)) < 4 * error + 0.03
+
+
+def test_a_fixed_quadratic_form_ends_at_its_lowest_eigenvectors():
+    """ẋ = −P_x M x from the orthogonal ensemble: e^{−tM} x over its length, then ±x*."""
+    a = jr.normal(jr.key(0), (4, 4))
+    m = (a + a.T) / 2
+    form = fm.FeedForward(-m, activation=lambda z: z)
+    start = fm.initial.uniform_on_sphere(jr.key(1), 12, 4)
+    run = fm.simulate(form, start, [0.0, 0.7, 40.0], dt=0.05).ys.x
+    values, vectors = np.linalg.eigh(m)
+    exact = np.asarray(start.x) @ vectors * np.exp(-0.7 * values) @ vectors.T
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    assert np.allclose(run[1], exact, atol=1e-6)
+    assert np.allclose(np.abs(run[2] @ vectors[:, 0]), 1, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_layers_with_white_matrices_tend_to_the_field_of_their_activation():
+    """x ← N(x + √h φ(Mx)), M new in every layer: ⟨x, y⟩ has the law of `RandomMLPNoise(φ)`."""
+    d, t, n = 3, 0.4, 20_000
+    start = jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])
+
+    def layers(key, count):
+        def layer(x, key):
+            moved = x + jnp.sqrt(t / count) * jnp.tanh(x @ jr.normal(key, (d, d)))
+            return moved / jnp.linalg.norm(moved, axis=1, keepdims=True), None
+
+        x = jax.lax.scan(layer, start, jr.split(key, count))[0]
+        return x[0] @ x[1]
+
+    def field(key):
+        mu = fm.Particles(start, space=fm.Sphere())
+        x = fm.simulate(fm.RandomMLPNoise("tanh"), mu, [0.0, t], dt=t / 64, key=key).final.x
+        return x[0] @ x[1]
+
+    limit = np.asarray(jax.jit(lambda k: jax.lax.map(jax.vmap(field), k))(
+        jr.split(jr.key(0), (40, n // 40)))).ravel()  # fmt: skip
+    run = jax.jit(lambda k: jax.lax.map(jax.vmap(lambda k: layers(k, 64)), k))
+    found = np.asarray(run(jr.split(jr.key(1), (40, n // 40)))).ravel()
+    assert limit.std() > 0.2
+    for a, b in ((found, limit), (found**2, limit**2)):
+        assert abs(a.mean() - b.mean()) < 4 * np.sqrt((a.var() + b.var()) / n)

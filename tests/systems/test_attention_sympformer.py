@@ -13,7 +13,9 @@ import flowjax_measures as fm
 N, D, ALPHA, BETA = 4, 2, 0.7, 1.3
 START = fm.Phase(jr.normal(jr.key(0), (N, D)) / 2, jr.normal(jr.key(1), (N, D)) / 2)
 A, V = ((m + m.T) / 4 for m in jr.normal(jr.key(2), (2, D, D)))
+QUERY, KEY = jr.normal(jr.key(3), (2, 3, 1, D)) / 2
 SYSTEMS = {
+    "heads": fm.SympFormer(beta=BETA, damping=ALPHA, query=QUERY, key=KEY),
     "softmax": fm.SympFormer("softmax", A, beta=BETA, damping=ALPHA),
     "linear": fm.SympFormer("linear", A, V, damping=ALPHA),
 }
@@ -24,12 +26,19 @@ def softmax_energy(q, p):
     return ((p**2).sum(1) / z).mean() / 2 - z.mean() / (2 * BETA)
 
 
+def headed_energy(q, p):
+    heads = [jnp.exp(BETA * (q @ a.T) @ (q @ b.T).T) for a, b in zip(QUERY, KEY, strict=True)]
+    z = sum((k + k.T) / 2 for k in heads).mean(1)
+    return ((p**2).sum(1) / z).mean() / 2 - z.mean() / (2 * BETA)
+
+
 def linear_energy(q, p):
     return jnp.mean((q @ A @ q.T) * (p @ p.T)) / 2 - jnp.mean(jnp.sum(q @ V * q, axis=1)) / 2
 
 
 @pytest.mark.parametrize(
-    ("name", "energy"), [("softmax", softmax_energy), ("linear", linear_energy)]
+    ("name", "energy"),
+    [("softmax", softmax_energy), ("linear", linear_energy), ("heads", headed_energy)],
 )
 def test_equations_are_hamiltons(name, energy):
     system, mu = SYSTEMS[name], fm.Particles(START)
@@ -183,3 +192,49 @@ def test_nesterov_s_damping_starts_from_rest_at_time_zero(solver):
     assert np.isnan(system.rates(0.0, fm.Phase(q[0], q[0]), start).velocity.p).all()
     final = fm.simulate(system, start, [0.0, 1.0], dt=0.01, solver=solvers[solver]).final
     assert system.energy(final) < system.energy(start)
+
+
+PERCEPTRON = fm.FeedForward(jnp.array([[0.4, -0.7], [0.9, 0.2]]), activation=jnp.tanh)
+
+
+@pytest.mark.parametrize("kind", ["SympFormer", "Nesterov"])
+def test_an_accelerated_block_by_hand(kind):
+    attention = SYSTEMS["heads"] if kind == "SympFormer" else fm.SelfAttention(beta=BETA)
+    block = fm.InertialBlock(attention, PERCEPTRON, ALPHA, fm.LayerNorm(), 0.3, 0.8)
+    after = fm.layers(block, 1, time=0.3)(fm.Particles(START)).x
+    norm = lambda q: np.asarray(jax.vmap(lambda a: fm.LayerNorm()(0.0, a))(q))  # noqa: E731
+    q, p, far, keep = np.asarray(START.q), np.asarray(START.p), 0.3 * 0.8, np.exp(-0.3 * ALPHA)
+    if kind == "SympFormer":
+        force, way = jax.grad(headed_energy, (0, 1))(norm(q), p)
+        q, p = q + far * N * way, keep * p - far * N * force
+    else:
+        k = np.exp(BETA * norm(q) @ norm(q).T)
+        p = keep * p + far * k @ norm(q) / k.sum(1, keepdims=True)
+        q = q + far * p
+    p = keep * p + far * np.tanh(norm(q) @ PERCEPTRON.weight.T)
+    assert np.allclose(after.q, q + far * p, atol=1e-12) and np.allclose(after.p, p, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_accelerated_blocks_tend_to_a_flow():
+    """Without norms: each part has its own momentum's way and damping, at O(h)."""
+    part = fm.Custom(
+        lambda t, x, mu: fm.Phase(x.p, jnp.tanh(PERCEPTRON.weight @ x.q) - ALPHA * x.p)
+    )
+    mu, errors = fm.Particles(START), []
+    flow = fm.simulate(SYSTEMS["heads"] + part, mu, [0.0, 1.0], dt=0.02).final.x.q
+    for count in (32, 64):
+        block = fm.InertialBlock(SYSTEMS["heads"], PERCEPTRON, ALPHA, step=1 / count)
+        errors.append(np.abs(fm.layers(block, count)(mu).x.q - flow).max())
+    assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.1
+
+
+def test_accelerated_parts_by_name():
+    with pytest.raises(ValueError, match="`query` and `key` are for softmax attention"):
+        fm.SympFormer("linear", query=QUERY, key=KEY)
+    with pytest.raises(ValueError, match="different numbers of rows"):
+        fm.SympFormer(query=jnp.ones((2, D)), key=jnp.ones((3, D)))(0.0, fm.Particles(START))
+    with pytest.raises(ValueError, match="start them at rest"):
+        fm.InertialBlock(fm.SympFormer(), PERCEPTRON)(0.0, fm.Particles(START.q))
+    damping = fm.LogLinear(jnp.log(3.0), -1.0)
+    assert np.isclose(damping(2.0), 1.0)

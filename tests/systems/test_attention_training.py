@@ -48,3 +48,15 @@ def test_tasks_are_learned(name):
         error, right = jax.vmap(lambda k: code["loss"](parameters, attention, task, k))(keys)
     # Answering 0 has the error 1; measured 0.03 and 0.02, 95% and 99% of the signs.
     assert error.mean() < 0.06 and right.mean() > {"regression": 0.93, "retrieval": 0.98}[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["plain", "Nesterov", "SympFormer"])
+def test_blocks_with_perceptrons_learn_to_retrieve(kind):
+    code = runpy.run_path(str(EXAMPLE.parents[1] / "benchmarks" / "attention_training.py"))
+    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
+        weights, losses, end = code["train"](kind, code["retrieval"], 400)
+    # Answering 0 has the mean square 1.
+    assert np.mean(losses[:20]) > 0.8 and end < 0.3
+    if kind != "plain":
+        assert np.abs(weights["size"] - 0.5).max() > 0.01 and float(weights["slope"]) != -1

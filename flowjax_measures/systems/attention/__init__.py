@@ -3,6 +3,7 @@ from ._alignment_flow import (
     HeatFlow as HeatFlow,
     alignment_flow as alignment_flow,
 )
+from ._b_diffusion import BDiffusion as BDiffusion
 from ._causal_attention import CausalAttention as CausalAttention, CausalCircle as CausalCircle
 from ._causal_kinetic import CausalKinetic as CausalKinetic
 from ._feed_forward import FeedForward as FeedForward
@@ -15,6 +16,7 @@ from ._in_coordinates import (
     circle_chart as circle_chart,
     sphere_chart as sphere_chart,
 )
+from ._inertial_block import InertialBlock as InertialBlock, LogLinear as LogLinear
 from ._l2_attention import L2Attention as L2Attention
 from ._layers import layers as layers, random_layers as random_layers
 from ._linear_attention import LinearAttention as LinearAttention

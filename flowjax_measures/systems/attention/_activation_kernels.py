@@ -44,6 +44,13 @@ def layer_kernel(
     return jnp.polyval((_coefficients(phi, r) * _coefficients(phi, s))[::-1], u)
 
 
+def layer_slope(activation: str | Callable[[Any], Any]) -> Float[Array, ""]:
+    """k'(1) = E φ'(Z)², of unit vectors: the derivative of the kernel in their inner product."""
+    z, w = np.polynomial.hermite_e.hermegauss(_NODES)
+    slope = jax.vmap(jax.grad(activation_function(activation)))(jnp.asarray(z, float))
+    return jnp.vdot(jnp.asarray(w / w.sum(), slope.dtype), slope**2)
+
+
 def activation_function(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The function that a name stands for."""
     named = {
