@@ -54,11 +54,10 @@ def deterministic():
         ("flat", Turning(), points),
         ("sphere", fm.SelfAttention(beta=4.0), tokens),
     ):
-        end = lambda solver, h, law=law, mu=mu: (
-            fm.simulate(  # noqa: E731
-                law, mu, [0.0, 1.0], dt=h, solver=solver
-            ).final.x
-        )
+
+        def end(solver, h, law=law, mu=mu):
+            return fm.simulate(law, mu, [0.0, 1.0], dt=h, solver=solver).final.x
+
         truth = end(diffrax.Dopri8(), 1 / 400)
         for name, order in FLAT.items():
             steps = np.array([1 / 10, 1 / 20, 1 / 40]) if order < 8 else np.array([1 / 3, 1 / 6])

@@ -139,6 +139,10 @@ class Custom(AbstractMeanField):
 
     It returns `Rates`, or a velocity alone. Parameters to differentiate belong in fields: pass an
     `equinox.Module` with `__call__`, or write a system of your own.
+
+    !!! example
+
+        `fm.simulate(fm.Custom(lambda t, x, mu: mu.mean() - x), mu, [0.0, 1.0])`
     """
 
     law: Callable[[FloatScalar, Point, Any], Rates | Any]
@@ -153,6 +157,17 @@ class Species(AbstractSystem):
 
     **Arguments:** `laws`: dict from a species' name to a mean-field system, whose
     `rates(t, x, mu)` gets a point x of that species and the dict `mu` of all measures.
+
+    !!! example
+
+        ```python
+        fm.Species(
+            dict(
+                prey=fm.Custom(lambda t, x, m: x - m["fox"].mean()),
+                fox=fm.Custom(lambda t, x, m: -x),
+            )
+        )
+        ```
     """
 
     laws: Mapping[str, AbstractMeanField]

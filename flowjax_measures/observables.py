@@ -59,6 +59,10 @@ def interaction_energy(mu: AbstractMeasure, beta: FloatScalar) -> FloatScalar:
     !!! example
 
         One point on the sphere has the energy e^β / 2β, the maximum.
+
+    !!! example
+
+        `fm.interaction_energy(tokens, 4.0)`
     """
     log_energy = mu.logmean(lambda x: mu.logmean(lambda y: beta * _inner(x, y)))
     return jnp.exp(log_energy) / (2 * beta)
@@ -74,6 +78,10 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
 
     **Raises:** `ValueError` for a radius that is no positive number, and for points that are not
     finite.
+
+    !!! example
+
+        `fm.number_of_clusters(tokens, 0.1)`
     """
     particles = _needs_particles(mu, "number_of_clusters")
     labels, alive = _clusters(particles, radius)
@@ -111,6 +119,10 @@ def merge_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Particles:
     brought back onto the space; labels are those of the first point. The number of particles
     changes, so this runs outside of compiled code: between two runs, the first of which ends with
     an event at a merge.
+
+    !!! example
+
+        `fm.merge_clusters(tokens, 0.1).size()`
     """
     particles = _needs_particles(mu, "merge_clusters")
     x, log_w = particles.atoms()
@@ -173,6 +185,10 @@ def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatSc
 
     k clusters much smaller than the radius r and much further apart give k, whatever their masses.
     Masses count relative to the whole.
+
+    !!! example
+
+        `fm.soft_number_of_clusters(tokens, 0.1)`
     """
     check_positive("radius", radius)
     space = mu.space if isinstance(mu, Particles) else Euclidean()
@@ -185,12 +201,22 @@ def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatSc
 
 
 def order_parameter(mu: AbstractMeasure) -> FloatScalar:
-    r"""‖∫ x dμ‖: 1 on the sphere when all points agree, 0 when they are balanced."""
+    r"""‖∫ x dμ‖: 1 on the sphere when all points agree, 0 when they are balanced.
+
+    !!! example
+
+        `fm.order_parameter(tokens)`
+    """
     return jnp.sqrt(_inner(mu.mean(), mu.mean()))
 
 
 def circular_order(mu: AbstractMeasure, mode: int = 1) -> FloatScalar:
-    r"""|∫ e^{i·mode·θ} dμ| for angles θ, or for points of the circle in R²; mode 2 is nematic."""
+    r"""|∫ e^{i·mode·θ} dμ| for angles θ, or for points of the circle in R²; mode 2 is nematic.
+
+    !!! example
+
+        `fm.circular_order(fm.Particles(jnp.ones((4, 1)), space=fm.Torus(2 * jnp.pi)))`
+    """
 
     def wave(x):
         position = _position(x)
@@ -201,7 +227,12 @@ def circular_order(mu: AbstractMeasure, mode: int = 1) -> FloatScalar:
 
 
 def dispersion(mu: AbstractMeasure) -> FloatScalar:
-    r"""∫ ‖x − m‖² dμ with m = ∫ x dμ, the trace of the covariance of the positions."""
+    r"""∫ ‖x − m‖² dμ with m = ∫ x dμ, the trace of the covariance of the positions.
+
+    !!! example
+
+        `fm.dispersion(mu)`
+    """
     centre = mu.mean()
 
     def square(x):
@@ -223,6 +254,10 @@ def attention_entropy(
     For n particles of equal mass Shannon's entropy is H + log n, between 0 and log n.
 
     **Arguments:** `beta`: β; `matrix`: A = QᵀK, the identity by default.
+
+    !!! example
+
+        `fm.attention_entropy(tokens, 4.0)`
     """
     total = mu.logmean(lambda y: jnp.zeros_like(_inner(y, y)))
 
@@ -242,6 +277,10 @@ def time_to_clusters(ts: Float[Array, " T"], numbers: Int[Array, " T"], k: int) 
     """The first of the times `ts` at which at most `k` clusters are left; +inf if there is none.
 
     To end a run there: `simulate(..., event=lambda t, mu: number_of_clusters(mu, radius) <= k)`.
+
+    !!! example
+
+        `fm.time_to_clusters(jnp.arange(3.0), jnp.array([3.0, 2.0, 1.0]), 2)`
     """
     return jnp.min(jnp.where(numbers <= k, ts, jnp.inf))
 
@@ -252,6 +291,10 @@ def retrieval_accuracy(
     """The share of angles `recalled` that decode to the `asked` one of `vocabulary` equal arcs.
 
     An angle decodes where it is within π/vocabulary on the circle.
+
+    !!! example
+
+        `fm.retrieval_accuracy(jnp.array([0, 1]), jnp.array([0, 2]), 3)`
     """
     away = jnp.abs((recalled - asked + jnp.pi) % (2 * jnp.pi) - jnp.pi)
     return jnp.mean(away <= jnp.pi / vocabulary)

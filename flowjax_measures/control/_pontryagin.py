@@ -34,7 +34,16 @@ from ..systems.networks import ControlledFlow
 
 
 class Pontryagin(NamedTuple):
-    """J, its gradient with respect to each interval's control, and the costates at time 0."""
+    """J, its gradient with respect to each interval's control, and the costates at time 0.
+
+    !!! example
+
+        ```python
+        fm.pontryagin(
+            fm.ControlledFlow(lambda x, c: c - x, jnp.zeros((4, 2))), mu, f, dt=0.25
+        ).gradient
+        ```
+    """
 
     value: FloatScalar
     gradient: PyTree
@@ -170,6 +179,14 @@ def worst_case(
     **Arguments:** `flow`, `mu`, `terminal`, `dt`, `adjoint`: as for `pontryagin`. `steps`: of the
     ascent, each of length 2·radius/steps. `moves`: what an adversary can change: a function of one
     costate that sets the rest to zero (targets).
+
+    !!! example
+
+        ```python
+        fm.worst_case(
+            fm.ControlledFlow(lambda x, c: c - x, jnp.zeros((4, 2))), mu, f, 0.1, dt=0.25
+        )
+        ```
     """
 
     def norm(p):

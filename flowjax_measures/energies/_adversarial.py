@@ -42,6 +42,10 @@ class AdversarialDivergence(AbstractTransportEnergy):
 
     **Arguments:** `target`: ν. `features`: h, from a point to a vector. `divergence`: one of the
     above. `regularization`: λ ≥ 0, positive for "MMD". `iterations`: Newton's steps.
+
+    !!! example
+
+        `fm.AdversarialDivergence(nu, lambda x: jnp.concatenate([x, x**2]))(mu)`
     """
 
     target: AbstractMeasure

@@ -36,6 +36,16 @@ class Bilevel(eqx.Module):
 
         Regression with an instrument z: ℓ = ½ E(uᵀψ(z) − f_θ(x))² + ridge, L = ½ E(y − uᵀψ(z))²;
         with linear f and ψ its minimum is two-stage least squares.
+
+    !!! example
+
+        ```python
+        fm.Bilevel(
+            lambda theta, u: jnp.sum((u - theta) ** 2),
+            lambda theta, u: jnp.sum(u**2),
+            jnp.zeros(2),
+        )
+        ```
     """
 
     outer: Objective

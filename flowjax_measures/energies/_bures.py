@@ -23,6 +23,16 @@ class SquaredWasserstein(AbstractTransportEnergy):
     `SinkhornDivergence`.
 
     **Arguments:** `target`: ν.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.GradientFlow(fm.SquaredWasserstein(ball)),
+            fm.Gaussian(jnp.ones(2), jnp.eye(2)),
+            [0.0, 1.0],
+        )
+        ```
     """
 
     target: Gaussian
@@ -40,6 +50,10 @@ def bures(mu: Gaussian, nu: Gaussian) -> Float[Array, ""]:
     r"""The squared Bures–Wasserstein distance, W₂² of two Gaussians:
 
     ‖m − n‖² + tr(A + B − 2 (B^{1/2} A B^{1/2})^{1/2}).
+
+    !!! example
+
+        `fm.bures(ball, fm.Gaussian(jnp.ones(2), 2 * jnp.eye(2)))`
     """
     _check(mu, nu)
     return bures_square(mu, nu)
@@ -59,6 +73,10 @@ def bures_map(mu: Gaussian, nu: Gaussian) -> Float[Array, "d d"]:
 
     **Raises:** `ValueError` for a singular `mu`, which a map may not reach ν from; `mccann` needs
     none.
+
+    !!! example
+
+        `fm.bures_map(ball, fm.Gaussian(jnp.ones(2), 2 * jnp.eye(2)))`
     """
     _check(mu, nu)
     if concrete(mu.cov) and bool(_singular(mu.cov)):

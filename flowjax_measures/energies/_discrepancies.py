@@ -30,6 +30,10 @@ class MMD(AbstractEnergy):
     measures' space.
 
     **Arguments:** `target`: ν. `kernel`: k, symmetric; `EnergyDistance()` by default.
+
+    !!! example
+
+        `fm.simulate(fm.GradientFlow(fm.MMD(nu, fm.GaussianKernel(1.0))), mu, [0.0, 0.1], dt=0.01)`
     """
 
     target: AbstractMeasure
@@ -55,7 +59,12 @@ class MMD(AbstractEnergy):
 
 
 class SteinKernel(AbstractKernel):
-    """u_V of a potential V and a smooth kernel k: its integral against e^{−V} is 0."""
+    """u_V of a potential V and a smooth kernel k: its integral against e^{−V} is 0.
+
+    !!! example
+
+        `fm.SteinKernel(f)(jnp.zeros(2), jnp.ones(2))`
+    """
 
     potential: Callable[[Point], FloatScalar]
     kernel: Kernel = InverseMultiquadric()
@@ -75,6 +84,10 @@ class KernelSteinDiscrepancy(AbstractTransportEnergy):
 
     **Arguments:** `potential`: V. `kernel`: k, twice differentiable;
     `InverseMultiquadric()` by default.
+
+    !!! example
+
+        `fm.KernelSteinDiscrepancy(f)(mu)`
     """
 
     potential: Callable[[Point], FloatScalar]

@@ -27,6 +27,10 @@ class KL(AbstractEnergy):
 
     **Arguments:** `potential`: V. `kernel`: estimates ρ from particles, where a value or a growth
     needs it.
+
+    !!! example
+
+        `fm.simulate(fm.GradientFlow(fm.KL(f)), mu, [0.0, 0.1], dt=0.01, key=key)`
     """
 
     potential: Callable[[Point], FloatScalar]
@@ -53,6 +57,10 @@ class Renyi(AbstractEnergy):
     It tends to `KL` as a → 1.
 
     **Arguments:** `potential`: V. `order`: a > 0, not 1. `kernel`: as in `KL`.
+
+    !!! example
+
+        `fm.Renyi(f, 2.0, fm.GaussianKernel(0.5))(mu)`
     """
 
     potential: Callable[[Point], FloatScalar]

@@ -13,7 +13,12 @@ from ._base import AbstractEnergy, AbstractTransportEnergy
 
 
 class PotentialEnergy(AbstractTransportEnergy):
-    """∫ V dμ with δF/δμ = V; `potential` is V. The flow is ẋ = −∇V(x)."""
+    """∫ V dμ with δF/δμ = V; `potential` is V. The flow is ẋ = −∇V(x).
+
+    !!! example
+
+        `fm.PotentialEnergy(f)(mu)`
+    """
 
     potential: Callable[[Point], FloatScalar]
 
@@ -28,6 +33,10 @@ class InteractionEnergy(AbstractEnergy):
     """½ ∬ K dμ dμ with δF/δμ = K∗μ; `kernel` is K, symmetric. The flow is ẋ = −∇(K∗μ)(x).
 
     All pairs count, a particle with itself included.
+
+    !!! example
+
+        `fm.InteractionEnergy(fm.GaussianKernel(1.0))(mu)`
     """
 
     kernel: Kernel

@@ -40,6 +40,10 @@ class FDivergence(AbstractEnergy):
     **Arguments:** `log_target`: log π, normalised, such as `nu.log_density` of a Gaussian ν.
     `generator`: f by its name, or a convex function that is finite at 0. `kernel`: estimates ρ from
     particles.
+
+    !!! example
+
+        `fm.FDivergence(lambda x: -f(x), "chi-squared", fm.GaussianKernel(0.5))(mu)`
     """
 
     log_target: Callable[[Point], FloatScalar]

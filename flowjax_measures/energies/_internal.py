@@ -26,6 +26,10 @@ class Entropy(AbstractEnergy):
     """∫ ρ log ρ dx, the negative of the differential entropy; δF/δμ = log ρ + 1.
 
     **Arguments:** `kernel`: estimates ρ from particles, where a value or a growth needs it.
+
+    !!! example
+
+        `fm.Entropy()(fm.Gaussian(jnp.zeros(2), jnp.eye(2)))`
     """
 
     kernel: DensityKernel | None = None
@@ -52,6 +56,10 @@ class PowerEnergy(AbstractEnergy):
 
     **Arguments:** `exponent`: m > 0, not 1 (there it is `Entropy`). `kernel`: estimates ρ from
     particles.
+
+    !!! example
+
+        `fm.GradientFlow(fm.PowerEnergy(2.0))`
     """
 
     exponent: Scalar
@@ -86,6 +94,10 @@ class Exclusion(AbstractEnergy):
 
     **Arguments:** `fraction`: φ, the length of all rods together. `kernel`: estimates ρ from
     particles.
+
+    !!! example
+
+        `fm.GradientFlow(fm.Exclusion(0.1) + fm.PotentialEnergy(f))`
     """
 
     fraction: Scalar
@@ -111,6 +123,10 @@ class Congestion(AbstractTransportEnergy):
 
     Its flow is a pressure that lives where the bound is reached. Only minimising movements know
     it: on a grid, `JKO(tau, EntropicScaling(epsilon))`. A value needs a density.
+
+    !!! example
+
+        `fm.GradientFlow(fm.Congestion(1.5) + fm.PotentialEnergy(f))`
     """
 
     ceiling: Scalar
@@ -135,6 +151,10 @@ class KernelEntropy(AbstractTransportEnergy):
     −h⁴ tr(Σ⁻²)/4 + O(h⁶), and a flow ends with covariances wrong by O(h⁴).
 
     **Arguments:** `kernel`: the Gaussian kernel of bandwidth h.
+
+    !!! example
+
+        `fm.GradientFlow(fm.KernelEntropy(fm.GaussianKernel(0.3)))`
     """
 
     kernel: GaussianKernel

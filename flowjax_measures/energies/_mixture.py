@@ -26,6 +26,10 @@ class GaussianMixtureKL(AbstractEnergy):
     component, and their gradients move it. In the metric `WassersteinFisherRao` weights move too.
 
     **Arguments:** `potential`: V, of a point of R^d.
+
+    !!! example
+
+        `fm.GradientFlow(fm.GaussianMixtureKL(f), fm.Bures())`
     """
 
     potential: Callable[[Point], FloatScalar]

@@ -46,6 +46,10 @@ class SinkhornDivergence(AbstractTransportEnergy):
     in flat space, they are summed in tiles, in memory linear in the atoms.
 
     **Arguments:** `target`: the measure ν. `epsilon`: ε > 0, in the units of ‖x − y‖².
+
+    !!! example
+
+        `fm.SinkhornDivergence(nu, 0.1)(mu)`
     """
 
     target: AbstractMeasure

@@ -24,6 +24,10 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
     Closed form from a `Gaussian`, where OT_ε(μ, μ) has one.
 
     **Arguments:** `potential`: V. `epsilon`: ε > 0, in the units of ‖x − y‖².
+
+    !!! example
+
+        `fm.SinkhornRelativeEntropy(f, 0.1)`
     """
 
     potential: Callable[[Point], FloatScalar]

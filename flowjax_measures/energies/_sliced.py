@@ -36,6 +36,10 @@ class SlicedWasserstein(AbstractEnergy):
       of 512 points on the half-sphere in space, and about 512 directions, in fixed orthonormal
       bases, beyond.
     - `weights`: those of the directions, shape (k,), divided by their sum; equal by default.
+
+    !!! example
+
+        `fm.SlicedWasserstein(nu)(mu)`
     """
 
     target: AbstractMeasure
@@ -137,7 +141,12 @@ def _lattice(count: int) -> np.ndarray:
 
 
 def sphere_directions(key, count: int, dimension: int) -> Float[Array, "k d"]:
-    """`count` independent uniform directions of the unit sphere in `dimension` dimensions."""
+    """`count` independent uniform directions of the unit sphere in `dimension` dimensions.
+
+    !!! example
+
+        `fm.sphere_directions(key, 10, 3)`
+    """
     z = jax.random.normal(key, (count, dimension))
     return z / jnp.linalg.norm(z, axis=1, keepdims=True)
 

@@ -51,6 +51,18 @@ class FitResult(eqx.Module):
       Laplace's approximation where the loss is a likelihood ("increments" of a system with noise,
       "summaries") and by Gauss and Newton's for "trajectory"; infinite where data say nothing.
       `None` for distances, whose curvature is not information: refit simulated data there.
+
+    !!! example
+
+        ```python
+        fm.fit(
+            fm.SelfAttention(beta=1.0),
+            ([0.0, 0.5], [tokens, tokens]),
+            where=lambda s: s.beta,
+            dt=0.25,
+            steps=3,
+        )
+        ```
     """
 
     system: AbstractSystem

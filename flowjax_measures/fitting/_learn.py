@@ -35,6 +35,17 @@ class LearnResult(eqx.Module):
     - `steps`: the number of steps taken.
     - `finite`: whether all losses were; if not, the networks are those before the first that isn't.
     - `message`: how training ended.
+
+    !!! example
+
+        ```python
+        fm.learn(
+            lambda w, key: jnp.sum((w - jr.normal(key, (2,))) ** 2),
+            jnp.zeros(2),
+            key=key,
+            steps=100,
+        ).losses
+        ```
     """
 
     network: Any

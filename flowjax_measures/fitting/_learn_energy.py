@@ -35,6 +35,10 @@ class LearnedEnergy(eqx.Module):
     - `log_z`: log Z at the start and after each step, up to the `log_z` that was given.
     - `losses`: the cross entropy of the data, E U + log Z, before each step.
     - `effective`: the effective share of the walkers, (Σw)²/(n Σw²), after each step.
+
+    !!! example
+
+        `fm.learn_energy(fm.Quadratic(jnp.ones(())), mu, nu, key=key, steps=10)`
     """
 
     energy: Any

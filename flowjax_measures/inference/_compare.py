@@ -45,6 +45,10 @@ class Comparison(eqx.Module):
     - `slopes`: for each limit, of its largest error over observables.
     - `fluctuation`: √E‖θ − X‖² to the gradient flow X under the same start, which is of order √η;
       its slope is `slopes["fluctuation"]`.
+
+    !!! example
+
+        `fm.compare(loss, data, jnp.zeros(2), [0.1, 0.05], batch=2).slopes`
     """
 
     etas: Float[Array, " e"]

@@ -36,6 +36,10 @@ class Couplings(NamedTuple):
     - `plans`: π^k, masses of shape (n_k, n_{k+1}).
     - `growth`: the rates at which particles grow in each interval, log(π₁/μ)/Δ.
     - `selves`: plans of the snapshots with themselves, where entropic plans are to be debiased.
+
+    !!! example
+
+        `fm.couple([0.0, 1.0], [mu, nu]).plans`
     """
 
     ts: np.ndarray

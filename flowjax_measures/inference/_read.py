@@ -104,6 +104,10 @@ def from_xarray(
 
     Rows that are NaN are left out: the number of particles may differ. A time that has no other
     rows is left out with a warning. `unit`: as for `from_arrays`.
+
+    !!! example
+
+        `fm.from_xarray(run.to_xarray()["x"])`
     """
     missing = {time, particle} - set(getattr(array, "dims", ()))
     if missing or len(array.dims) != 3:
@@ -138,6 +142,10 @@ def from_anndata(
     **Arguments:** `time`: the column of `data.obs` that holds the times; categories of numbers
     will do. `embedding`: the key of `data.obsm`, for example "X_pca"; `None` takes `data.X`.
     `weights`: a column of `data.obs` of masses. `unit`: as for `from_arrays`.
+
+    !!! example
+
+        `fm.from_anndata(cells, "day", "X_pca")`
     """
     for name in ("obs", "obsm", "X"):
         if not hasattr(data, name):

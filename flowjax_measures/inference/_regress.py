@@ -34,6 +34,15 @@ class Regression(eqx.Module):
     - `directions`: the right singular vectors, rows, in the order of `names` and in units of the
       columns' lengths; those of singular values below `cutoff` are left out of the solution.
     - `errors`: standard errors of the parameters for independent residuals of equal variance.
+
+    !!! example
+
+        ```python
+        fm.regress(
+            fm.McKeanVlasov(fm.Quadratic(1.0)), ([0.0], [mu]), [-2 * mu.x],
+            where=lambda s: s.potential.stiffness,
+        ).system.potential
+        ```
     """
 
     system: AbstractSystem
@@ -48,7 +57,12 @@ class Regression(eqx.Module):
 def velocity_error(
     system: AbstractSystem, ts: Any, snapshots: Sequence[Any], velocities: Sequence[Any]
 ) -> Array:
-    """The mean over times of ∫ ‖v_θ − v̂‖² dμ."""
+    """The mean over times of ∫ ‖v_θ − v̂‖² dμ.
+
+    !!! example
+
+        `fm.velocity_error(fm.MeanShift(), [0.0], [mu], [mu.x])`
+    """
     square = lambda t, mu, v: jnp.sum(_residual(system, t, mu, v) ** 2)  # noqa: E731
     parts = each(square, _times(ts, _dtype(snapshots)), snapshots, velocities)
     return sum(parts[1:], parts[0]) / len(parts)

@@ -27,6 +27,10 @@ def self_test(system: AbstractSystem, ts: Any, snapshots: list[AbstractMeasure])
     """The loss, over the time of the data. D is held: it is not learned by this loss.
 
     **Raises:** `ValueError` for a system that is neither `McKeanVlasov` nor a `GradientFlow`.
+
+    !!! example
+
+        `fm.self_test(fm.McKeanVlasov(fm.Quadratic(1.0)), [0.0, 0.1], [mu, nu])`
     """
     energy, diffusivity = _energy(system)
     held = None if diffusivity is None else jax.lax.stop_gradient(jnp.asarray(diffusivity))

@@ -5,7 +5,12 @@ import numpy as np
 
 
 class Slope(eqx.Module):
-    """The exponent p of an error c η^p, with its 95% confidence interval."""
+    """The exponent p of an error c η^p, with its 95% confidence interval.
+
+    !!! example
+
+        `fm.Slope(2.0, 1.9, 2.1).value`
+    """
 
     value: float
     lower: float

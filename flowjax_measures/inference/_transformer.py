@@ -28,6 +28,10 @@ class Transformer(NamedTuple):
     - `depth`: the number L of layers.
     - `embed`: a function of token numbers (n,), and optionally their types, to `Particles`.
     - `end`: the normalisation after the last layer, a function of one token; `None` is none.
+
+    !!! example
+
+        `fm.read_transformer("gpt2.npz", heads=12)`
     """
 
     system: TransformerBlock

@@ -28,6 +28,10 @@ class TwoSampleTest(eqx.Module):
     - `statistic`: the distance T of the samples, or the accuracy of the classifier.
     - `p_value`: the share of exchanged labels that part them as much; small says "two laws".
     - `null`: T under exchanged labels, shape (permutations,).
+
+    !!! example
+
+        `fm.two_sample_test(mu, nu, key=key).p_value`
     """
 
     statistic: FloatScalar
@@ -173,6 +177,10 @@ class Evaluation(eqx.Module):
     - `density`: how many data points reach a generated point, in units of k ([naeem2020]).
     - `coverage`: the share of data points that a generated point is in reach of.
     - `test`: a `TwoSampleTest` by the energy distance, where a key was given.
+
+    !!! example
+
+        `fm.evaluate(mu, nu, key=key)`
     """
 
     energy_distance: FloatScalar

@@ -30,6 +30,10 @@ class CosineKernel(AbstractSeparableKernel):
     - `weights`: c, shape (k,).
     - `error`: how far this is from the kernel that it stands for: a bound for `fourier_kernel`,
       the largest standard error at one pair for `random_fourier_kernel`.
+
+    !!! example
+
+        `fm.random_fourier_kernel(key, fm.GaussianKernel(1.0), 64, 2)`
     """
 
     frequencies: Float[Array, "k d"]
@@ -57,6 +61,10 @@ def fourier_kernel(
 
     **Arguments:** `profile`: an even function of the difference, of this `period` in each of
     `dimension` coordinates.
+
+    !!! example
+
+        `fm.fourier_kernel(lambda k: jnp.exp(-k @ k), 1.0, 5)`
     """
     size = 8 * (modes + 1)
     line = np.arange(size) * period / size
@@ -84,6 +92,10 @@ def random_fourier_kernel(
 
     The variance at one pair is (1 + k(2(x − y)) − 2 k(x − y)²)/(2·count), so that `error` is
     1/√(2·count).
+
+    !!! example
+
+        `fm.mmd(mu, nu, fm.random_fourier_kernel(key, fm.GaussianKernel(1.0), 64, 2))`
     """
     bandwidth = jnp.asarray(kernel.bandwidth, jnp.result_type(float))
     frequencies = jax.random.normal(key, (count, dimension), bandwidth.dtype) / bandwidth

@@ -49,7 +49,12 @@ class InvariantKernel(AbstractSummedKernel):
 
 
 def cyclic_group(d: int) -> Float[Array, "d d d"]:
-    """The d cyclic shifts of d coordinates, as matrices."""
+    """The d cyclic shifts of d coordinates, as matrices.
+
+    !!! example
+
+        `fm.cyclic_group(4).shape`
+    """
     return jnp.stack([jnp.roll(jnp.eye(d), shift, 0) for shift in range(d)])
 
 

@@ -21,6 +21,10 @@ class MedianKernel(eqx.Module):
     """For the `Stein` metric: at each measure the `GaussianKernel` of the median distance.
 
     `scale` multiplies the bandwidth. The derivative is that of the pair that is the median.
+
+    !!! example
+
+        `fm.Stein(fm.MedianKernel())`
     """
 
     scale: Any = 1.0

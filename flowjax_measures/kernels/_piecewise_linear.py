@@ -11,6 +11,10 @@ class PiecewiseLinear(eqx.Module):
     """The function with given values at nodes, linear between them and constant beyond.
 
     **Arguments:** `nodes`: increasing, shape (k,). `values`: shape (k,); zeros by default.
+
+    !!! example
+
+        `fm.PiecewiseLinear(jnp.linspace(0, 3, 7))`
     """
 
     nodes: Float[Array, " k"]

@@ -9,7 +9,12 @@ from .._custom_types import FloatScalar
 
 
 class Quadratic(eqx.Module):
-    """V(x) = ½ (x − centre)ᵀ A (x − centre); `stiffness` is a number, or the matrix A."""
+    """V(x) = ½ (x − centre)ᵀ A (x − centre); `stiffness` is a number, or the matrix A.
+
+    !!! example
+
+        `fm.Quadratic(2.0)(jnp.ones(2))`
+    """
 
     stiffness: Any = 1.0
     centre: Any = 0.0
@@ -21,7 +26,12 @@ class Quadratic(eqx.Module):
 
 
 class QuadraticKernel(eqx.Module):
-    """K(x, y) = ½ κ ‖x − y‖²; `strength` is κ."""
+    """K(x, y) = ½ κ ‖x − y‖²; `strength` is κ.
+
+    !!! example
+
+        `fm.InteractionEnergy(fm.QuadraticKernel(1.0))(mu)`
+    """
 
     strength: Any = 1.0
 

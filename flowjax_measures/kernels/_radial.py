@@ -32,7 +32,12 @@ from ._smoothed import mean_exponential, mean_multiquadric, mean_norm, mean_norm
 
 
 class GaussianKernel(AbstractExponentialKernel):
-    """k(x, y) = e^{−‖x − y‖²/(2h²)}; `bandwidth` is h."""
+    """k(x, y) = e^{−‖x − y‖²/(2h²)}; `bandwidth` is h.
+
+    !!! example
+
+        `fm.GaussianKernel(0.5)(jnp.zeros(2), jnp.ones(2))`
+    """
 
     bandwidth: PositiveArray = 1.0
 
@@ -72,6 +77,10 @@ class LaplaceKernel(AbstractSmoothedKernel):
     """k(x, y) = e^{−d(x, y)/h}; `bandwidth` is h. Its gradient at x = y is set to 0.
 
     `space` measures the distance d; `mmd` takes that of its measures.
+
+    !!! example
+
+        `fm.LaplaceKernel(0.5)(jnp.zeros(2), jnp.ones(2))`
     """
 
     bandwidth: PositiveArray = 1.0
@@ -88,6 +97,10 @@ class RieszKernel(AbstractSmoothedKernel):
     """k(x, y) = −d(x, y)^r for 0 < r < 2; `exponent` is r. Its gradient at x = y is set to 0.
 
     `space` measures the distance d; `mmd` takes that of its measures.
+
+    !!! example
+
+        `fm.mmd(mu, nu, fm.RieszKernel(1.5))`
     """
 
     exponent: ArrayLike = 1.0
@@ -105,6 +118,10 @@ class EnergyDistance(AbstractSmoothedKernel, AbstractSummedKernel):
 
     Over n particles on the line its sums are taken by sorting, in O(n log n). `space` measures the
     distance d, ‖x − y‖ by default; `mmd` and `energy_distance` take that of their measures.
+
+    !!! example
+
+        `fm.mmd(mu, nu, fm.EnergyDistance())`
     """
 
     space: AbstractSpace = Euclidean()
@@ -124,7 +141,12 @@ class EnergyDistance(AbstractSmoothedKernel, AbstractSummedKernel):
 
 
 class InverseMultiquadric(AbstractSmoothedKernel):
-    """k(x, y) = (1 + ‖x − y‖²/h²)^{−p}; `bandwidth` is h, `power` is p, ½ by default."""
+    """k(x, y) = (1 + ‖x − y‖²/h²)^{−p}; `bandwidth` is h, `power` is p, ½ by default.
+
+    !!! example
+
+        `fm.InverseMultiquadric(0.5)(jnp.zeros(2), jnp.ones(2))`
+    """
 
     bandwidth: PositiveArray = 1.0
     power: ArrayLike = 0.5
@@ -137,7 +159,12 @@ class InverseMultiquadric(AbstractSmoothedKernel):
 
 
 class LinearKernel(AbstractKernel):
-    """k(x, y) = ⟨x, y⟩ + c; `offset` is c."""
+    """k(x, y) = ⟨x, y⟩ + c; `offset` is c.
+
+    !!! example
+
+        `fm.mmd(mu, nu, fm.LinearKernel())`
+    """
 
     offset: ArrayLike = 1.0
 

@@ -27,6 +27,10 @@ class SlicedEnergyDistance(AbstractSummedKernel):
 
     **Arguments:** `directions`: unit vectors θ, shape (k, d), for example
     `sphere_directions(key, 200, d)`.
+
+    !!! example
+
+        `fm.SlicedEnergyDistance(fm.sphere_directions(key, 16, 2))`
     """
 
     directions: Float[Array, "k d"]

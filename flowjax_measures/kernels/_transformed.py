@@ -20,6 +20,10 @@ class MatrixKernel(eqx.Module):
     covariance all directions move at one speed.
 
     **Arguments:** `kernel`: k, a function of the distance of two points. `matrix`: C.
+
+    !!! example
+
+        `fm.MatrixKernel(fm.GaussianKernel(1.0), jnp.eye(2))`
     """
 
     kernel: Any

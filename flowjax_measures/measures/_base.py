@@ -20,7 +20,12 @@ from ..noise._noise import AbstractNoise, NoiseField, floating, parts
 
 
 class Rates(NamedTuple):
-    r"""The law of one point: dX = velocity dt + noise dW, d log w = growth dt."""
+    r"""The law of one point: dX = velocity dt + noise dW, d log w = growth dt.
+
+    !!! example
+
+        `fm.Custom(lambda t, x, mu: fm.Rates(mu.mean() - x, fm.Isotropic(0.1)))`
+    """
 
     velocity: Velocity
     noise: AbstractNoise | None = None
@@ -32,6 +37,10 @@ class Increment(NamedTuple):
 
     `drift` has the state's structure. `noise` is `None` or has `brownian()`, the shapes of the
     Brownian increments, and `apply(increments)`, of the structure of `drift`.
+
+    !!! example
+
+        `fm.MeanShift()(0.0, mu).drift`
     """
 
     drift: Any
@@ -172,6 +181,10 @@ def place() -> Int[Array, ""]:
 
     For laws that tell their points apart: causal order, graphs, exclusion of oneself. It stays
     valid when systems are added, since points keep their structure.
+
+    !!! example
+
+        `fm.Custom(lambda t, x, mu: -x * fm.place())(0.0, mu)`
     """
     try:
         return jax.lax.axis_index(ATOMS)

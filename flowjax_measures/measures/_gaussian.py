@@ -48,6 +48,14 @@ class Gaussian(AbstractMeasure):
       error.
 
     **Raises:** `ValueError` naming `m`, `cov` or `nodes` where shapes or values are wrong.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.SelfAttention(beta=0.5), fm.Gaussian(jnp.zeros(2), 0.1 * jnp.eye(2)), [0.0, 0.1]
+        )
+        ```
     """
 
     m: Float[Array, " d"]

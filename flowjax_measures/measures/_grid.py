@@ -35,6 +35,10 @@ class GridDensity(AbstractMeasure):
     - `periodic`: whether opposite walls are glued, a bool or one for each axis.
 
     **Raises:** `ValueError` naming the field.
+
+    !!! example
+
+        `fm.GridDensity(jnp.ones(16), 0.0, 1.0, periodic=True).mean()`
     """
 
     rho: Float[Array, "..."]

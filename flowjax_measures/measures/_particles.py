@@ -40,6 +40,10 @@ class Particles(AbstractMeasure):
       go round the ring of devices and none ever holds all particles.
 
     **Raises:** `ValueError` when the leading axes differ or no leaf is floating.
+
+    !!! example
+
+        `fm.Particles(jr.normal(key, (8, 2)), weights=jnp.arange(1.0, 9.0)).mean()`
     """
 
     x: PyTree

@@ -20,7 +20,12 @@ from ._base import AbstractMetric
 
 
 class FisherRao(AbstractMetric):
-    """Points stay and weights grow: ∂_t μ = −μ (δF/δμ − ∫ δF/δμ dμ)."""
+    """Points stay and weights grow: ∂_t μ = −μ (δF/δμ − ∫ δF/δμ dμ).
+
+    !!! example
+
+        `fm.GradientFlow(fm.PotentialEnergy(f), fm.FisherRao())`
+    """
 
     def rates(self, energy, x, mu):
         still = jax.tree.map(jnp.zeros_like, floating(x))
@@ -31,6 +36,10 @@ class WassersteinFisherRao(AbstractMetric):
     """Transport and growth together.
 
     **Arguments:** `alpha`: the speed α of transport. `beta`: the speed β of growth.
+
+    !!! example
+
+        `fm.GradientFlow(fm.PotentialEnergy(f), fm.WassersteinFisherRao())`
     """
 
     alpha: Scalar = 1.0

@@ -30,6 +30,10 @@ class Mirror(AbstractMetric):
 
     **Arguments:** `potential`: u, strictly convex where the points are; elsewhere velocities are
     NaN, and a run that goes there fails.
+
+    !!! example
+
+        `fm.GradientFlow(fm.PotentialEnergy(f), fm.Mirror(lambda x: jnp.sum(jnp.cosh(x))))`
     """
 
     potential: Callable[[Point], FloatScalar]
@@ -56,6 +60,10 @@ class WassersteinMirror(AbstractMetric):
     not Gaussian, the Sinkhorn flow is `ParabolicMongeAmpere`.
 
     **Arguments:** `reference`: ν, a non-singular `Gaussian`.
+
+    !!! example
+
+        `fm.WassersteinMirror(fm.Quadratic(1.0))`
     """
 
     reference: Gaussian

@@ -22,7 +22,12 @@ from ._base import AbstractMetric
 
 
 class Preconditioned(AbstractMetric):
-    """The Wasserstein metric in the coordinates C^{-1/2} x; `matrix` is C, symmetric positive."""
+    """The Wasserstein metric in the coordinates C^{-1/2} x; `matrix` is C, symmetric positive.
+
+    !!! example
+
+        `fm.GradientFlow(fm.PotentialEnergy(f), fm.Preconditioned(jnp.diag(jnp.array([1.0, 0.1]))))`
+    """
 
     matrix: Float[Array, "d d"]
 
@@ -31,7 +36,12 @@ class Preconditioned(AbstractMetric):
 
 
 class KalmanWasserstein(AbstractMetric):
-    """The Wasserstein metric preconditioned by the covariance of the measure."""
+    """The Wasserstein metric preconditioned by the covariance of the measure.
+
+    !!! example
+
+        `fm.GradientFlow(fm.PotentialEnergy(f), fm.KalmanWasserstein())`
+    """
 
     def rates(self, energy, x, mu):
         return _rates(mu.covariance(), energy, x, mu)
@@ -43,6 +53,10 @@ class DualPreconditioned(AbstractMetric):
     With h = |·|^p/p it is the gradient flow of the distance W_p.
 
     **Arguments:** `conjugate`: h*, convex with its minimum at 0.
+
+    !!! example
+
+        `fm.GradientFlow(fm.KL(f), fm.DualPreconditioned(lambda p: jnp.sum(jnp.cosh(p))))`
     """
 
     conjugate: Callable[[Velocity], FloatScalar]

@@ -24,6 +24,14 @@ class Stein(AbstractMetric):
 
     **Arguments:** `kernel`: k(x, y), symmetric and positive definite; a `MatrixKernel`, whose
     values are matrices; or `MedianKernel()`, whose bandwidth follows the particles.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.GradientFlow(fm.KL(f), fm.Stein(fm.GaussianKernel(1.0))), mu, [0.0, 0.1], dt=0.05
+        )
+        ```
     """
 
     kernel: Kernel | MatrixKernel | MedianKernel = GaussianKernel()
@@ -75,6 +83,10 @@ class RegularizedStein(AbstractMetric):
     particles: a linear system of their number.
 
     **Arguments:** `kernel`: k. `regularization`: ν in (0, 1].
+
+    !!! example
+
+        `fm.GradientFlow(fm.KL(f), fm.RegularizedStein(fm.GaussianKernel(1.0), 0.5))`
     """
 
     kernel: Kernel = GaussianKernel()

@@ -62,7 +62,12 @@ def _like(x: Point) -> PyTree[jax.ShapeDtypeStruct]:
 
 
 class Isotropic(AbstractNoise):
-    """σ dW = `scale` · dW, with W of the point's shape."""
+    """σ dW = `scale` · dW, with W of the point's shape.
+
+    !!! example
+
+        `fm.Rates(-x, fm.Isotropic(0.1))`
+    """
 
     scale: ArrayLike
 
@@ -78,7 +83,12 @@ class Isotropic(AbstractNoise):
 
 
 class Diagonal(AbstractNoise):
-    """σ dW = `scale` ∘ dW coordinate by coordinate; `scale` has the point's structure."""
+    """σ dW = `scale` ∘ dW coordinate by coordinate; `scale` has the point's structure.
+
+    !!! example
+
+        `fm.Rates(-x, fm.Diagonal(jnp.abs(x)))`
+    """
 
     scale: PyTree[ArrayLike]
 
@@ -93,7 +103,12 @@ class Diagonal(AbstractNoise):
 
 
 class Dense(AbstractNoise):
-    """σ dW = `matrix` @ dW with a (d, k) matrix on the ravelled point and W in R^k."""
+    """σ dW = `matrix` @ dW with a (d, k) matrix on the ravelled point and W in R^k.
+
+    !!! example
+
+        `fm.Rates(-x, fm.Dense(jnp.eye(2)))`
+    """
 
     sigma: Float[Array, "d k"]
 
@@ -111,6 +126,10 @@ class Covariance(AbstractNoise):
     """σ dW = C^{1/2} dW with the symmetric root of a (d, d) covariance C = `rate` a unit of time.
 
     For laws known by σσᵀ alone. Gaussians and grids take no root at all.
+
+    !!! example
+
+        `fm.Rates(-x, fm.Covariance(jnp.eye(2)))`
     """
 
     rate: Float[Array, "d d"]
@@ -130,6 +149,10 @@ class Common(AbstractNoise):
 
     `Common(matrix)` of shape (d, k) is `Common(Dense(matrix))`, `Common(scalar)` is
     `Common(Isotropic(scalar))`.
+
+    !!! example
+
+        `fm.Rates(-x, fm.Common(0.1 * jnp.eye(2)))`
     """
 
     noise: AbstractNoise
@@ -162,6 +185,10 @@ class Cylindrical(AbstractNoise):
 
     - `field`: linear function dB ↦ ∫ G(x, θ) dB(θ) at this point; it may close over the point.
     - `shape`: shape of dB, one Brownian motion for each θ.
+
+    !!! example
+
+        `fm.Rates(-x, fm.Cylindrical(lambda dB: x * dB[0], (3,)))`
     """
 
     field: Callable[[Array], Velocity]

@@ -28,6 +28,10 @@ class GradientSpread(eqx.Module):
     - `difference`, `difference_error`: of central differences with the same noise on both sides.
     - `share`: of the sum of squared pathwise gradients, what the largest run alone contributes:
       about 2 log(runs)/runs for Gaussian ones, near 1 for heavy tails.
+
+    !!! example
+
+        `fm.gradient_spread(lambda p, key: jnp.sum(p * jr.normal(key)), jnp.ones(2), key=key)`
     """
 
     mean: PyTree

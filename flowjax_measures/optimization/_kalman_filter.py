@@ -26,6 +26,14 @@ class FilterResult(NamedTuple):
     Means have shape (T, d), covariances (T, d, d) with divisor N − 1 (1 − Σw² of weights); `final`
     is the last ensemble or law. `smoothed_mean`, `smoothed_cov` know all observations, and are
     there where `smoother` asked for them. `inflation` is the factor that each forecast was given.
+
+    !!! example
+
+        ```python
+        fm.kalman_filter(
+            lambda x: 0.9 * x, lambda x: x, mu, jnp.zeros((3, 2)), jnp.eye(2), key=key
+        ).mean
+        ```
     """
 
     mean: Float[Array, "T d"]

@@ -31,6 +31,14 @@ class InversionResult(NamedTuple):
     - `misfit`: |Γ^{−½}(y − Ḡ)|, whose square is about m for the right parameters.
     - `time`, `nit`: how far it came, in so many steps; `failed`: members left out at the end.
     - `status`: 1 the time is reached, 2 the discrepancy, 3 steps are spent, 4 not finite.
+
+    !!! example
+
+        ```python
+        fm.kalman_inversion(
+            fm.EnsembleKalmanInversion(jnp.sin, jnp.zeros(2), jnp.eye(2)), mu, key=key
+        )
+        ```
     """
 
     final: Particles

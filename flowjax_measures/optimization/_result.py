@@ -27,6 +27,10 @@ class Minima(NamedTuple):
 
     `basin` holds for each point of the population the number of its minimum, −1 for none; `share`
     is the fraction of the points that each minimum holds.
+
+    !!! example
+
+        `fm.minimize(f, bounds=box, key=key, method="polarized").minima.x`
     """
 
     x: PyTree
@@ -36,7 +40,16 @@ class Minima(NamedTuple):
 
 
 class Front(NamedTuple):
-    """The places of a Pareto front and their values, one row each."""
+    """The places of a Pareto front and their values, one row each.
+
+    !!! example
+
+        ```python
+        fm.minimize(
+            lambda x: jnp.stack([f(x), f(x - 1)]), bounds=box, key=key, method="pareto"
+        ).front.x
+        ```
+    """
 
     x: PyTree
     fun: Float[np.ndarray, "k m"]
@@ -56,6 +69,10 @@ class OptimizeResult(eqx.Module):
     - `constr_violation`: by how much the constraints are missed at `x`; 0 without any.
     - `population`, `population_energies`: where the points ended, and the values there.
     - `history`: what `observe` asked for, one entry a step, NaN (0 for integers) after the last.
+
+    !!! example
+
+        `fm.minimize(f, bounds=box, key=key).message`
     """
 
     x: Point

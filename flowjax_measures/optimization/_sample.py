@@ -33,6 +33,10 @@ def sample(
 
     **Arguments:** as of `minimize`; `objective`: f; `alpha`: α; `steps`, `dt`: how many steps of
     which length; `bounds` only place the first points.
+
+    !!! example
+
+        `fm.sample(f, bounds=box, key=key, particles=50)`
     """
     check_key(key)
     start, run = jax.random.split(key)

@@ -27,7 +27,12 @@ _START = -7.0
 
 class Coarsening(NamedTuple):
     """What `coarsen` returns: logarithms of the times of merges, the number of clusters after each,
-    and the last clusters."""
+    and the last clusters.
+
+    !!! example
+
+        `fm.coarsen(fm.MeanShift(), mu, 5.0).numbers`
+    """
 
     log_times: np.ndarray
     numbers: np.ndarray

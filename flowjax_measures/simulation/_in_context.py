@@ -20,6 +20,10 @@ class Reading(AbstractMeanField):
     """The law of a point that sees one species of a dict of measures.
 
     **Arguments:** `system`: the law among that species; `species`: its name.
+
+    !!! example
+
+        `fm.Reading(fm.SelfAttention(beta=1.0))`
     """
 
     system: AbstractMeanField

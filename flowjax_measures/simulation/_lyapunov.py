@@ -33,6 +33,10 @@ class LyapunovExponent(NamedTuple):
     - `value`: λ in units of 1/time, of shape () or, for several exponents, (count,), decreasing.
     - `standard_error`: of `value`, from means over 32 stretches of the run.
     - `final`: the state at the end.
+
+    !!! example
+
+        `fm.lyapunov_exponent(fm.Langevin(f), mu, key, dt=0.05, time=4.0).value`
     """
 
     value: Float[Array, "..."]

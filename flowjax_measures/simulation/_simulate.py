@@ -41,6 +41,10 @@ class Trajectory(eqx.Module):
     - `result`: how the run ended; `result == Results.successful` is all well.
     - `stats`: `num_steps`; `bad_time`, the time at which the state stopped being finite (+inf:
       never); `t_final`, the time of `final`.
+
+    !!! example
+
+        `fm.simulate(fm.MeanShift(), mu, [0.0, 1.0]).final.mean()`
     """
 
     ts: Float[Array, " T"]

@@ -38,7 +38,12 @@ class Carry(eqx.Module):
 
 
 class Stepper(eqx.Module):
-    """What `stepper` returns: `init` makes a carry, `step` moves it by `dt`."""
+    """What `stepper` returns: `init` makes a carry, `step` moves it by `dt`.
+
+    !!! example
+
+        `fm.stepper(fm.MeanShift(), 0.1).step`
+    """
 
     system: AbstractSystem
     dt: float = eqx.field(static=True)

@@ -72,6 +72,10 @@ class ConformalSymplecticEuler(_AbstractConformal):
 
     **Arguments:** `damping`: α, the same as the system's, a number or a function of time;
     `iterations`: see above. A step costs `iterations` + 1 evaluations.
+
+    !!! example
+
+        `fm.ConformalSymplecticEuler(damping=1.0)`
     """
 
     damping: Damping
@@ -103,6 +107,10 @@ class ExponentialEuler(_AbstractConformal):
     Stable at any damping, one evaluation a step. Order 1.
 
     **Arguments:** `damping`: α, the same as the system's, a number or a function of time.
+
+    !!! example
+
+        `fm.ExponentialEuler(damping=1.0)`
     """
 
     damping: Damping
@@ -133,6 +141,10 @@ class ConformalAdamsBashforth2(_AbstractConformal):
     g = −∂_q H; the first step is Euler's. Order 2 at constant steps.
 
     **Arguments:** `damping`: α, the same as the system's, a number or a function of time.
+
+    !!! example
+
+        `fm.ConformalAdamsBashforth2(damping=1.0)`
     """
 
     damping: Damping

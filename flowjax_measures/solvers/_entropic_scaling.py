@@ -39,6 +39,10 @@ class EntropicScaling(eqx.Module):
 
     **Arguments:** `epsilon`: ε, in the units of ‖x − y‖², at least about the square of a cell.
     `max_steps`: bound on the iterations of a step.
+
+    !!! example
+
+        `fm.EntropicScaling(0.05)`
     """
 
     epsilon: Positive

@@ -15,7 +15,21 @@ from ._base import AbstractScheme
 
 
 class SmallNoiseHeun(AbstractScheme):
-    """Heun's rule for the drift, Euler's for Itô noise: for limits of SGD, whose noise is small."""
+    """Heun's rule for the drift, Euler's for Itô noise: for limits of SGD, whose noise is small.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.Langevin(f, beta=100.0),
+            mu,
+            [0.0, 1.0],
+            dt=0.1,
+            key=key,
+            solver=fm.SmallNoiseHeun(),
+        )
+        ```
+    """
 
     term_structure: ClassVar = diffrax.MultiTerm[
         tuple[diffrax.ODETerm, diffrax.AbstractTerm]  # pyright: ignore[reportInvalidTypeArguments]

@@ -28,6 +28,10 @@ class VariationalIntegrator(AbstractScheme):
     of the rotations `Stiefel()`.
 
     **Arguments:** `iterations`: Newton's steps in a step; one is exact for a quadratic L.
+
+    !!! example
+
+        `fm.VariationalIntegrator(iterations=6)`
     """
 
     iterations: int = 6

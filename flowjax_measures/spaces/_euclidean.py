@@ -9,7 +9,12 @@ from ._base import AbstractSpace
 
 
 class Euclidean(AbstractSpace):
-    r"""The flat space $\mathbb{R}^d$: every vector is tangent, every point is in it."""
+    r"""The flat space $\mathbb{R}^d$: every vector is tangent, every point is in it.
+
+    !!! example
+
+        `fm.Euclidean().distance(jnp.zeros(2), jnp.ones(2))`
+    """
 
     def project(self, x: Point, v: Velocity) -> Velocity:
         return v

@@ -10,7 +10,12 @@ from ._euclidean import Euclidean
 
 
 class Phase(NamedTuple):
-    """A point of phase space: position `q` and momentum `p`, of the same structure."""
+    """A point of phase space: position `q` and momentum `p`, of the same structure.
+
+    !!! example
+
+        `fm.Particles(fm.Phase(mu.x, jnp.zeros_like(mu.x)))`
+    """
 
     q: Any
     p: Any
@@ -29,6 +34,10 @@ class PhaseSpace(AbstractSpace):
     """The tangent bundle of a base space: `q` in the base, `p` tangent to the base at `q`.
 
     Needed only over a curved base; `Phase` points of flat space live in `Euclidean()`.
+
+    !!! example
+
+        `fm.PhaseSpace(fm.Sphere())`
     """
 
     base: AbstractSpace = Euclidean()

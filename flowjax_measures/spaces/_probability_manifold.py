@@ -20,7 +20,12 @@ Vector = Float[Array, " n"]
 
 
 def logarithmic_mean(a: Array, b: Array) -> Array:
-    """(a − b)/(log a − log b), a where a = b, 0 where one is 0; smooth."""
+    """(a − b)/(log a − log b), a where a = b, 0 where one is 0; smooth.
+
+    !!! example
+
+        `fm.logarithmic_mean(1.0, 2.0)`
+    """
     positive = (a > 0) & (b > 0)
     a, b = jnp.where(positive, a, 1), jnp.where(positive, b, 1)
     x = jnp.log(a / b) / 2
@@ -39,6 +44,10 @@ class ProbabilityManifold(eqx.Module):
 
     **Arguments:** `weights`: ω, symmetric, ≥ 0, shape (n, n). `stationary`: π, shape (n,), uniform
     by default. `mean`: Λ, a symmetric function elementwise.
+
+    !!! example
+
+        `fm.ProbabilityManifold(jnp.ones((3, 3)))`
     """
 
     weights: Float[Array, "n n"]

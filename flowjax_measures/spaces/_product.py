@@ -18,6 +18,10 @@ class Product(AbstractSpace):
 
     **Arguments:** `spaces`: a pytree of spaces that is a prefix of the points' structure, for
     example `{"token": Sphere(), "age": Euclidean()}` for points `{"token": …, "age": …}`.
+
+    !!! example
+
+        `fm.Product((fm.Sphere(), fm.Torus(1.0)))`
     """
 
     spaces: PyTree

@@ -11,6 +11,10 @@ class Simplex(AbstractSpace):
     r"""Vectors p ≥ 0 with $\sum_i p_i = 1$; tangents are vectors of sum zero.
 
     `ProbabilityManifold` gives it the geometry of a Markov chain.
+
+    !!! example
+
+        `fm.Particles(jnp.full((4, 3), 1 / 3), space=fm.Simplex())`
     """
 
     def project(self, x: Point, v: Velocity) -> Velocity:

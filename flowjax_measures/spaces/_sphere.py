@@ -8,7 +8,12 @@ from ._base import AbstractSpace
 
 
 class Sphere(AbstractSpace):
-    r"""The unit sphere $\|x\| = 1$ of $\mathbb{R}^d$; $P_x = I - xx^\top$ gives tangents."""
+    r"""The unit sphere $\|x\| = 1$ of $\mathbb{R}^d$; $P_x = I - xx^\top$ gives tangents.
+
+    !!! example
+
+        `fm.Particles(tokens.x, space=fm.Sphere())`
+    """
 
     def project(self, x: Point, v: Velocity) -> Velocity:
         return v - jnp.vdot(x, v) * x

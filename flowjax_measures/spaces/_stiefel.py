@@ -13,6 +13,10 @@ class Stiefel(AbstractSpace):
     r"""Matrices x of shape (p, k) with xᵀx = I; $P_x v = v − x\,\mathrm{sym}(xᵀv)$ gives tangents.
 
     With k = 1 it is the sphere, with k = p the orthogonal group.
+
+    !!! example
+
+        `fm.Particles(jnp.tile(jnp.eye(3)[:, :2], (4, 1, 1)), space=fm.Stiefel())`
     """
 
     def project(self, x: Point, v: Velocity) -> Velocity:

@@ -14,6 +14,10 @@ class Torus(AbstractSpace):
 
     **Arguments:** `length`: the period L of every axis; 1 by default, 2π for angles. One for each
     axis may be given, shape (d,), inf for an axis without end: a cylinder.
+
+    !!! example
+
+        `fm.Particles(mu.x, space=fm.Torus(1.0)).retract()`
     """
 
     length: PositiveArray = 1.0

@@ -16,6 +16,10 @@ class Sweep(eqx.Module):
     - `values`: the function's values, NumPy arrays whose leading axes are those of `coords`.
     - `coords`: name of each axis, in order, and the values along it; positions 0, 1, … where an
       axis runs over more than numbers.
+
+    !!! example
+
+        `fm.sweep(lambda p: p["a"] ** 2, dict(a=[1.0, 2.0])).values`
     """
 
     values: PyTree

@@ -39,6 +39,10 @@ class BenamouBrenier(NamedTuple):
     - `potential`: φ between times, with m = M(ρ)∇φ.
     - `converged`: whether the gap closed, to 1e-8 of the cost, or 3e-10 of the square of the
       grid's diagonal; else `cost` is NaN.
+
+    !!! example
+
+        `fm.benamou_brenier(grid, fm.GridDensity(grid.rho[::-1], 0.0, 1.0), steps=8).cost`
     """
 
     path: Float[Array, "times *cells"]

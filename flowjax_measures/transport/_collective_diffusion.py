@@ -37,6 +37,10 @@ class CollectiveDiffusion(NamedTuple):
     - `momenta`: b, (steps, phases, n) on the line; in the plane (steps, phases, 3, n_x, n_y) with
       b_xx and b_yy at the centres of cells and b_xy at their upper corners. From Gaussians ½ Σ̇.
     - `action`, `dual`: the least action of the discrete problem lies between `dual` and `action`.
+
+    !!! example
+
+        `fm.collective_diffusion(ball, fm.Gaussian(jnp.zeros(2), 2 * jnp.eye(2))).action`
     """
 
     concentrations: Any

@@ -19,6 +19,14 @@ def conditional_wasserstein(mus: Particles, nus: Particles) -> FloatScalar:
 
     **Arguments:** `mus`, `nus`: particles whose leaves have one more axis in front, the layers, as
     `ResidualWeights.laws()` gives them. The numbers of layers may differ.
+
+    !!! example
+
+        ```python
+        fm.conditional_wasserstein(
+            *[fm.Particles(jr.normal(jr.key(s), (3, 8, 2))) for s in (0, 1)]
+        )
+        ```
     """
     depths = [jax.tree.leaves(m.x)[0].shape[0] for m in (mus, nus)]
     common = math.lcm(*depths)

@@ -26,6 +26,10 @@ class GridVelocity(NamedTuple):
     - `velocity`: v at the centres of cells, shape (*cells, d).
     - `flux`: ρ v through the upper faces along each axis, which satisfies the discrete equation.
     - `action`: ∫ ‖v‖² ρ dx.
+
+    !!! example
+
+        `fm.least_squares_velocity(grid, grid.rho[::-1] - grid.rho).action`
     """
 
     velocity: Float[Array, "*cells d"]
@@ -39,12 +43,21 @@ def dacorogna_moser(mu: GridDensity, rate: Float[Array, "*cells"]) -> GridVeloci
     Not a gradient beyond one dimension, and unbounded where the density vanishes: between
     Gaussians in the plane its action is infinite. Nothing passes walls; a `rate` that changes the
     mass is freed of that change, in proportion to the density.
+
+    !!! example
+
+        `fm.dacorogna_moser(grid, grid.rho[::-1] - grid.rho).velocity`
     """
     return _velocity(mu, rate, [jnp.ones_like(mu.rho)] * mu.rho.ndim)
 
 
 def least_squares_velocity(mu: GridDensity, rate: Float[Array, "*cells"]) -> GridVelocity:
-    """The gradient velocity of least energy for a density `mu` that changes at `rate` = ∂_t ρ."""
+    """The gradient velocity of least energy for a density `mu` that changes at `rate` = ∂_t ρ.
+
+    !!! example
+
+        `fm.least_squares_velocity(grid, grid.rho[::-1] - grid.rho).velocity`
+    """
     return _velocity(mu, rate, _faces(mu))
 
 

@@ -21,7 +21,12 @@ from ..measures._base import concrete
 
 
 class GromovWasserstein(NamedTuple):
-    """The distance, a root, and the plan (n, m) at which it was found."""
+    """The distance, a root, and the plan (n, m) at which it was found.
+
+    !!! example
+
+        `fm.gromov_wasserstein(mu, nu).value`
+    """
 
     value: FloatScalar
     plan: Float[Array, "n m"]

@@ -30,6 +30,10 @@ def hellinger_kantorovich(
 
     **Arguments:** `mu`, `nu`: measures, with the masses that they have. `alpha`: α, the speed of
     transport. `beta`: β, the speed of growth.
+
+    !!! example
+
+        `fm.hellinger_kantorovich(mu, nu)`
     """
     space = shared_space(mu, nu)
     check_positive("alpha", alpha)

@@ -37,6 +37,10 @@ def kinetic_cost(mu: AbstractMeasure, nu: AbstractMeasure, duration: Scalar = 1.
     **Arguments:** `mu`, `nu`: particles whose points are `Phase(q, p)`, p the velocity, or
     Gaussians of the vector (q, p). Positions may live on a torus, `PhaseSpace(Torus())`, where
     curves may wind. `duration`: T > 0.
+
+    !!! example
+
+        `fm.kinetic_cost(fm.Particles(fm.Phase(mu.x, mu.x)), fm.Particles(fm.Phase(nu.x, nu.x)))`
     """
     check_positive("duration", duration)
     comparable(mu, nu)
@@ -49,6 +53,14 @@ def kinetic_interpolation(
     """The measure of phases at time t in [0, T] on the way of least force: cubic splines.
 
     Between Gaussians a Gaussian; else the particles of the optimal plan, as in `mccann`.
+
+    !!! example
+
+        ```python
+        fm.kinetic_interpolation(
+            fm.Particles(fm.Phase(mu.x, mu.x)), fm.Particles(fm.Phase(nu.x, nu.x)), 0.5
+        )
+        ```
     """
     check_positive("duration", duration)
     space = comparable(mu, nu)

@@ -25,7 +25,12 @@ from ._masses import comparable
 
 
 def barycentric_map(mu: AbstractMeasure, nu: AbstractMeasure) -> Float[Array, "n d"]:
-    """Where the optimal plan of W₂ sends the atoms of `mu`, in the mean; not differentiated."""
+    """Where the optimal plan of W₂ sends the atoms of `mu`, in the mean; not differentiated.
+
+    !!! example
+
+        `fm.barycentric_map(mu, nu)`
+    """
     space = comparable(mu, nu)
     check_flat("barycentric_map", mu, nu)
     (x, log_a), (y, log_b) = jax.lax.stop_gradient((located(mu, space), located(nu, space)))
@@ -82,6 +87,10 @@ def linearized_wasserstein(
     It is W₂ itself on the line, of translates and scalings, and where `reference` is one of the
     two; never less else, up to the barycentric projection of plans that split atoms. Closed form
     between Gaussians.
+
+    !!! example
+
+        `fm.linearized_wasserstein(mu, nu, fm.Particles(jr.normal(key, (8, 2))))`
     """
     if all(isinstance(m, Gaussian) for m in (mu, nu, reference)):
         bend = bures_map(reference, mu) - bures_map(reference, nu)  # pyright: ignore
@@ -100,6 +109,10 @@ def quantize(mu: AbstractMeasure, start: Particles, iterations: int = 50) -> Par
 
     **Arguments:** `mu`: the measure, by its atoms; some hundreds beyond the line. `start`: the
     points to begin with, and their masses. `iterations`: the number of moves.
+
+    !!! example
+
+        `fm.quantize(mu, fm.Particles(mu.x[:3])).x`
     """
     move = lambda _, x: barycentric_map(replace(start, x=x), mu)  # noqa: E731
     return replace(start, x=jax.lax.fori_loop(0, iterations, move, start.x))

@@ -25,7 +25,12 @@ from ._masses import comparable
 
 
 class MartingaleTransport(NamedTuple):
-    """The optimal value, the plan (n, m), potentials f and g, and the hedge h."""
+    """The optimal value, the plan (n, m), potentials f and g, and the hedge h.
+
+    !!! example
+
+        `fm.martingale_transport(grid, grid, lambda x, y: jnp.abs(x - y)[0])`
+    """
 
     value: FloatScalar
     plan: Float[Array, "n m"]

@@ -41,6 +41,10 @@ class MeanFieldGame(NamedTuple):
     - `value`: the least cost; `dual`: a number below all costs; `gap`: how far they are apart.
     - `value_function`: u between times, what is still to be paid from there.
     - `converged`: whether the gap closed to 1e-8; else `value` is NaN.
+
+    !!! example
+
+        `fm.mean_field_game(grid, potential=f, steps=4)`
     """
 
     path: Float[Array, "times *cells"]

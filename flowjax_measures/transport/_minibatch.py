@@ -25,6 +25,10 @@ def minibatch_coupling(
 
     **Arguments:** `key`: for the drawing. `size`: particles of each measure in a batch, a divisor
     of n.
+
+    !!! example
+
+        `fm.minibatch_coupling(key, mu, nu, 4)`
     """
     space = comparable(mu, nu)
     (x, _), (y, _) = located(mu, space), located(nu, space)

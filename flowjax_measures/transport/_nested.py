@@ -36,6 +36,10 @@ def nested_wasserstein(
 
     **Arguments:** `mus`, `nus`: the values, measures of mass one of any kind that `wasserstein`
     takes. `mu_masses`, `nu_masses`: their probabilities, equal by default. `p` ≥ 1.
+
+    !!! example
+
+        `fm.nested_wasserstein([mu, nu], [nu, mu])`
     """
     power = optimal_value(_costs(mus, nus, p), _shares(mus, mu_masses), _shares(nus, nu_masses))
     return safe_power(power, 1 / p)
@@ -52,6 +56,10 @@ def nested_mccann(
 
     Each pair (μ_i, ν_j) of the optimal plan moves along its own geodesic; all pairs are returned,
     many of probability 0.
+
+    !!! example
+
+        `fm.nested_mccann([mu, nu], [nu, mu], 0.5)`
     """
     plan = optimal_plan(_costs(mus, nus, 2), _shares(mus, mu_masses), _shares(nus, nu_masses))[0]
     if _at_once(mus, nus, 2):

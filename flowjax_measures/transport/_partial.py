@@ -22,7 +22,12 @@ from ._plans import optimal_plan, optimal_value
 
 
 class Partial(NamedTuple):
-    """The optimal value, plan (n, m) and potentials, (n,) and (m,)."""
+    """The optimal value, plan (n, m) and potentials, (n,) and (m,).
+
+    !!! example
+
+        `fm.partial_transport(mu, nu, 0.5).value`
+    """
 
     value: FloatScalar
     plan: Float[Array, "n m"]

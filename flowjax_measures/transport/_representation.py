@@ -42,6 +42,10 @@ class Representation(NamedTuple):
 
     - `points`: f(x_i, μ) for each atom of μ, shape (n, k); NaN for an atom that splits.
     - `split`: the share of the mass of each atom that goes elsewhere, shape (n,); 0 where f exists.
+
+    !!! example
+
+        `fm.transport_representation(lambda m: fm.Particles(m.x + m.mean()), mu)`
     """
 
     points: np.ndarray

@@ -30,6 +30,10 @@ def transport_spline(
     increasing, one for each; `t`: between the first and the last.
 
     **Raises:** `ValueError` for other measures.
+
+    !!! example
+
+        `fm.transport_spline([mu, nu, mu], jnp.array([0.0, 1.0, 2.0]), 0.5)`
     """
     if not measures:
         raise ValueError("`measures` is empty; give one measure for each time.")

@@ -49,7 +49,12 @@ class AbstractMarginal(eqx.Module):
 
 
 class KullbackLeibler(AbstractMarginal):
-    """ψ(s) = λ KL(s|a). **Arguments:** `strength`: λ."""
+    """ψ(s) = λ KL(s|a). **Arguments:** `strength`: λ.
+
+    !!! example
+
+        `fm.unbalanced_transport(mu, nu, fm.KullbackLeibler(1.0)).value`
+    """
 
     strength: Scalar = 1.0
 
@@ -61,7 +66,12 @@ class KullbackLeibler(AbstractMarginal):
 
 
 class SquaredError(AbstractMarginal):
-    """ψ(s) = λ/2 ‖s − a‖², a sum over the atoms. **Arguments:** `strength`: λ."""
+    """ψ(s) = λ/2 ‖s − a‖², a sum over the atoms. **Arguments:** `strength`: λ.
+
+    !!! example
+
+        `fm.unbalanced_transport(mu, nu, fm.SquaredError(1.0)).value`
+    """
 
     strength: Scalar = 1.0
 
@@ -73,7 +83,12 @@ class SquaredError(AbstractMarginal):
 
 
 class TotalVariation(AbstractMarginal):
-    """ψ(s) = λ Σ |s − a|: mass may be left out at the price λ. **Arguments:** `strength`: λ."""
+    """ψ(s) = λ Σ |s − a|: mass may be left out at the price λ. **Arguments:** `strength`: λ.
+
+    !!! example
+
+        `fm.unbalanced_transport(mu, nu, fm.TotalVariation(1.0), fm.TotalVariation(1.0)).value`
+    """
 
     strength: Scalar = 1.0
 
@@ -95,7 +110,12 @@ class _Hard(AbstractMarginal):
 
 
 class Unbalanced(NamedTuple):
-    """The optimal value, plan (n, m) and potentials, (n,) and (m,)."""
+    """The optimal value, plan (n, m) and potentials, (n,) and (m,).
+
+    !!! example
+
+        `fm.unbalanced_transport(mu, nu, fm.KullbackLeibler(1.0)).plan`
+    """
 
     value: FloatScalar
     plan: Float[Array, "n m"]

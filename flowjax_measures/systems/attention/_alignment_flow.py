@@ -21,6 +21,10 @@ class AlignmentFlow(AbstractMeanField):
 
     **Arguments:** `query`, `key`, `value`: matrices Q, K, V, or functions of time that return
     them; `None` is the identity.
+
+    !!! example
+
+        `fm.simulate(fm.AlignmentFlow(jnp.eye(3), jnp.eye(3)), tokens, [0.0, 1.0])`
     """
 
     query: Matrix = None
@@ -35,7 +39,12 @@ class AlignmentFlow(AbstractMeanField):
 
 
 def alignment_flow(query: Matrix = None, key: Matrix = None, value: Matrix = None) -> AlignmentFlow:
-    """The alignment phase of `SelfAttention(query, key, value, beta)` as β grows."""
+    """The alignment phase of `SelfAttention(query, key, value, beta)` as β grows.
+
+    !!! example
+
+        `fm.alignment_flow(jnp.eye(3), jnp.eye(3), jnp.eye(3))`
+    """
     return AlignmentFlow(query, key, value)
 
 
@@ -46,6 +55,14 @@ class HeatFlow(AbstractMeanField):
     backward heat equation has no solution to follow.
 
     On `Sphere()` the projected noise is Brownian motion on it.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.HeatFlow(), fm.GridDensity(grid.rho, 0.0, 2 * jnp.pi, periodic=True), [0.0, 0.1]
+        )
+        ```
     """
 
     gamma: FloatScalar = -1.0

@@ -37,6 +37,10 @@ class CausalAttention(AbstractAttention):
     - `normalization`: "softmax", or "positions", the normaliser without the tokens.
 
     The order is that of the particles or, when points are pairs `(x, label)`, of integer labels.
+
+    !!! example
+
+        `fm.simulate(fm.CausalAttention(beta=4.0), tokens, [0.0, 1.0], dt=0.1)`
     """
 
     recency: FloatScalar = 0.0

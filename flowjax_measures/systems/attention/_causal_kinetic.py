@@ -27,6 +27,10 @@ class CausalKinetic(AbstractMeanField):
     From a `GridDensity` on [0, 1] × [0, 2π], `periodic=(False, True)`, it is the kinetic equation,
     of second order in the cells; from particles it is `CausalCircle` up to O(1/n). Points of the
     same σ see each other by half.
+
+    !!! example
+
+        `fm.simulate(fm.CausalKinetic(), fm.Particles(jnp.ones((4, 2))), [0.0, 0.1], dt=0.1)`
     """
 
     beta: FloatScalar = 1.0

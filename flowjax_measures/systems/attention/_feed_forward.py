@@ -32,6 +32,10 @@ class FeedForward(AbstractMeanField):
     - `activation`: φ, applied to each coordinate; `jax.nn.relu` by default.
 
     Of `Phase(q, p)` points it is a force: ṗ = O φ(Mq + b) + c, to be added to `SympFormer`.
+
+    !!! example
+
+        `fm.SelfAttention(beta=4.0) + fm.FeedForward(jnp.eye(3), jnp.eye(3))`
     """
 
     weight: Matrix = None

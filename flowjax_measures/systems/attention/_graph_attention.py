@@ -38,6 +38,10 @@ class GraphAttention(AbstractLayer):
     !!! example
 
         With β = 0, "mean" and V = I the flow is x(t) = e^{tw/n} x(0).
+
+    !!! example
+
+        `fm.simulate(fm.GraphAttention(jnp.ones((8, 8))), tokens, [0.0, 1.0], dt=0.1)`
     """
 
     weights: Float[Array, "_ _"] | Callable[[Any, Any], Any] = eqx.field(kw_only=True)

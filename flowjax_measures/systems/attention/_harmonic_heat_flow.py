@@ -26,6 +26,10 @@ class HarmonicHeatFlow(AbstractSystem):
     - `dimension`: d, of the space R^d around the sphere: 2 for the circle, 3 for S².
 
     The state is an array of shape (L + 1, …) whose first axis is the degree ℓ = 0, …, L.
+
+    !!! example
+
+        `fm.HarmonicHeatFlow(gamma=-1.0, dimension=2)`
     """
 
     gamma: FloatScalar = -1.0

@@ -24,6 +24,10 @@ class HypergraphInteraction(AbstractMeanField):
 
     The work is n^ℓ for each point. Weights of particles count as masses do elsewhere. Labels are
     whole numbers or, for functions, real: points (x, ξ), of which ξ stays (see `GraphonVlasov`).
+
+    !!! example
+
+        `fm.HypergraphInteraction((lambda x, y: y - x, lambda x, y, z: y + z - 2 * x))`
     """
 
     kernels: tuple[Callable[..., Any], ...]

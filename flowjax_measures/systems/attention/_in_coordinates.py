@@ -26,7 +26,12 @@ from ...noise import Cylindrical, Dense, Isotropic
 
 
 def circle_chart(theta: Float[Array, " k"]) -> Float[Array, "2"]:
-    """The angle θ, of shape (1,) and periodic in 2π, to the point of the circle."""
+    """The angle θ, of shape (1,) and periodic in 2π, to the point of the circle.
+
+    !!! example
+
+        `fm.circle_chart(jnp.array([0.5]))`
+    """
     _check("circle_chart", theta, "one angle", 1)
     return jnp.stack([jnp.cos(theta[0]), jnp.sin(theta[0])])
 
@@ -35,6 +40,10 @@ def sphere_chart(point: Float[Array, " k"]) -> Float[Array, "3"]:
     """The height z in [−1, 1] and the longitude φ, periodic in 2π, to the point of S².
 
     It keeps areas: a density of (z, φ) is that on the sphere.
+
+    !!! example
+
+        `fm.sphere_chart(jnp.array([0.5, 1.0]))`
     """
     _check("sphere_chart", point, "a height and a longitude", 2)
     z, angle = point

@@ -28,6 +28,10 @@ class LogLinear(eqx.Module):
     r"""α(t) = e^{a + b log(1 + t)}, a damping that is linear between logarithms, as learnt.
 
     **Arguments:** `level`: a; `slope`: b, which is −1 for a damping like Nesterov's.
+
+    !!! example
+
+        `fm.SympFormer(damping=fm.LogLinear(0.0, -1.0))`
     """
 
     level: FloatScalar = 0.0

@@ -19,6 +19,10 @@ class L2Attention(AbstractAttention):
     without ½.
 
     With V = I the velocity is that of mean shift plus x: ẋ = x + (⟨y⟩ − x).
+
+    !!! example
+
+        `fm.simulate(fm.L2Attention(beta=4.0), tokens, [0.0, 1.0], dt=0.1)`
     """
 
     def read(self, mu, look):

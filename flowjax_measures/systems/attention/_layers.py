@@ -78,6 +78,10 @@ def random_layers(
     sigma)` on the sphere.
 
     **Arguments:** `system`: the layer Γ, or `None`; `x`: tokens (n, d) on the sphere; `width`: m.
+
+    !!! example
+
+        `fm.random_layers(None, jnp.tanh, tokens.x, key, width=16, depth=4)`
     """
     phi, h, d = activation_function(activation), time / depth, x.shape[1]
 

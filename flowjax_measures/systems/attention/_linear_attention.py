@@ -22,6 +22,10 @@ class LinearAttention(AbstractAttention):
     factor β of the scores. With a mask or a bias b the weight is β⟨Qx, Ky⟩ e^b, at O(n²) work.
 
     Second moments may blow up in finite time: in one dimension M' = 2βM².
+
+    !!! example
+
+        `fm.simulate(fm.LinearAttention(jnp.eye(3), jnp.eye(3)), tokens, [0.0, 0.1])`
     """
 
     def read(self, mu, look):

@@ -53,6 +53,10 @@ def lost_in_the_middle(
     - `terms`: how many modes n; `None` takes all that matter in float64.
 
     **Returns:** S, of the broadcast shape.
+
+    !!! example
+
+        `fm.lost_in_the_middle(1.0, 1.0, 1.0, 8, 1.0)`
     """
     terms = _check_vocabulary(M, beta, terms)
     modes = retrieval_modes(t, beta, lam, sigma0, terms, method=method)
@@ -74,6 +78,10 @@ def retrieval_modes(
     **Arguments:** as of `lost_in_the_middle`; `terms`: how many modes.
 
     **Returns:** of the broadcast shape of the arguments, with the modes last.
+
+    !!! example
+
+        `fm.retrieval_modes(1.0, 1.0, 1.0, 1.0, 4)`
     """
     if not (isinstance(terms, int) and terms >= 1):
         raise ValueError(f"`terms` is {terms!r}; give a positive number of modes.")
@@ -101,6 +109,10 @@ def retrieval_probability(
     **Arguments:** as of `lost_in_the_middle`; `N`: the number of tokens.
 
     **Returns:** of the broadcast shape.
+
+    !!! example
+
+        `fm.retrieval_probability(1.0, 1.0, 1.0, 8, 1.0, 100)`
     """
     if not (isinstance(N, int) and N >= 1):
         raise ValueError(f"`N` is {N!r}; give the number of tokens.")

@@ -18,6 +18,10 @@ class MeanShift(AbstractAttention):
 
     **Arguments:** `query`, `key`, `value`, `beta`, `output`, `causal`, `mask`, `bias`,
     `exclude_self` and `rotary` are those of `SelfAttention`.
+
+    !!! example
+
+        `fm.simulate(fm.MeanShift(), mu, [0.0, 1.0])`
     """
 
     relative: ClassVar[bool] = True

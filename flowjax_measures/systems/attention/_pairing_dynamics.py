@@ -28,7 +28,12 @@ from ._pairing_flow import closest
 class Merges(NamedTuple):
     """The merges in order: `pairs` (m − 1, 2), indices into the initial clusters, of which the
     first stands for the union; `times` (m − 1,) since the start; `log_times`; `points`
-    (m − 1, d), where they met."""
+    (m − 1, d), where they met.
+
+    !!! example
+
+        `fm.pairing_dynamics(tokens, beta=100.0).pairs`
+    """
 
     pairs: Int[Array, "m 2"]
     times: Float[Array, " m"]
@@ -52,6 +57,10 @@ def pairing_dynamics(
     angle at which two clusters count as one; `lam1`, `lam2`: QᵀK = λ₁I and V = λ₂I.
 
     **Returns:** `Merges`.
+
+    !!! example
+
+        `fm.pairing_dynamics(tokens, beta=100.0).times`
     """
     for name, number in (("beta", beta), ("radius", radius), ("lam1", lam1), ("lam2", lam2)):
         check_positive(name, number)

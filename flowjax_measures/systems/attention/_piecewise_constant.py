@@ -16,6 +16,10 @@ class PiecewiseConstant(eqx.Module):
     method sees each value on the whole of its interval; other methods also look at the end of a
     step, beyond a jump, and have order 1 there. A time within 1e-4 of an interval before a jump
     counts as after it, since times are sums of steps.
+
+    !!! example
+
+        `fm.PiecewiseConstant(jnp.array([1.0, 2.0]), horizon=1.0)(0.7)`
     """
 
     values: Float[Array, "L ..."]

@@ -45,6 +45,10 @@ class RandomMLPNoise(AbstractMeanField):
     O(n m) a step and from any measure; its kernel is off by `kernel_error(mu)`, O(m^{−1/2}).
 
     Add it to attention: `SelfAttention(beta=4.0) + RandomMLPNoise("relu")`.
+
+    !!! example
+
+        `fm.SelfAttention(beta=4.0) + fm.RandomMLPNoise("relu", 0.1)`
     """
 
     activation: str | Callable[[Any], Any] = "relu"

@@ -28,6 +28,10 @@ class RandomQuadraticForm(AbstractMeanField):
     **Arguments:** `strength`: the factor of dQ, 1 in the source; time runs as its square.
 
     Run it from particles with `space=Sphere()`, which projects the noise.
+
+    !!! example
+
+        `fm.simulate(fm.RandomQuadraticForm(0.1), tokens, [0.0, 1.0], dt=0.1, key=key)`
     """
 
     strength: FloatScalar = 1.0

@@ -51,6 +51,10 @@ class SelfAttention(AbstractAttention):
 
     **Raises:** `ValueError` when the numbers of heads differ, when a matrix does not fit, or when a
     measure without particles is asked for an order.
+
+    !!! example
+
+        `fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0.0, 5.0, 6))`
     """
 
     normalization: Literal["softmax", "mean"] = eqx.field(static=True, default="softmax")

@@ -36,6 +36,10 @@ class SinkhornAttention(AbstractAttention):
 
     **Raises:** `ValueError` for a mask, bias or causal order without `iterations`: the limit need
     not exist.
+
+    !!! example
+
+        `fm.simulate(fm.SinkhornAttention(beta=1.0), tokens, [0.0, 0.1], dt=0.1)`
     """
 
     iterations: int | None = eqx.field(static=True, default=None)

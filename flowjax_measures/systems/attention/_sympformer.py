@@ -48,6 +48,17 @@ class SympFormer(AbstractMeanField):
     exact, for laws with p affine in q the closed equation of elliptic laws. Softmax has none: were
     the velocity u = p/Z affine, u = Sq, the parts of third order of ṗ/Z would have to agree, in one
     dimension 2 = ½ + (βAΣ)²/2; so its Gaussian is a projection, right to first order in time.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.SympFormer("linear", jnp.eye(2)),
+            fm.Particles(fm.Phase(mu.x, 0 * mu.x)),
+            [0.0, 0.1],
+            dt=0.05,
+        )
+        ```
     """
 
     attention: Literal["softmax", "linear"] = eqx.field(static=True, default="softmax")

@@ -31,6 +31,10 @@ class LayerNorm(eqx.Module):
 
     **Arguments:** `gain`: g, and `bias`: b, of shape (d,), or functions of time; `None` is 1 and 0.
     `epsilon`: ε.
+
+    !!! example
+
+        `fm.LayerNorm(gain=jnp.ones(3))`
     """
 
     gain: Vector = None

@@ -16,6 +16,10 @@ class WithConstant(AbstractMeanField):
     """A system of tokens (x, 1): its matrices have one more column, which is added to Qx, Kx, Vx.
 
     **Arguments:** `system`: a system of tokens in R^{d+1}; the last coordinate does not move.
+
+    !!! example
+
+        `fm.WithConstant(fm.SelfAttention(value=jnp.eye(4)))`
     """
 
     system: AbstractMeanField

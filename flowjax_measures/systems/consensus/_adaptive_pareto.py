@@ -35,6 +35,14 @@ class AdaptivePareto(AbstractMeanField):
     - `noise`: "isotropic" or "anisotropic", of x alone.
     - `adaptation`: τ ≥ 0, the speed of the preferences.
     - `reach`: ℓ > 0, the distance of images over which they repel.
+
+    !!! example
+
+        ```python
+        fm.minimize(
+            lambda x: jnp.stack([f(x), f(x - 1)]), bounds=box, key=key, method="pareto"
+        ).front
+        ```
     """
 
     objectives: Callable[[Point], Float[Array, " m"]]

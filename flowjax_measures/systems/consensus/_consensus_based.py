@@ -55,6 +55,10 @@ class ConsensusBased(AbstractMeanField):
       function of [pinnau2017], which moves only points worse than the consensus. `None` is 1.
     - `gradient`: "pathwise" differentiates all; "weights_stopped" holds the weights e^{−αf} fixed
       (particles and grids only), which is biased and of far smaller spread on rugged objectives.
+
+    !!! example
+
+        `fm.simulate(fm.ConsensusBased(f, sigma=0.7, alpha=30.0), mu, [0.0, 1.0], dt=0.1, key=key)`
     """
 
     objective: Callable[[Point], FloatScalar]

@@ -40,6 +40,10 @@ class ConsensusBasedSampling(AbstractMeanField):
     - `objective`: function f of one point.
     - `alpha`: α > 0, or `EffectiveSampleSize(fraction)`.
     - `mode`: "sampling" or "optimization".
+
+    !!! example
+
+        `fm.simulate(fm.ConsensusBasedSampling(f), mu, [0.0, 1.0], dt=0.1, key=key).final`
     """
 
     objective: Callable[[Point], FloatScalar]

@@ -21,6 +21,10 @@ class EffectiveSampleSize(eqx.Module):
     is 0. The derivative is that of the solution.
 
     **Arguments:** `fraction`: in (0, 1).
+
+    !!! example
+
+        `fm.ConsensusBased(f, alpha=fm.EffectiveSampleSize(0.2))`
     """
 
     fraction: Scalar = 0.5

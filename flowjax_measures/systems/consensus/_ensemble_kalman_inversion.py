@@ -47,6 +47,18 @@ class EnsembleKalmanInversion(AbstractMeanField):
     - `data`: y, shape (m,).
     - `noise_cov`: Γ, shape (m, m); or m variances; or one.
     - `form`: "optimization", "stochastic" or "square_root".
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.EnsembleKalmanInversion(jnp.sin, jnp.zeros(2), jnp.eye(2)),
+            mu,
+            [0.0, 1.0],
+            dt=0.1,
+            key=key,
+        )
+        ```
     """
 
     forward: Callable[[Point], Any]

@@ -47,6 +47,20 @@ class EnsembleKalmanSampler(AbstractMeanField):
     - `prior_cov`: Γ₀, shape (d, d); or d variances; or one.
     - `finite_size`: whether N equally weighted particles get the drift (d + 1)/N (X − ⟨X⟩), with
       which N > d + 1 of them sample the posterior of a linear model exactly (ALDI).
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.EnsembleKalmanSampler(
+                jnp.sin, jnp.zeros(2), jnp.eye(2), jnp.zeros(2), jnp.eye(2)
+            ),
+            mu,
+            [0.0, 0.1],
+            dt=0.01,
+            key=key,
+        )
+        ```
     """
 
     forward: Callable[[Point], Any]

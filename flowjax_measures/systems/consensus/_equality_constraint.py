@@ -30,6 +30,10 @@ class EqualityConstraint(AbstractMeanField):
 
     - `constraint`: g, a function of one point to any number of values.
     - `epsilon`: ε > 0; the smaller, the nearer points stay.
+
+    !!! example
+
+        `fm.ConsensusBased(f) + fm.EqualityConstraint(lambda x: x @ x - 1, epsilon=0.01)`
     """
 
     constraint: Callable[[Point], Any]

@@ -31,6 +31,10 @@ class InferredGradient(AbstractMeanField):
     - `rate`: γ.
     - `kernel_width`: κ, within which points count.
     - `ridge`: r ≥ 0, a squared length; needed where fewer than d + 1 points are within κ.
+
+    !!! example
+
+        `fm.simulate(fm.InferredGradient(f, kernel_width=0.5), mu, [0.0, 0.1], dt=0.01, key=key)`
     """
 
     objective: Callable[[Point], FloatScalar]

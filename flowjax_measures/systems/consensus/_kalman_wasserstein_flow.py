@@ -32,6 +32,10 @@ class KalmanWassersteinFlow(AbstractMeanField):
     - `beta`: inverse temperature β; `None` is zero temperature, without noise.
     - `finite_size`: whether N equally weighted particles get the drift β⁻¹(d + 1)/N (X − ⟨X⟩), with
       which N > d + 1 of them sample e^{−βV} exactly (ALDI, [nusken2019]).
+
+    !!! example
+
+        `fm.simulate(fm.KalmanWassersteinFlow(f), mu, [0.0, 0.1], dt=0.01, key=key)`
     """
 
     potential: Callable[[Point], FloatScalar]

@@ -10,7 +10,12 @@ from ..._custom_types import Scalar
 
 
 def gaspari_cohn(r: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The compact correlation function of [gaspari1999] at r = distance/c: 1 at 0, 0 from 2 on."""
+    """The compact correlation function of [gaspari1999] at r = distance/c: 1 at 0, 0 from 2 on.
+
+    !!! example
+
+        `fm.gaspari_cohn(jnp.linspace(0, 2, 5))`
+    """
     r = jnp.abs(r)
     near = 1 - 5 / 3 * r**2 + 5 / 8 * r**3 + r**4 / 2 - r**5 / 4
     safe = jnp.where(r > 0, r, 1)

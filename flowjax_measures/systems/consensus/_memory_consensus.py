@@ -23,7 +23,20 @@ from ._weights import energy_logits, strength, weighted_mean
 
 
 class Memory(NamedTuple):
-    """A point with a memory: where it is, `x`, and the best place that it has seen, `best`."""
+    """A point with a memory: where it is, `x`, and the best place that it has seen, `best`.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.MemoryConsensus(f),
+            fm.Particles(fm.Memory(mu.x, mu.x)),
+            [0.0, 1.0],
+            dt=0.1,
+            key=key,
+        )
+        ```
+    """
 
     x: Any
     best: Any
@@ -41,6 +54,10 @@ class MemoryConsensus(AbstractMeanField):
     - `noise`: "isotropic" or "anisotropic".
     - `memory_drift`, `memory_sigma`: λ_m and σ_m, towards the own memory.
     - `memory_rate`, `sharpness`, `leak`: ν, β and θ, of the memory's update.
+
+    !!! example
+
+        `fm.minimize(f, bounds=box, key=key, method="memory").x`
     """
 
     objective: Callable[[Point], FloatScalar]

@@ -32,6 +32,10 @@ class MirrorConsensus(AbstractMeanField):
     - `objective`: function f of a primal point.
     - `mirror`: ∇φ*, from dual to primal points of the same structure.
     - `drift_rate`, `sigma`, `alpha`, `noise`, `truncation`: as of `ConsensusBased`.
+
+    !!! example
+
+        `fm.minimize(f, bounds=box, key=key, method="mirror").x`
     """
 
     objective: Callable[[Point], FloatScalar]

@@ -33,6 +33,14 @@ class ParetoConsensus(AbstractMeanField):
     - `preferences`: w, shape (k, m), rows on the simplex.
     - `drift_rate`, `sigma`, `alpha`: λ, σ and α, as of `ConsensusBased`.
     - `noise`: "isotropic", "anisotropic" or "additive".
+
+    !!! example
+
+        ```python
+        fm.minimize(
+            lambda x: jnp.stack([f(x), f(x - 1)]), bounds=box, key=key, method="pareto"
+        ).front
+        ```
     """
 
     objectives: Callable[[Point], Float[Array, " m"]]

@@ -35,6 +35,10 @@ class PolarizedConsensus(AbstractMeanField):
     - `log_kernel`: function log k(x, y) of two points, in place of the Gaussian kernel.
     - `local_alpha`: whether `EffectiveSampleSize` is that of what a point sees through the kernel,
       an α for each point: clusters of other energies then are as sharp as the best one.
+
+    !!! example
+
+        `fm.minimize(f, bounds=box, key=key, method="polarized").minima`
     """
 
     objective: Callable[[Point], FloatScalar]

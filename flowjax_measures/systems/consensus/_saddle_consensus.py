@@ -30,6 +30,14 @@ class SaddleConsensus(AbstractSystem):
     - `drift_rate`, `sigma`: λ and σ of both populations.
     - `alpha`, `beta`: α and β, the sharpness of the two.
     - `noise`: "isotropic", "anisotropic" or "additive".
+
+    !!! example
+
+        ```python
+        fm.minimize(
+            lambda x, y: f(x) - f(y), (jnp.ones(1), jnp.ones(1)), key=key, method="saddle"
+        ).x
+        ```
     """
 
     objective: Callable[[Point, Point], FloatScalar]

@@ -30,6 +30,10 @@ class SwarmConsensus(AbstractMeanField):
     - `objective`, `drift_rate`, `sigma`, `alpha`: f, λ, σ and α, as of `ConsensusBased`.
     - `noise`: "isotropic" or "anisotropic".
     - `inertia`: m in (0, 1]; steps should be shorter than m.
+
+    !!! example
+
+        `fm.minimize(f, bounds=box, key=key, method="swarm").x`
     """
 
     objective: Callable[[Point], FloatScalar]

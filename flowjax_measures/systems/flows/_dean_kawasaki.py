@@ -24,7 +24,12 @@ from ...noise._noise import Covariance, Dense
 
 
 def mean_mobility(a: Array, b: Array) -> Array:
-    """(a + b)/2, of walkers who jump between two cells."""
+    """(a + b)/2, of walkers who jump between two cells.
+
+    !!! example
+
+        `fm.mean_mobility(1.0, 2.0)`
+    """
     return (a + b) / 2
 
 

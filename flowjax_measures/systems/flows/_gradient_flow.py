@@ -13,6 +13,10 @@ class GradientFlow(AbstractMeanField):
 
     **Arguments:** `energy`: a functional of a measure; `metric`: the geometry, `Wasserstein()` by
     default.
+
+    !!! example
+
+        `fm.simulate(fm.GradientFlow(fm.PotentialEnergy(f)), mu, [0.0, 1.0])`
     """
 
     energy: AbstractEnergy

@@ -37,6 +37,10 @@ class LocalizedAttraction(AbstractMeanField):
     - `length`: the period L; use `Particles(..., space=Torus(L))` or a periodic `GridDensity`.
 
     From particles and from a grid; a `Gaussian` knows no torus.
+
+    !!! example
+
+        `fm.LocalizedAttraction(1.0, 0.5)`
     """
 
     strength: Scalar

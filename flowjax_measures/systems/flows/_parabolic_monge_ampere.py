@@ -27,6 +27,10 @@ class ParabolicMongeAmpere(AbstractSystem):
 
     **Arguments:** `source`: f. `target`: g. Both of one point, of period L along each axis, up to
     constants. `length`: L.
+
+    !!! example
+
+        `fm.ParabolicMongeAmpere(lambda x: jnp.ones(()), lambda x: jnp.ones(()))`
     """
 
     source: Callable[[Point], FloatScalar]

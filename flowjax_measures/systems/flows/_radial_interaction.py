@@ -19,6 +19,10 @@ class RadialInteraction(AbstractMeanField):
 
     **Arguments:** `influence`: φ, a function of a distance r > 0, for example a
     `PiecewiseLinear`. It may be singular at 0: a point does not pull itself.
+
+    !!! example
+
+        `fm.simulate(fm.RadialInteraction(lambda r: jnp.exp(-r)), mu, [0.0, 1.0])`
     """
 
     influence: Callable[[FloatScalar], FloatScalar]

@@ -21,7 +21,12 @@ from ...measures import AbstractMeasure, Rates
 
 
 def orthonormal_bases(key: PRNGKey, count: int, dimension: int) -> Float[Array, "k d d"]:
-    """`count` independent uniform orthonormal bases of `dimension` dimensions, as rows."""
+    """`count` independent uniform orthonormal bases of `dimension` dimensions, as rows.
+
+    !!! example
+
+        `fm.orthonormal_bases(key, 4, 3).shape`
+    """
     return jnp.linalg.qr(jax.random.normal(key, (count, dimension, dimension)))[0]
 
 

@@ -22,6 +22,10 @@ class Swarming(AbstractMeanField):
 
     **Arguments:** `propulsion`: a. `friction`: b. `attraction`, `repulsion`: C_a, C_r.
     `attraction_length`, `repulsion_length`: ℓ_a, ℓ_r.
+
+    !!! example
+
+        `fm.simulate(fm.Swarming(), fm.Particles(fm.Phase(mu.x, mu.x)), [0.0, 0.1])`
     """
 
     propulsion: Scalar = 1.0

@@ -34,6 +34,10 @@ class BlindDenoising(AbstractMeanField):
     - `diffusion`: a, a number or a function of t; a_t = ½σ_0²e^{−t} gives σ_t² = σ_0²e^{−t}.
     - `log_prior`: logarithms of their masses, up to a constant; `None` is equal masses.
     - `learned`: a function of y in place of the best denoiser; `denoising_loss` teaches it.
+
+    !!! example
+
+        `fm.BlindDenoising(mu, jnp.array([0.1, 1.0]), diffusion=1.0)`
     """
 
     data: AbstractMeasure

@@ -71,6 +71,14 @@ def conditional_flow_matching_loss(
       are never hidden.
     - `pairing`: as of `flow_matching_loss`. It pairs regardless of conditions, which biases
       the source of each condition; leave it out unless source and condition may depend.
+
+    !!! example
+
+        ```python
+        fm.conditional_flow_matching_loss(
+            lambda t, x, c: -x, ball, fm.Particles((mu.x, jnp.arange(8))), key, 16
+        )
+        ```
     """
     if not (isinstance(data.x, tuple) and len(data.x) == 2):
         raise ValueError("`data` has no conditions; give Particles((points, conditions)).")

@@ -17,6 +17,10 @@ class ControlLinear(eqx.Module):
     """The field F(x) u of a `ControlledFlow`, of points x or of pairs (x, y) whose y stay.
 
     **Arguments:** `fields`: function of x to the vectors F_i(x), shape (k, d).
+
+    !!! example
+
+        `fm.ControlLinear(lambda x: jnp.stack([x, jnp.ones_like(x)]))`
     """
 
     fields: Callable[[Array], Float[Array, "k d"]]

@@ -20,6 +20,10 @@ class DriftingFlow(AbstractMeanField):
     """Points that drift to a target by kernel means; `drifting_loss` teaches it to a generator.
 
     **Arguments:** `target`: ν, a fresh batch. `kernel`: k > 0, of two points.
+
+    !!! example
+
+        `fm.simulate(fm.DriftingFlow(nu), mu, [0.0, 1.0], dt=0.1)`
     """
 
     target: AbstractMeasure

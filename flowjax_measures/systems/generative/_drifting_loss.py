@@ -26,6 +26,10 @@ def drifting_loss(
     `DriftingFlow` or a `GradientFlow`. Descent moves G(z) along v.
 
     **Arguments:** `generator`: G of one latent. `latents`: fresh draws z. `step`: h.
+
+    !!! example
+
+        `fm.drifting_loss(lambda z: z, fm.DriftingFlow(nu), jr.normal(key, (8, 2)))`
     """
     points = jax.vmap(generator)(latents)
     still = jax.lax.stop_gradient(points)

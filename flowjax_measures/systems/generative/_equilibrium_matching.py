@@ -30,6 +30,10 @@ class EquilibriumMatching(AbstractMeanField):
     It slows down near a target with a density, where points go on; towards atoms it ends.
 
     **Arguments:** `interpolant`: a `StochasticInterpolant`, whose `diffusion` is left out.
+
+    !!! example
+
+        `fm.EquilibriumMatching(fm.StochasticInterpolant(nu, mu))`
     """
 
     interpolant: StochasticInterpolant

@@ -13,7 +13,16 @@ from ._kac_flow import KacFlow
 
 
 class FlowFields(NamedTuple):
-    """b(t, x), s(t, x) and log ρ_t(x) of a flow."""
+    """b(t, x), s(t, x) and log ρ_t(x) of a flow.
+
+    !!! example
+
+        ```python
+        fm.flow_fields(
+            fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), mu)
+        ).score(0.5, jnp.zeros(2))
+        ```
+    """
 
     velocity: Callable[[Any, Any], Any]
     score: Callable[[Any, Any], Any]

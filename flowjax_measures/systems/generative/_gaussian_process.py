@@ -18,13 +18,27 @@ from ...measures import Gaussian
 
 
 def gaussian_process(kernel: Kernel, points: Float[Array, "n k"]) -> Gaussian:
-    """The values of a centred Gaussian process with covariance `kernel` at `points`."""
+    """The values of a centred Gaussian process with covariance `kernel` at `points`.
+
+    !!! example
+
+        ```python
+        fm.gaussian_process(fm.GaussianKernel(0.2), jnp.linspace(0, 1, 16)[:, None]).sample(
+            key, 3
+        )
+        ```
+    """
     cov = _matrix(kernel, points, points)
     return Gaussian(jnp.zeros(len(points), cov.dtype), (cov + cov.T) / 2)
 
 
 class Modes(NamedTuple):
-    """λ, and φ at the points: Σ_k λ_k φ_k(p) φ_k(q) ≈ k(p, q)."""
+    """λ, and φ at the points: Σ_k λ_k φ_k(p) φ_k(q) ≈ k(p, q).
+
+    !!! example
+
+        `fm.karhunen_loeve(fm.GaussianKernel(0.2), jnp.linspace(0, 1, 16)[:, None], 4).values`
+    """
 
     values: Float[Array, " r"]
     functions: Float[Array, "n r"]

@@ -38,6 +38,10 @@ class KacFlow(AbstractMeanField):
     - `data`: the law of X_1, by its atoms.
     - `damping`: a. `speed`: c. `horizon`: T.
     - `schedule`: s ↦ (f, g) of the noised data at s = T − t; `None` is (1, s).
+
+    !!! example
+
+        `fm.KacFlow(mu)`
     """
 
     data: AbstractMeasure

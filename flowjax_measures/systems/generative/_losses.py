@@ -59,6 +59,10 @@ def denoising_loss(
     - `interpolant`: a `StochasticInterpolant`, or a `BlindDenoising`: E‖f(x + σz) − x‖² with σ of
       its prior ([kadkhodaie2026]).
     - `weight`: w, 1 by default; `PreconditionedDenoiser.weight` makes all times count equally.
+
+    !!! example
+
+        `fm.denoising_loss(lambda t, x: x, fm.StochasticInterpolant(nu, mu), key, 16)`
     """
     path: Path = interpolant.path(key, n)
     points = (path.point,) if path.t is None else (path.t, path.point)
@@ -76,6 +80,17 @@ def score_matching_loss(
 
     R = α(X_0 − m) + γZ is the noise of the interpolant, K = α²C + γ²I its covariance, k = tr K/d;
     X_0 counts as noise where the source is a `Gaussian` N(m, C), independent of the target.
+
+    !!! example
+
+        ```python
+        fm.score_matching_loss(
+            lambda t, x: -x,
+            fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), mu),
+            key,
+            16,
+        )
+        ```
     """
     ends, times, noise = jax.random.split(key, 3)
     x, y = interpolant.sample(ends, n)
@@ -113,6 +128,10 @@ def bridge_matching_loss(
 
     **Arguments:** `drift`: u(t, x). `interpolant`: with a `LinearSchedule`. `pairing`: as of
     `flow_matching_loss`.
+
+    !!! example
+
+        `fm.bridge_matching_loss(lambda t, x: -x, fm.schroedinger_bridge(mu, nu, 0.5), key, 16)`
     """
     path = interpolant.path(key, n, pairing)
     left = 1 - path.t[:, None]

@@ -88,6 +88,10 @@ class GradientField(eqx.Module):
     """∇_x ψ(t, x) of a potential ψ(t, x), such as `MLP(d, out="scalar", key=key)`.
 
     **Arguments:** `potential`: ψ, which is what is trained.
+
+    !!! example
+
+        `fm.GradientField(lambda t, x: f(x))(0.0, jnp.ones(2))`
     """
 
     potential: Callable[[FloatScalar, Array], FloatScalar]

@@ -32,6 +32,10 @@ class PoissonFlow(AbstractMeanField):
     **Arguments:** `source`, `target`: the measures μ_0 and μ_1 of mass one, fresh batches of
     particles or Gaussians. `unit_speed`: b/|b|, the same lines at constant speed; b itself is of
     the size |x − y|^{1−d} near an atom.
+
+    !!! example
+
+        `fm.PoissonFlow(mu, nu)`
     """
 
     source: AbstractMeasure

@@ -26,6 +26,10 @@ class ProbabilityFlow(AbstractMeanField):
 
     **Arguments:** `velocity`: b(t, x), any function or module. `score`: s(t, x), which noise needs.
     `diffusion`: ε, a number or a function of t; `None` is the ODE.
+
+    !!! example
+
+        `fm.ProbabilityFlow(lambda t, x: -x)`
     """
 
     velocity: Field
@@ -49,7 +53,12 @@ class ProbabilityFlow(AbstractMeanField):
 def fokker_planck_residual(
     velocity: Field, score: Field, t: FloatScalar, x: Float[Array, " d"]
 ) -> Float[Array, " d"]:
-    """∂_t s + ∇(∇·b + ⟨b, s⟩) at (t, x): zero where s is the score of the law that b moves."""
+    """∂_t s + ∇(∇·b + ⟨b, s⟩) at (t, x): zero where s is the score of the law that b moves.
+
+    !!! example
+
+        `fm.fokker_planck_residual(lambda t, x: -x, lambda t, x: -x, 0.5, jnp.ones(2))`
+    """
     t = jnp.asarray(t, x.dtype)
 
     def outflow(x):

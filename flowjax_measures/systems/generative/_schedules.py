@@ -17,7 +17,12 @@ Schedule = Callable[[Any], tuple[Any, Any, Any]]
 
 
 class LinearSchedule(eqx.Module):
-    """α = 1 − t, β = t, γ² = `gamma`² t(1 − t): flow matching, and Brownian bridges."""
+    """α = 1 − t, β = t, γ² = `gamma`² t(1 − t): flow matching, and Brownian bridges.
+
+    !!! example
+
+        `fm.LinearSchedule()(0.3)`
+    """
 
     gamma: Scalar = 0.0
 
@@ -26,7 +31,12 @@ class LinearSchedule(eqx.Module):
 
 
 class TrigonometricSchedule(eqx.Module):
-    """α = cos(πt/2), β = sin(πt/2), γ² = `gamma`² t(1 − t), which preserves variance at γ = 0."""
+    """α = cos(πt/2), β = sin(πt/2), γ² = `gamma`² t(1 − t), which preserves variance at γ = 0.
+
+    !!! example
+
+        `fm.TrigonometricSchedule()(0.3)`
+    """
 
     gamma: Scalar = 0.0
 
@@ -39,6 +49,10 @@ class DiffusionSchedule(eqx.Module):
 
     It is run back from time s = T, `horizon`, where the data have the weight e^{−T}. At t = 1 its α
     has no derivative; end there with steps of Euler, or a little before.
+
+    !!! example
+
+        `fm.DiffusionSchedule(horizon=5.0)(0.3)`
     """
 
     horizon: Scalar = 5.0
@@ -63,6 +77,10 @@ def velocity_from_score(
     b = x/t + ((1 − t)/t) s: in [peyre2025] this is printed with the times exchanged.
 
     **Arguments:** `schedule`: t ↦ (α, β, γ²). `score`: s(t, x), ∇ log ρ_t or learned.
+
+    !!! example
+
+        `fm.velocity_from_score(fm.LinearSchedule(), lambda t, x: -x)(0.5, jnp.ones(2))`
     """
 
     def velocity(t, x):

@@ -43,6 +43,10 @@ def schroedinger_bridge(
     drift u, or else the flow with velocity b, of the same laws.
 
     **Raises:** `ValueError` for a Gaussian and a measure of atoms.
+
+    !!! example
+
+        `fm.schroedinger_bridge(mu, nu, 0.5)`
     """
     if isinstance(source, Gaussian) and isinstance(target, Gaussian):
         # The conditional mean of X_1 is m + K(x − m_0); the cost has no ½, so ε = 2σ².

@@ -46,6 +46,10 @@ class StochasticInterpolant(AbstractMeanField):
 
     The field towards atoms is singular at t = 1, that away from atoms at t = 0. Steps of Euler end
     there, on the atoms; adaptive steps too in float64, in float32 a little before: t = 0.999.
+
+    !!! example
+
+        `fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), mu)`
     """
 
     source: AbstractMeasure

@@ -26,6 +26,14 @@ class EPDiff(AbstractMeanField):
     N peakons of momenta p_i with weights 1/N carry N p_i each.
 
     **Arguments:** `kernel`: k, a symmetric function of two positions.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.EPDiff(fm.GaussianKernel(1.0)), fm.Particles(fm.Phase(mu.x, mu.x)), [0.0, 0.1]
+        )
+        ```
     """
 
     kernel: Callable[[Point, Point], FloatScalar]

@@ -24,6 +24,10 @@ class EulerArnold(AbstractSystem):
     momentum are kept by the equations in time. For smooth u.
 
     **Arguments:** `alpha`, `beta`: the metric. `dispersion`: a. `drift`: c. `length`: the circle's.
+
+    !!! example
+
+        `fm.EulerArnold(alpha=1.0, beta=1.0, length=1.0)`
     """
 
     alpha: Scalar = 1.0

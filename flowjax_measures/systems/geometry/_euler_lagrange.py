@@ -34,6 +34,10 @@ class EulerLagrange(AbstractMeanField):
 
     **Arguments:** `lagrangian`: L(q, v), regular and at most quadratic in v. `force`: F(q, v), of
     the shape of q; `None` is none.
+
+    !!! example
+
+        `fm.EulerLagrange(lambda q, v: v @ v / 2 - f(q))`
     """
 
     lagrangian: Callable[[Array, Array], FloatScalar]

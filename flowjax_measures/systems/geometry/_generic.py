@@ -22,7 +22,12 @@ Operator = Float[Array, "d d"] | Callable[[Any], Float[Array, "d d"]]
 
 
 class Degeneracies(NamedTuple):
-    """What must vanish: the norms of L∇S and M∇E, of L + Lᵀ and M − Mᵀ, and of M's part below 0."""
+    """What must vanish: the norms of L∇S and M∇E, of L + Lᵀ and M − Mᵀ, and of M's part below 0.
+
+    !!! example
+
+        `fm.Degeneracies(0.0, 0.0, 0.0, 0.0, 0.0).skew`
+    """
 
     reversible: Float[Array, ""]
     irreversible: Float[Array, ""]

@@ -15,7 +15,12 @@ from ._arcs import is_free, sine
 
 
 class Geodesic(eqx.Module):
-    """A curve: `position(t)` from `start` with `velocity`, at its given end at `time`."""
+    """A curve: `position(t)` from `start` with `velocity`, at its given end at `time`.
+
+    !!! example
+
+        `fm.geodesic_between(jnp.zeros(2), jnp.ones(2)).velocity`
+    """
 
     start: Point
     velocity: Point

@@ -31,6 +31,10 @@ class LaplaceLearning(AbstractMeanField):
     - `labelled`: which vertices keep their label, shape (n,); `None` is none of them.
     - `exponent`: p ≥ 1; 2 is linear, u(t) = e^{−tL} u(0) with L = (diag(W1) − W)/(n ε²).
     - `scale`: ε.
+
+    !!! example
+
+        `fm.LaplaceLearning(jnp.ones((8, 8)))`
     """
 
     weights: Float[Array, "n n"]
@@ -83,6 +87,14 @@ def harmonic_extension(
 
     Every vertex must be joined to a label. **Arguments:** as above; `labels` counts where
     `labelled`.
+
+    !!! example
+
+        ```python
+        fm.harmonic_extension(
+            jnp.ones((4, 4)), jnp.arange(4.0), jnp.array([True, True, False, False])
+        )
+        ```
     """
     known = labelled[:, None]
     laplacian = jnp.diag(jnp.sum(weights, 1)) - weights
@@ -99,6 +111,10 @@ def path_metric(x: Float[Array, "n d"], power: Scalar) -> Float[Array, "n n"]:
     a constant times (inf ∫ ρ^{−(p−1)/d})^{1/p}: dense regions are small.
 
     **Arguments:** `x`: the points, some hundreds; `power`: p ≥ 1.
+
+    !!! example
+
+        `fm.path_metric(mu.x, 2.0)`
     """
     square = jnp.sum((x[:, None] - x[None]) ** 2, axis=-1)
     length = safe_power(square, power / 2)

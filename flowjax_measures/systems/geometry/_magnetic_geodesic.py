@@ -26,6 +26,10 @@ class MagneticGeodesic(AbstractMeanField):
 
     **Arguments:** `field`: s for the field s·area on R², T² and S² (by the length 2 or 3 of q), or
     a function of q that returns the skew matrix Y_q.
+
+    !!! example
+
+        `fm.simulate(fm.MagneticGeodesic(1.0), fm.Particles(fm.Phase(mu.x, mu.x)), [0.0, 0.1])`
     """
 
     field: Scalar | Callable[[Array], Float[Array, "d d"]] = 1.0

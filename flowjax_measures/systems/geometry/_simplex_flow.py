@@ -32,6 +32,10 @@ class SimplexFlow(AbstractMeanField):
     **Arguments:** `manifold`: the simplex with its mobility. `energy`: F, a function of p; the
     relative entropy by default. `temperature`: T; `None` is without noise. `riemannian`: whether
     the volume of the metric is the reference of the invariant law, or that of p.
+
+    !!! example
+
+        `fm.SimplexFlow(fm.ProbabilityManifold(jnp.ones((3, 3))), lambda p: p @ p)`
     """
 
     manifold: ProbabilityManifold

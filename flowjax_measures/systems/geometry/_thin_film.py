@@ -29,6 +29,10 @@ def entropic_mobility(a: Array, b: Array) -> Array:
     """1/M = ∫_0^1 ds / m(sb + (1 − s)a) for m = h³, that is M = 2a²b²/(a + b) ([gruen2000]).
 
     Zero as soon as one side is dry, and ∫ 1/(2h) decreases without noise.
+
+    !!! example
+
+        `fm.entropic_mobility(1.0, 2.0)`
     """
     a, b = jnp.maximum(a, 0), jnp.maximum(b, 0)
     wet = (a > 0) & (b > 0)
@@ -36,7 +40,12 @@ def entropic_mobility(a: Array, b: Array) -> Array:
 
 
 def flat_mobility(a: Array, b: Array) -> Array:
-    """M = ((a + b)/2)³, of which the correction vanishes; the film may become negative."""
+    """M = ((a + b)/2)³, of which the correction vanishes; the film may become negative.
+
+    !!! example
+
+        `fm.flat_mobility(1.0, 2.0)`
+    """
     return jnp.maximum((a + b) / 2, 0) ** 3
 
 
@@ -55,6 +64,10 @@ class ThinFilm(AbstractSystem):
     - `mobility`: M, a symmetric function of the heights on both sides of faces, elementwise;
       `entropic_mobility` or `flat_mobility`.
     - `corrected`: whether the term with M″ is there; False is for showing what it does.
+
+    !!! example
+
+        `fm.ThinFilm(beta=1.0)`
     """
 
     beta: Positive | None = None

@@ -29,6 +29,10 @@ class ControlledFlow(AbstractMeanField):
       f(x, mu, θ).
     - `controls`: θ, a pytree with leading axis K.
     - `horizon`: T.
+
+    !!! example
+
+        `fm.ControlledFlow(lambda x, c: c - x, fm.PiecewiseConstant(jnp.ones((4, 2))))`
     """
 
     field: Callable[..., Velocity]

@@ -30,6 +30,10 @@ class DiracFrenkel(AbstractSystem):
       values at nodes times roots of quadrature weights.
     - `field`: θ ↦ F as such a vector.
     - `ridge`: ε ≥ 0, adds ε² ‖w‖² to what is minimised.
+
+    !!! example
+
+        `fm.DiracFrenkel(lambda theta: theta**2, lambda u: -u)`
     """
 
     embedding: Embedding
@@ -51,6 +55,10 @@ class NaturalGradient(AbstractSystem):
 
     **Arguments:** `embedding`: as for `DiracFrenkel`. `energy`: θ ↦ E(U(θ)). `ridge`: ε ≥ 0, adds
     ε² to the metric G.
+
+    !!! example
+
+        `fm.NaturalGradient(lambda theta: theta**2, lambda u: u @ u)`
     """
 
     embedding: Embedding

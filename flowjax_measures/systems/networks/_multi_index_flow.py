@@ -33,6 +33,10 @@ class MultiIndexFlow(AbstractMeanField):
 
     - `link`: the tensors (C_1, C_2, …) of F, C_k symmetric of shape (r,) * k. F has no mean.
     - `time_scale`: ε for points (M, A); None for ε → 0, with points M of shape (r, r).
+
+    !!! example
+
+        `fm.MultiIndexFlow([jnp.array([0.0, 1.0])])`
     """
 
     link: tuple[Float[Array, "..."], ...]

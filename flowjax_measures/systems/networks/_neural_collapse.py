@@ -19,6 +19,10 @@ class NeuralCollapse(NamedTuple):
     - `simplex`: the distance of the normalised Gram matrix of the classes' centred means from that
       of a simplex, in Frobenius' norm.
     - `duality`: the distance of weights and centred means, both of norm one; None without weights.
+
+    !!! example
+
+        `fm.neural_collapse(jr.normal(key, (8, 3)), jnp.arange(8) % 2)`
     """
 
     variability: Float[Array, ""]

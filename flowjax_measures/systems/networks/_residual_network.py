@@ -32,7 +32,16 @@ from ...measures._base import replace
 
 
 class ResidualWeights(eqx.Module):
-    """The state of a `ResidualNetwork`: u and v flow, A = `embedding` and C = `readout` stay."""
+    """The state of a `ResidualNetwork`: u and v flow, A = `embedding` and C = `readout` stay.
+
+    !!! example
+
+        ```python
+        fm.ResidualWeights(
+            jnp.ones((3, 2)), jnp.ones((8, 4, 3)), jnp.ones((8, 4, 3)), jnp.ones((3, 1))
+        )
+        ```
+    """
 
     embedding: Float[Array, "D d"]
     u: Float[Array, "L M D"]
@@ -56,6 +65,10 @@ class ResidualNetwork(AbstractSystem):
     - `activation`: σ. `loss`: ℓ(prediction, target), the squared error by default.
     - `clip`: bound on the speed of each u and each v, for clipped gradient descent; or None.
     - `order`: 2 takes each residual block by the midpoint rule: the limit of depth to O(1/L²).
+
+    !!! example
+
+        `fm.ResidualNetwork(8, 4, 3, (jnp.ones((5, 2)), jnp.ones((5, 1))))`
     """
 
     L: int = eqx.field(static=True)

@@ -48,6 +48,10 @@ class ResidualTransformer(AbstractSystem):
     - `clip`: bound on the speed of each row of each matrix; or None.
     - `causal`: whether a token sees only those before it. `order`: 2 takes blocks by the midpoint
       rule, the limit of depth to O(1/L²).
+
+    !!! example
+
+        `fm.ResidualTransformer(4, 4, 3, 2, (jnp.ones((5, 3, 2)), jnp.ones((5, 1))))`
     """
 
     L: int = eqx.field(static=True)

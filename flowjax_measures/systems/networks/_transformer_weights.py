@@ -12,7 +12,12 @@ from ..._custom_types import PRNGKey
 
 
 class TransformerWeights(eqx.Module):
-    """The state of a `ResidualTransformer`: A = `embedding` and C = `readout` stay."""
+    """The state of a `ResidualTransformer`: A = `embedding` and C = `readout` stay.
+
+    !!! example
+
+        `fm.ResidualTransformer(4, 4, 3, 2, (jnp.ones((5, 3, 2)), jnp.ones((5, 1))))`
+    """
 
     embedding: Float[Array, "D d"]
     query: Float[Array, "L M k D"]

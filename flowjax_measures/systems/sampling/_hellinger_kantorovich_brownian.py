@@ -23,7 +23,12 @@ from ...noise._noise import Diagonal
 
 
 class Atom(NamedTuple):
-    """A point of mass `s` at `x`, where the mass itself moves at random."""
+    """A point of mass `s` at `x`, where the mass itself moves at random.
+
+    !!! example
+
+        `fm.Atom(jnp.zeros((5, 2)), jnp.ones(5)).x`
+    """
 
     x: Float[Array, " d"]
     s: FloatScalar
@@ -36,6 +41,10 @@ class HellingerKantorovichBrownian(AbstractMeanField):
     may leave a mass below 0, where it counts as 0.
 
     **Arguments:** `alpha`: α. `beta`: β. `theta`: θ ≥ 0, the intensity; at 0 atoms die out.
+
+    !!! example
+
+        `fm.HellingerKantorovichBrownian(1.0, 4.0)`
     """
 
     alpha: Scalar = 1.0

@@ -23,6 +23,10 @@ class IndependentProjection(AbstractMeanField):
     Start from independent coordinates, which stay independent.
 
     **Arguments:** `potential`: V, of a vector; log-concave targets have one best product.
+
+    !!! example
+
+        `fm.IndependentProjection(f)`
     """
 
     potential: Callable[[Point], FloatScalar]

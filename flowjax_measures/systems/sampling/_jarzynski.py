@@ -28,6 +28,10 @@ class Jarzynski(AbstractMeanField):
     `BirthDeath` draws again where few weights are left.
 
     **Arguments:** `potential`: V(t, x). `beta`: β.
+
+    !!! example
+
+        `fm.Jarzynski(lambda t, x: (1 + t) * f(x), beta=1.0)`
     """
 
     potential: Callable[[FloatScalar, Point], FloatScalar]

@@ -21,6 +21,10 @@ class Langevin(AbstractMeanField):
     """Independent points in a potential, at inverse temperature β.
 
     **Arguments:** `potential`: V. `beta`: β. At β = 1 it is the Wasserstein flow of `KL(V)`.
+
+    !!! example
+
+        `fm.simulate(fm.Langevin(f, beta=2.0), mu, [0.0, 1.0], dt=0.01, key=key)`
     """
 
     potential: Callable[[Point], FloatScalar]

@@ -41,6 +41,18 @@ class AdamModifiedEquation(AbstractMeanField):
     - `eps`, `eps_root`: added to the root, and under it.
     - `replacement`: whether examples are drawn with replacement.
     - `shared`: whether all points are under the same minibatches; else they are independent runs.
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.AdamModifiedEquation(loss, data, 0.1),
+            fm.AdamModifiedEquation(loss, data, 0.1).start(fm.Particles(jnp.ones((4, 2)))),
+            [0.0, 0.2],
+            dt=0.1,
+            key=key,
+        )
+        ```
     """
 
     loss: Callable[[Point, Any], FloatScalar]

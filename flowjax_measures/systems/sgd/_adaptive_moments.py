@@ -9,7 +9,12 @@ from ..._custom_types import FloatScalar, Velocity
 
 
 class Moments(NamedTuple):
-    """Parameters θ, the average m of gradients (`()` without one) and v of their squares."""
+    """Parameters θ, the average m of gradients (`()` without one) and v of their squares.
+
+    !!! example
+
+        `fm.AdamModifiedEquation(loss, data, 0.1).start(mu)`
+    """
 
     params: Any
     first: Any

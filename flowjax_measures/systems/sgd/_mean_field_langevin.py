@@ -31,6 +31,10 @@ class MeanFieldLangevin(AbstractMeanField):
     - `energy`: the functional F of a measure (`PotentialEnergy(V) + InteractionEnergy(K)`, …), or a
       mean-field system without noise, such as `ShallowNetwork`, whose velocity is −∇ δF/δμ.
     - `temperature`: τ ≥ 0, the weight of the entropy.
+
+    !!! example
+
+        `fm.MeanFieldLangevin(fm.PotentialEnergy(f), 0.1)`
     """
 
     energy: AbstractEnergy | AbstractMeanField

@@ -41,6 +41,10 @@ def sgd_moments(
 
     **Arguments:** as of `StochasticModifiedEquation`; `mu`: the law of the initial parameters (a
     Dirac has zero covariance); `steps`: the number of steps k, at time kη of the limits.
+
+    !!! example
+
+        `fm.sgd_moments(loss, data, 0.1, 2, fm.Gaussian(jnp.zeros(2), jnp.zeros((2, 2))), 10).m`
     """
     check_data(data)
     share = thinning(number_of_examples(data), batch, replacement)

@@ -42,6 +42,10 @@ class MomentumModifiedEquation(AbstractMeanField):
     - `nesterov`: whether the optimizer looks ahead; q is then the point where gradients are taken.
     - `replacement`: whether examples are drawn with replacement.
     - `shared`: whether all points are under the same minibatches; else they are independent runs.
+
+    !!! example
+
+        `fm.MomentumModifiedEquation(loss, data, 0.1, momentum=0.9)`
     """
 
     loss: Callable[[Point, Any], FloatScalar]

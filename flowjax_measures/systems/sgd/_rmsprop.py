@@ -40,6 +40,10 @@ class RMSpropModifiedEquation(AbstractMeanField):
     - `eps`, `eps_root`: added to the root, and under it.
     - `replacement`: whether examples are drawn with replacement.
     - `shared`: whether all points are under the same minibatches; else they are independent runs.
+
+    !!! example
+
+        `fm.RMSpropModifiedEquation(loss, data, 0.1)`
     """
 
     loss: Callable[[Point, Any], FloatScalar]

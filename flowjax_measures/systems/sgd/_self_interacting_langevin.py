@@ -29,6 +29,10 @@ class SelfInteractingLangevin(AbstractSystem):
 
     - `energy`, `temperature`: F and τ of `MeanFieldLangevin`.
     - `forgetting`: λ > 0; the past reaches back about 1/λ.
+
+    !!! example
+
+        `fm.SelfInteractingLangevin(fm.PotentialEnergy(f), 0.1)`
     """
 
     energy: AbstractEnergy | AbstractMeanField

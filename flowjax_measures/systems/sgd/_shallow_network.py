@@ -37,6 +37,10 @@ class ShallowNetwork(AbstractMeanField):
       outputs by default.
     - `regularization`: λ ≥ 0 for P = (λ/2)(‖u‖² + ‖v‖²), or the function P of one neuron.
     - `scale`: s > 0. With s ≠ 1 start where f is small, as from `initial.neurons(paired=True)`.
+
+    !!! example
+
+        `fm.GradientFlow(fm.ShallowNetwork(lambda p, z: p[0] * jnp.tanh(p[1] * z[0]), data))`
     """
 
     activation: Callable[[Float[Array, ""]], Float[Array, ""]]

@@ -41,6 +41,14 @@ class StochasticMeanField(AbstractMeanField):
     - `batch`: size b of a minibatch.
     - `order`: 1, or 2 for the drift that matches SGD to O(η²).
     - `replacement`: whether examples are drawn with replacement.
+
+    !!! example
+
+        ```python
+        fm.StochasticMeanField(
+            fm.ShallowNetwork(lambda p, z: p[0] * jnp.tanh(p[1] * z[0]), data), 0.1
+        )
+        ```
     """
 
     network: ShallowNetwork

@@ -54,6 +54,14 @@ class StochasticModifiedEquation(AbstractMeanField):
     - `replacement`: whether examples are drawn with replacement.
     - `shared`: whether all points feel the same W.
     - `schedule`: function u of time; step k has the size η u(kη).
+
+    !!! example
+
+        ```python
+        fm.simulate(
+            fm.StochasticModifiedEquation(loss, data, 0.1), mu, [0.0, 0.2], dt=0.1, key=key
+        )
+        ```
     """
 
     loss: Callable[[Point, Any], FloatScalar]

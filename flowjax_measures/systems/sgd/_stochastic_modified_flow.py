@@ -48,6 +48,10 @@ class StochasticModifiedFlow(AbstractMeanField):
     - `replacement`: whether examples are drawn with replacement.
     - `order`: 2, or 1 without the term in η of the drift.
     - `schedule`: function u of time; step k has the size η u(kη).
+
+    !!! example
+
+        `fm.simulate(fm.StochasticModifiedFlow(loss, data, 0.1), mu, [0.0, 0.2], dt=0.1, key=key)`
     """
 
     loss: Callable[[Point, Any], FloatScalar]

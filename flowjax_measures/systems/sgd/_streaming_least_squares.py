@@ -26,6 +26,10 @@ class StreamingLeastSquares(AbstractMeanField):
 
     - `gamma`: γ, the step size times the dimension.
     - `noise`: σ, the standard deviation of the targets' noise.
+
+    !!! example
+
+        `fm.StreamingLeastSquares(0.1)`
     """
 
     gamma: FloatScalar

@@ -10,7 +10,12 @@ from ..._custom_types import Point, PRNGKey
 
 
 class Training(NamedTuple):
-    """Parameters under training with what the optimizer remembers, its counts as floats."""
+    """Parameters under training with what the optimizer remembers, its counts as floats.
+
+    !!! example
+
+        `fm.Training(jnp.zeros(2), jnp.zeros(2)).params`
+    """
 
     params: Any
     memory: Any
