@@ -1,5 +1,8 @@
 """Energies, distances, methods and runs of particles spread over devices: those of one device."""
 
+import importlib.util
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -81,6 +84,11 @@ FUNCTIONS = {
     "sinkhorn divergence": lambda x, s: fm.sinkhorn_divergence(target(s, x), target(s), 0.5),
     "stein discrepancy": lambda x, s: fm.ksd(target(s, x), lambda x: -well(x), KERNEL),
 }  # fmt: skip
+# Means of means in a law, potentials, and what sorts; all else goes round the ring.
+GATHER = (
+    "kernel entropy flow", "sinkhorn flow", "sinkhorn divergence", "sliced wasserstein",
+    "wasserstein on a line",
+)  # fmt: skip
 FAST = ("mmd flow", "sliced wasserstein")
 
 
@@ -95,9 +103,13 @@ def test_values_and_gradients_are_those_of_one_device(name):
 
         return jax.jit(jax.value_and_grad(number, has_aux=True))
 
-    apart = both(SPREAD)(jax.device_put(X, SPREAD))
+    start = jax.device_put(X, SPREAD)
+    program = both(SPREAD).lower(start).compile()
+    assert ("all-gather" in program.as_text()) == (name in GATHER)
+    apart = program(start)
     for a, b in zip(jax.tree.leaves(apart), jax.tree.leaves(both(None)(X)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+        # On a line |x − y| has no second derivative but round-off over |x − y|.
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 if "line" in name else 1e-12)
 
 
 def minimized(s):
@@ -122,21 +134,27 @@ def fitted(s):
     return fm.fit(Decay(), data, steps=5, dt=0.1, identifiability=False).system.rate
 
 
-def swept(s):
+def swept(s, shape=(2, 2)):
     """Runs over one axis of a mesh, the particles of each over the other."""
-    mesh = Mesh(np.array(jax.devices()).reshape(2, 2), ("runs", "particles"))
+    mesh = Mesh(np.array(jax.devices()).reshape(shape), ("runs", "particles"))
     runs = None if s is None else NamedSharding(mesh, PartitionSpec("runs"))
     within = None if s is None else NamedSharding(mesh, PartitionSpec("particles"))
 
     def spread_of(p, key):
+        mu = target(within, jr.normal(key, (N, D)))
         law = fm.SelfAttention(beta=p["beta"])
-        return jnp.cov(end(law, jr.normal(key, (N, D)), within).T)
+        return fm.simulate(law, mu, [0.0, 0.1], dt=0.05, throw=False).final.covariance()
 
     return fm.sweep(spread_of, {"beta": [1.0, 2.0]}, seeds=2, sharding=runs).values
 
 
+def swept_alone(s):
+    """Every run whole on its device."""
+    return swept(s, (4, 1))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [minimized, sampled, fitted, swept])
+@pytest.mark.parametrize("method", [minimized, sampled, fitted, swept, swept_alone])
 def test_methods_take_particles_over_devices(method):
     np.testing.assert_allclose(method(SPREAD), method(None), rtol=1e-10, atol=1e-12)
 
@@ -145,3 +163,22 @@ def test_the_kernel_of_slices_is_still_at_a_point():
     """|s| has the derivative 1 at 0 in JAX: each particle pushed itself along all directions."""
     kernel = fm.SlicedEnergyDistance(DIRECTIONS)
     np.testing.assert_array_equal(jax.grad(kernel)(X[0], X[0]), np.zeros(D))
+
+
+@pytest.mark.slow
+def test_what_a_device_sends_and_takes():
+    """All sources once around the ring; n²/4 exponentials, and those of rescaled sums."""
+    path = Path(__file__).parent.parent / "benchmarks" / "collectives.py"
+    spec = importlib.util.spec_from_file_location("collectives", path)
+    assert spec is not None and spec.loader is not None
+    collectives = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(collectives)
+    n, sent = 64, 64 * 3 * 4
+    rows = {(row["system"], row["kind"]): row for row in collectives.rows([(4, n)])}
+    for key, trips in {
+        ("attention", "velocity"): 1, ("attention", "gradient"): 3,
+        ("mmd flow", "velocity"): 4, ("mmd flow", "gradient"): 10,
+    }.items():  # fmt: skip
+        assert rows[key]["collective-permute"] == trips * sent
+        assert rows[key]["all-gather"] == 0
+    assert n**2 / 4 <= rows["attention", "velocity"]["exponential"] <= n**2 / 4 + 4 * n

@@ -14,8 +14,10 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+from .._custom_types import ATOMS
 from .._numerics import full_precision
 from ._programs import Batched, Derivative, Pair, Shifted, Spec, Tiling, Transposed
+from ._ring import spread
 from ._tiles import normalised, summed, tilted
 
 # Those whose programs differ.
@@ -30,7 +32,7 @@ def tilted_sums(
     tiling: Tiling,
 ) -> list[Array]:  # fmt: skip
     """The tilted means of one target, and its log-normaliser last."""
-    size = {"sizes": (), "sources": sources, "tiling": tiling}
+    size = {"sizes": (), "homes": (), "sources": sources, "tiling": tiling}
     if pair.tilted:
         return tilted_p.bind(*arrays, pair=pair, specs=tuple(specs), outs=tuple(outs), **size)
     # Weights of the sources alone: no number for each pair but the values themselves.
@@ -46,9 +48,17 @@ def tilted_sums(
 def _define(primitive: Primitive, loop: Callable) -> None:
     primitive.multiple_results = True
 
-    def full(*arrays, **params):
+    def full(*arrays, homes, tiling, sizes, sources, **params):
+        def local(arrays, sizes, sources):
+            return loop(arrays, sizes=tuple(sizes), sources=sources, tiling=tiling, **params)
+
         with full_precision():
-            return loop(arrays, **params)
+            if tiling.sharding is None:
+                return local(arrays, sizes, sources)
+            return spread(
+                local, arrays, sharding=tiling.sharding, homes=homes, specs=params["specs"],
+                outs=params["outs"], sizes=sizes, sources=sources, means=primitive is tilted_p,
+            )  # fmt: skip
 
     @primitive.def_impl
     def implement(*arrays, **params):
@@ -77,7 +87,7 @@ _define(tilted_p, tilted)
 _define(summed_p, summed)
 
 
-def _batch(arrays, dims, specs, outs, sizes):
+def _batch(axis, arrays, dims, specs, outs, sizes, homes):
     """Arrays with the new level in front, and what changes with it."""
     has = [d is not None for d in dims]
     size = next(a.shape[d] for a, d, h in zip(arrays, dims, has, strict=True) if h)
@@ -89,17 +99,24 @@ def _batch(arrays, dims, specs, outs, sizes):
             "specs": tuple(s.batched(h) for s, h in zip(specs, has, strict=True)),
             "outs": tuple(o.batched(True) for o in outs),
             "sizes": (size, *sizes),
+            "homes": (axis.name == ATOMS, *homes),
         },
     )
 
 
-def _tilted_batch(arrays, dims, *, specs, outs, sizes, **params):
-    moved, _, changed = _batch(arrays, dims, specs, outs, sizes)
+def _tilted_batch(axis, arrays, dims, *, specs, outs, sizes, homes, **params):
+    if all(d is None for d in dims):
+        same = {"specs": specs, "outs": outs, "sizes": sizes, "homes": homes}
+        return tilted_p.bind(*arrays, **params, **same), [None] * len(outs)
+    moved, _, changed = _batch(axis, arrays, dims, specs, outs, sizes, homes)
     return tilted_p.bind(*moved, **params, **changed), [0] * len(outs)
 
 
-def _summed_batch(arrays, dims, *, program, specs, outs, sizes, **params):
-    moved, has, changed = _batch(arrays, dims, specs, outs, sizes)
+def _summed_batch(axis, arrays, dims, *, program, specs, outs, sizes, homes, **params):
+    if all(d is None for d in dims):
+        same = {"specs": specs, "outs": outs, "sizes": sizes, "homes": homes}
+        return summed_p.bind(*arrays, program=program, **params, **same), [None] * len(outs)
+    moved, has, changed = _batch(axis, arrays, dims, specs, outs, sizes, homes)
     program = Batched(program, has)
     return summed_p.bind(*moved, program=program, **params, **changed), [0] * len(outs)
 
@@ -154,8 +171,9 @@ def _summed_transpose(cotangents, *arrays, program, specs, outs, **params):
     return [next(results) if yes else None for yes in linear]
 
 
-batching.primitive_batchers[tilted_p] = _tilted_batch
-batching.primitive_batchers[summed_p] = _summed_batch
+# These see the name of the level, which tells whether it is that of a measure's atoms.
+batching.fancy_primitive_batchers[tilted_p] = _tilted_batch
+batching.fancy_primitive_batchers[summed_p] = _summed_batch
 ad.primitive_jvps[tilted_p] = _tilted_jvp
 ad.primitive_jvps[summed_p] = _summed_jvp
 ad.primitive_transposes[summed_p] = _summed_transpose

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jaxtyping import Array
 
 from ._rewrite import Distances, Trace, masks, walk
@@ -23,6 +24,8 @@ class Tiling(NamedTuple):
     block: int | None = None
     kernel: Literal["auto", "tiled", "pallas"] = "auto"
     precision: Literal["tensorfloat32", "bfloat16"] | None = None
+    sharding: NamedSharding | None = None
+    """How the sources are spread over devices."""
 
 
 class Spec(NamedTuple):

@@ -1,84 +1,27 @@
-r"""The tilted mean over particles spread over devices, of which none ever holds all.
+r"""Sums over particles spread over devices, of which none ever holds all.
 
 Each device keeps its targets and its block of sources. The blocks travel once around the ring of
-devices; every visit gives the mean and the log-normaliser over one block, merged by
+devices, and every visit gives the sums over one block; means and log-normalisers are merged by
 
-    log Z = log Σ_k Z_k,        ⟨f⟩ = Σ_k (Z_k / Z) ⟨f⟩_k,
+    log Z = log Σ_k Z_k,        ⟨f⟩ = Σ_k (Z_k / Z) ⟨f⟩_k.
 
-and differentiated by d log Z = Σ_k (Z_k/Z) d log Z_k and
-d⟨f⟩ = Σ_k (Z_k/Z)(d⟨f⟩_k + ⟨f⟩_k d log Z_k) − ⟨f⟩ d log Z, one visit at a time: the reverse pass
-fetches the blocks again and keeps none. A mean in which no target takes part is one partial mean a
-device and one sum over devices.
+Derivatives are sums of the same kind: they fetch the blocks again and keep none, and what belongs
+to the sources travels with them until it is home. Where no target is spread there is one partial
+sum a device and one sum over devices.
 """
 
-import math
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import eval_jaxpr
-from jax.custom_batching import custom_vmap
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
-from .._custom_types import ATOMS, FloatScalar, Logits, PointFunction
-from . import tilted_mean
-
-# What such a mean leaves in the trace of a function, outside of a law and within.
-_OWN = ("shard_map", "custom_vmap")
-
-
-def ring_mean(
-    fn: PointFunction,
-    logits: Logits | None,
-    points: PyTree,
-    log_weights: Float[Array, " m"] | None,
-    *,
-    sharding: NamedSharding,
-    block: int | None = None,
-    kernel: Literal["auto", "tiled", "pallas"] = "auto",
-    precision: Literal["tensorfloat32", "bfloat16"] | None = None,
-) -> tuple[PyTree, FloatScalar]:
-    """`tilted_mean` for points whose leading axis is sharded.
-
-    Within the law of one point of a measure, targets stay on their device and sources come by.
-    A mean that `fn` or `logits` take themselves is taken first; within a law, where it may depend
-    on the target, its sources are gathered. So are those of a mean that the law differentiates.
-    """
-    how: dict = {"block": block, "kernel": kernel, "precision": precision}
-    points = meshless(points)
-    example = jax.eval_shape(lambda: jax.tree.map(lambda a: a[0], points))
-    hoisted = [_hoist(f, example) for f in (fn, logits)]
-    nested = any(nested for *_, nested in hoisted)
-    try:
-        # Batched with the targets, whatever the integrands depend on: the rule is always asked.
-        place = jax.lax.axis_index(ATOMS)
-    except NameError:
-        place = None
-    if place is not None and (nested or any(_differentiated(c) for c, *_ in hoisted)):
-        return tilted_mean(fn, logits, points, log_weights, **how)
-    if nested:
-        both = lambda y: (fn(y), None if logits is None else logits(y))  # noqa: E731
-        points = jax.vmap(both, axis_name=ATOMS)(points)
-        fn, logits = (lambda y: y[0]), (None if logits is None else lambda y: y[1])
-        return ring_mean(fn, logits, points, log_weights, sharding=sharding, **how)
-
-    constants, rebuild, _ = zip(*hoisted, strict=True)
-    arrays, structure = jax.tree.flatten((constants, (points, log_weights)))
-
-    def share(arrays):
-        constants, sources = jax.tree.unflatten(structure, arrays)
-        functions = (make(c) for make, c in zip(rebuild, constants, strict=True))
-        return tilted_mean(*functions, *sources, **how)
-
-    ring = _Ring(sharding, len(jax.tree.leaves(constants)), log_weights is None)
-    if place is None:
-        return meshless(ring.merged(share, arrays))
-    whole = ring.batched(share, lambda a: _around(a, share=share, ring=ring))
-    return meshless(whole(place, *arrays))
+from ._programs import Spec
+from ._tiles import normalised
 
 
 def check_axis(sharding: NamedSharding) -> str:
@@ -117,160 +60,152 @@ def meshless(tree: PyTree) -> PyTree:
     return jax.tree.map(forget, tree)
 
 
-def _hoist(f: Callable | None, example: PyTree) -> tuple[list, Callable, bool]:
-    """What `f` closes over, `f` as a function of that, and whether it takes such means itself."""
-    if f is None:
-        return [], lambda constants: None, False
-    closed, shape = jax.make_jaxpr(f, return_shape=True)(example)
-    structure = jax.tree.structure(shape)
+def spread(
+    loop: Callable, arrays: Sequence[Array], *, sharding: NamedSharding, homes: Sequence[bool],
+    specs: Sequence[Spec], outs: Sequence[Spec], sizes: Sequence[int], sources: int, means: bool,
+) -> list[Array]:  # fmt: skip
+    """`loop(arrays, sizes, sources)`, over all targets and sources, with the sources spread.
 
-    def rebuild(constants):
-        def call(y):
-            leaves = eval_jaxpr(closed.jaxpr, constants, *jax.tree.leaves(y))
-            return jax.tree.unflatten(structure, leaves)
-
-        return call
-
-    return closed.consts, rebuild, any(name in str(closed.jaxpr) for name in _OWN)
-
-
-def _differentiated(constants: list) -> bool:
-    """Whether a derivative is being taken within the law, of one target, before it is batched."""
-    return any(type(c).__name__ in ("JVPTracer", "LinearizeTracer") for c in constants)
+    `homes` marks the level of the atoms of a measure, whose targets are spread as well. With
+    `means` the last output is the log-normaliser of the others; without it all are sums.
+    """
+    ring = _Ring(loop, sharding, homes, specs, outs, sizes, sources, means)
+    # Partial sums come out device by device: XLA cannot add them up inside where only one of the
+    # axes of a mesh is taken apart.
+    parted = PartitionSpec(ring.axis)
+    local = jax.shard_map(
+        lambda *a: ring(list(a)), mesh=sharding.mesh, in_specs=tuple(map(ring.places, specs)),
+        out_specs=[parted if ring.partial(out) else ring.places(out) for out in outs],
+        axis_names={ring.axis}, check_vma=False,
+    )  # fmt: skip
+    return ring.merged(jax.jit(local)(*arrays))
 
 
 class _Ring:
-    """The devices over which sources are spread. Functions take the flat list of all arrays.
+    """What one device does with its targets, its block of sources, and the blocks that come by."""
 
-    The first `constants` arrays are those of the integrands, the others the sources.
-    """
-
-    def __init__(self, sharding: NamedSharding, constants: int, uniform: bool):
-        self.mesh = sharding.mesh
+    def __init__(self, loop, sharding, homes, specs, outs, sizes, sources, means):
         self.axis: Any = sharding.spec[0]
-        self.count = self.mesh.shape[self.axis]
-        self.constants = constants
-        # Uniform atoms have the mass 1 on each device and in all.
-        self.offset = math.log(self.count) if uniform else 0.0
+        self.count = sharding.mesh.shape[self.axis]
+        self.loop, self.specs, self.outs, self.means = loop, specs, outs, means
+        whole = [k for k, size in enumerate(sizes) if homes[k] and size % self.count == 0]
+        self.home = whole[0] if whole else None
+        self.sizes = [s // self.count if k == self.home else s for k, s in enumerate(sizes)]
+        self.block = sources // self.count
 
-    def mapped(self, function, arrays, batched):
-        """`function` on every device, of its block of the sources and of what is batched."""
-        split = [i >= self.constants or b for i, b in enumerate(batched)]
-        specs = tuple(PartitionSpec(self.axis) if s else PartitionSpec() for s in split)
-        local = jax.shard_map(
-            lambda *a: function(list(a)), mesh=self.mesh, in_specs=specs,
-            out_specs=PartitionSpec(self.axis), axis_names={self.axis}, check_vma=False,
-        )  # fmt: skip
-        return jax.jit(local)(*arrays)
+    def at_home(self, spec: Spec) -> bool:
+        """Whether an array has an entry for each target that is spread."""
+        return self.home is not None and spec.levels[self.home]
 
-    def merged(self, share, arrays):
-        """One share a device, merged."""
-        add_axis = lambda a: jax.tree.map(lambda x: x[None], share(a))  # noqa: E731
-        means, parts = self.mapped(add_axis, arrays, [False] * len(arrays))
-        top = _finite(jax.lax.stop_gradient(jnp.max(parts, axis=0)))
-        masses = jnp.exp(parts - top)
-        total = jnp.sum(masses, axis=0)
-        safe = jnp.where(total == 0, 1, total)
+    def places(self, spec: Spec) -> PartitionSpec:
+        """Over which of its axes an array is spread: its targets, or else its sources."""
+        if self.at_home(spec):
+            return PartitionSpec(*[None] * sum(spec.levels[: self.home]), self.axis)
+        if spec.sources:
+            return PartitionSpec(*[None] * sum(spec.levels), self.axis)
+        return PartitionSpec()
 
-        def merge(m):
-            p = (masses / safe).reshape(*masses.shape, *[1] * (m.ndim - masses.ndim))
-            return jnp.sum(p.astype(m.dtype) * m, axis=0)
+    def __call__(self, arrays):
+        if self.home is None:
+            found = self.loop(arrays, self.sizes, self.block)
+            return [
+                f[None] if self.partial(o) else f for f, o in zip(found, self.outs, strict=True)
+            ]
+        travels = [s.sources and not self.at_home(s) for s in self.specs]
+        me = jax.lax.axis_index(self.axis)
 
-        log_normaliser = jnp.where(total == 0, -jnp.inf, top + jnp.log(safe) - self.offset)
-        return jax.tree.map(merge, means), log_normaliser
+        def visit(carry, steps):
+            visitors, sums, luggage = carry
+            block = (me + steps) % self.count
+            of = iter(visitors)
+            here = [
+                next(of) if goes else self.part(a, s, block) if s.sources else a
+                for a, s, goes in zip(arrays, self.specs, travels, strict=True)
+            ]
+            found = list(zip(self.loop(here, self.sizes, self.block), self.outs, strict=True))
+            kept = [f for f, o in found if self.apart(o)]
+            sums = self.added(sums, [f for f, o in found if not o.sources])
+            theirs = [f for f, o in found if self.visiting(o)]
+            luggage = [a + b for a, b in zip(luggage, theirs, strict=True)]
+            return (self.moved(visitors), sums, self.moved(luggage)), kept
 
-    def batched(self, share, whole):
-        """The mean as a function of the target's place and all arrays, with its own `vmap`."""
-
-        @custom_vmap
-        def one(place, *arrays):
-            return share(list(arrays))
-
-        @one.def_vmap
-        def many(size, batched, place, *arrays):
-            arrays, (over_targets, *batched) = list(arrays), batched
-            axes = ([0 if b else None for b in batched],)
-            over = lambda function: jax.vmap(function, in_axes=axes)  # noqa: E731
-            if not (over_targets or any(batched)):
-                # Derivatives of a mean inside of a mean ask so.
-                value = share(arrays)
-                return value, jax.tree.map(lambda _: False, value)
-            if not over_targets:
-                # A batch inside of the law, of heads or layers: it becomes part of one target.
-                value = self.batched(over(share), over(whole))(place, *arrays)
-            elif any(batched[self.constants :]):
-                value = over(share)(arrays)
-            elif not any(batched):
-                value = self.merged(share, arrays)
-                return value, jax.tree.map(lambda _: False, value)
-            elif size % self.count:
-                value = self.merged(over(share), arrays)
-            else:
-                value = self.mapped(over(whole), arrays, batched)
-            return value, jax.tree.map(lambda _: True, value)
-
-        return one
-
-    def shift(self, sources: PyTree, steps: int) -> PyTree:
-        """The sources of the device `steps` further on."""
-        pairs = [(i, (i - steps) % self.count) for i in range(self.count)]
-        return jax.tree.map(lambda a: jax.lax.ppermute(a, self.axis, pairs), sources)
-
-    def fetch(self, arrays: PyTree, steps: Array) -> PyTree:
-        """The arrays with the sources of that device: one shift for each binary digit."""
-        sources = arrays[self.constants :]
-        for digit in range((self.count - 1).bit_length()):
-            moved = self.shift(sources, 2**digit)
-            taken = (steps >> digit) & 1 == 1
-            sources = jax.tree.map(lambda a, b, taken=taken: jnp.where(taken, b, a), sources, moved)
-        return [*arrays[: self.constants], *sources]
-
-
-@eqx.filter_custom_jvp
-def _around(arrays, *, share, ring):
-    def visit(carry, _):
-        (mean, top), arrays = carry
-        new, part = share(arrays)
-        total = jnp.logaddexp(top, part)
-        a, b = jnp.exp(top - _finite(total)), jnp.exp(part - _finite(total))
-        mean = jax.tree.map(lambda m, n: m * a.astype(m.dtype) + n * b.astype(n.dtype), mean, new)
-        sources = ring.shift(arrays[ring.constants :], 1)
-        return ((mean, total), [*arrays[: ring.constants], *sources]), None
-
-    mean, top = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(share, arrays))
-    start = ((mean, top - jnp.inf), arrays)
-    ((mean, log_normaliser), _), _ = jax.lax.scan(visit, start, length=ring.count)
-    return mean, log_normaliser - ring.offset
-
-
-@_around.def_jvp
-def _around_jvp(primals, tangents, *, share, ring):
-    (arrays,), (arrays_dot,) = primals, tangents
-    mean, log_normaliser = _around(arrays, share=share, ring=ring)
-    shift = _finite(log_normaliser) + ring.offset
-
-    # Only the blocks at home are kept for the reverse pass; a visitor is fetched again.
-    def contribution(arrays, arrays_dot, steps):
-        (new, part), (new_dot, part_dot) = eqx.filter_jvp(
-            share, (ring.fetch(arrays, steps),), (ring.fetch(arrays_dot, steps),)
+        shape = lambda o: o.full(self.sizes, self.block)  # noqa: E731
+        zeros = lambda chosen: [  # noqa: E731
+            jnp.zeros(shape(o).shape, o.dtype) for o in self.outs if chosen(o)
+        ]
+        sums = zeros(lambda o: not o.sources)
+        if self.means:
+            sums[-1] = sums[-1] - jnp.inf
+        visitors = [a for a, goes in zip(arrays, travels, strict=True) if goes]
+        start = (visitors, sums, zeros(self.visiting))
+        (_, sums, luggage), kept = jax.lax.scan(
+            visit, start, jnp.arange(self.count, dtype=jnp.int32)
         )
-        p = jnp.exp(part - shift)
-        part_dot = jnp.zeros_like(part) if part_dot is None else part_dot
+        sums, luggage, kept = iter(sums), iter(luggage), iter(kept)
+        results = []
+        for out in self.outs:
+            if self.apart(out):
+                results.append(self.ordered(next(kept), out, me))
+            elif out.sources:
+                results.append(next(luggage))
+            else:
+                total = next(sums)
+                results.append(total[None] if self.partial(out) else total)
+        return results
 
-        def moved(n, n_dot):
-            change = n * part_dot.astype(n.dtype)
-            return p.astype(n.dtype) * (change if n_dot is None else change + n_dot)
+    def partial(self, out: Spec) -> bool:
+        """Whether an output is a sum over all, of which every device has a part."""
+        return not out.sources and not self.at_home(out)
 
-        return jax.tree.map(moved, new, new_dot), p * part_dot
+    def apart(self, out: Spec) -> bool:
+        """Whether an output has a number for each pair."""
+        return out.sources and self.at_home(out)
 
-    def visit(sums, steps):
-        change = eqx.filter_checkpoint(contribution, prevent_cse=False)(arrays, arrays_dot, steps)
-        return jax.tree.map(jnp.add, sums, change), None
+    def visiting(self, out: Spec) -> bool:
+        """Whether an output belongs to the sources that come by."""
+        return out.sources and not self.at_home(out)
 
-    start = jax.tree.map(jnp.zeros_like, (mean, log_normaliser))
-    (sums, log_dot), _ = jax.lax.scan(visit, start, jnp.arange(ring.count))
-    mean_dot = jax.tree.map(lambda s, m: s - m * log_dot.astype(m.dtype), sums, mean)
-    return (mean, log_normaliser), (mean_dot, log_dot)
+    def part(self, a, spec, block):
+        """What an array of pairs has of one block of sources."""
+        return jax.lax.dynamic_slice_in_dim(a, block * self.block, self.block, sum(spec.levels))
+
+    def ordered(self, parts, out, me):
+        """The blocks of an output of pairs, in the order of the sources."""
+        parts = jnp.take(parts, (jnp.arange(self.count, dtype=jnp.int32) - me) % self.count, axis=0)
+        axis = sum(out.levels)
+        parts = jnp.moveaxis(parts, 0, axis)
+        return parts.reshape(*parts.shape[:axis], -1, *parts.shape[axis + 2 :])
+
+    def moved(self, arrays):
+        """The arrays of the device one further on."""
+        pairs = [(i, (i - 1) % self.count) for i in range(self.count)]
+        return [jax.lax.ppermute(a, self.axis, pairs) for a in arrays]
+
+    def added(self, sums, found):
+        """Two sums as one; of means and their log-normalisers, two means."""
+        if not self.means:
+            return [a + b for a, b in zip(sums, found, strict=True)]
+        (*means, top), (*others, part) = sums, found
+        total = jnp.logaddexp(top, part)
+        p, q = jnp.exp(top - _finite(total)), jnp.exp(part - _finite(total))
+        return [*[_times(p, m) + _times(q, o) for m, o in zip(means, others, strict=True)], total]
+
+    def merged(self, found):
+        """The outputs with the parts of all devices as one."""
+        if not (self.means and self.home is None):
+            return [
+                jnp.sum(f, axis=0) if self.partial(o) else f
+                for f, o in zip(found, self.outs, strict=True)
+            ]
+        *means, parts = found
+        top = _finite(jnp.max(parts, axis=0))
+        weights = jnp.exp(parts - top)
+        sums = [jnp.sum(_times(weights, m), axis=0) for m in means]
+        return normalised(sums, jnp.sum(weights, axis=0), top)
+
+
+def _times(p: Array, mean: Array) -> Array:
+    return p.reshape(*p.shape, *[1] * (mean.ndim - p.ndim)).astype(mean.dtype) * mean
 
 
 def _finite(a: Array) -> Array:

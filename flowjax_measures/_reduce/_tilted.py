@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, PyTree
 
-from .._custom_types import FloatScalar, Logits, PointFunction
+from .._custom_types import ATOMS, FloatScalar, Logits, PointFunction
 from .._numerics import full_precision
 from ._primitives import tilted_sums
 from ._programs import Pair, Spec, Tiling
 from ._rewrite import Distances, split, walk
+from ._ring import meshless
 
 
 def tilted_mean(
@@ -30,6 +33,7 @@ def tilted_mean(
     block: int | None = None,
     kernel: Literal["auto", "tiled", "pallas"] = "auto",
     precision: Literal["tensorfloat32", "bfloat16"] | None = None,
+    sharding: NamedSharding | None = None,
 ) -> tuple[PyTree, FloatScalar]:
     r"""The tilted mean ⟨fn⟩ and its log-normaliser over m weighted atoms.
 
@@ -46,6 +50,7 @@ def tilted_mean(
       elsewhere. "auto" takes what has been measured to be faster: so far tiles everywhere.
     - `precision`: "tensorfloat32" or "bfloat16" rounds the operands of products to 11 or 8 bits,
       on every platform alike; sums stay as they are. `None` rounds nothing.
+    - `sharding`: how the leading axis of `points` is spread over devices; `None` for not at all.
 
     **Returns:** `(mean, log_normaliser)`. Where every atom is left out, the mean is 0 and the
     log-normaliser −∞. Both can be differentiated any number of times, in both modes, with
@@ -84,12 +89,48 @@ def tilted_mean(
     total = jnp.result_type(*parts)
     outs = [Spec((), False, s.shape, s.dtype) for s in jax.tree.leaves(values)]
     outs.append(Spec((), False, (), total))
-    tiling = Tiling(block, kernel, precision)
+    tiling = Tiling(block, kernel, precision, sharding)
     program = Pair(trace, len(constants), len(leaves), logits is not None, log_weights is not None)
     *means, log_normaliser = tilted_sums(program, arrays, specs, outs, size, tiling)
     if log_weights is None:
         log_normaliser = log_normaliser - math.log(size)
     return jax.tree.unflatten(jax.tree.structure(values), means), log_normaliser
+
+
+def spread_mean(
+    fn: PointFunction, logits: Logits | None, points: PyTree, log_weights: Any,
+    *, sharding: NamedSharding, **how: Any,
+) -> tuple[PyTree, FloatScalar]:  # fmt: skip
+    """`tilted_mean` for points that are spread over devices.
+
+    A mean that `fn` or `logits` take themselves is taken first; within a law, where it may depend
+    on the target, the sources of the outer one are gathered.
+    """
+    # JAX learns here which devices there are: below, sums name them when they are compiled only.
+    points, log_weights = jax.lax.with_sharding_constraint((points, log_weights), sharding)
+    points = meshless(points)
+    example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), points)
+    both = lambda y: (fn(y), None if logits is None else logits(y))  # noqa: E731
+    if not _spreads(jax.make_jaxpr(both)(example).jaxpr):
+        return tilted_mean(fn, logits, points, log_weights, sharding=sharding, **how)
+    try:
+        jax.lax.axis_index(ATOMS)
+    except NameError:
+        points = jax.vmap(both, axis_name=ATOMS)(points)
+        fn, logits = (lambda y: y[0]), (None if logits is None else lambda y: y[1])
+        return spread_mean(fn, logits, points, log_weights, sharding=sharding, **how)
+    return tilted_mean(fn, logits, points, log_weights, **how)
+
+
+def _spreads(jaxpr: Any) -> bool:
+    """Whether a formula takes a mean over particles that are spread."""
+    for equation in jaxpr.eqns:
+        tiling = equation.params.get("tiling")
+        if tiling is not None and tiling.sharding is not None:
+            return True
+        if any(_spreads(inner) for inner in jaxprs_in_params(equation.params)):
+            return True
+    return False
 
 
 def _scalar(tilt: Array) -> Array:

@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._numerics import draw
 from .._reduce import tilted_mean
-from .._reduce._ring import check_sharding, meshless, ring_mean
+from .._reduce._ring import check_sharding, meshless
+from .._reduce._tilted import spread_mean
 from ..noise._noise import NoiseField, floating
 from ..spaces import AbstractSpace, Euclidean
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
@@ -165,7 +166,7 @@ class Particles(AbstractMeasure):
     def tilt(self, fn, logits):
         how: dict = {"block": self.block, "kernel": self.kernel, "precision": self.precision}
         if self.sharding is not None:
-            return ring_mean(fn, logits, self.x, self.log_w, sharding=self.sharding, **how)
+            return spread_mean(fn, logits, self.x, self.log_w, sharding=self.sharding, **how)
         return tilted_mean(fn, logits, self.x, self.log_w, **how)
 
     def push(self, fn):
