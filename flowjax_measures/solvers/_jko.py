@@ -39,11 +39,16 @@ from ._sorted_movement import is_sorted_movement, sorted_movement
 
 # What a step may add to F: round-off, and on a grid what its cells leave of F's own minimum.
 _ROUND_OFF = 1e3
+# Unknowns up to which Newton's equation is solved by a matrix, and products between restarts.
+_DENSE, _RESTART = 500, 60
 _CELLS = 1e-6
 
 
 class JKO(AbstractScheme):
     """The JKO scheme for Wasserstein gradient flows without noise.
+
+    Beyond some hundreds of unknowns (thousands of particles, grids of 128 × 128 cells) Newton's
+    equation is solved by products with its derivative, and no matrix of it is formed.
 
     A step that does not solve its equation, or that doesn't descend as it must, is NaN: such a run
     fails. The descent is that of the energy of a `GradientFlow` in the metric `Wasserstein()`.
@@ -110,7 +115,12 @@ def proximal(y0, velocity, h, max_steps):
 
     # Newton squares its error: beyond this tolerance a step is exact.
     tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
-    solver = lx.AutoLinearSolver(well_posed=None)
+    if flat.size > _DENSE:
+        # No matrix of so many unknowns; Newton's method forgives what is left of its equation.
+        enough = float(jnp.finfo(flat.dtype).eps) ** 0.5
+        solver = lx.GMRES(enough, enough, restart=_RESTART, stagnation_iters=_RESTART)
+    else:
+        solver = lx.AutoLinearSolver(well_posed=None)
     newton = optx.Newton(tolerance, tolerance, linear_solver=solver)
     root = optx.root_find(residual, newton, flat, max_steps=max_steps, throw=False)
     solved = root.result == optx.RESULTS.successful

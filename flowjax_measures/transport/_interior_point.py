@@ -18,7 +18,7 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
     """f, g and the plan π for costs ≥ 0, of which some may be infinite.
 
     `one`, `two`: the marginals' laws, with `total` mass, `demand(f)`, the marginal that belongs to
-    the potential f, and `stiffness(f)`, minus its derivative.
+    the potential f, `stiffness(f)`, minus its derivative, and `reach`, how far f may fall at once.
     """
     a, b = one.total, two.total
     # Atoms of mass zero take no part; NaN is not far.
@@ -48,7 +48,9 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
         d_slack = -d_f[:, None] - d_g
         d_plan = jnp.where(near, pull - plan - weight * d_slack, 0)
         step = 0.95 * jnp.minimum(_room(s, d_slack, near), _room(plan, d_plan, near))
-        step = jnp.minimum(step, 1)
+        # An exponential is followed no further than it is nearly straight.
+        falls = [side.reach / jnp.maximum(-jnp.min(d), eps) for side, d in ((one, d_f), (two, d_g))]
+        step = jnp.minimum(step, jnp.minimum(1, jnp.minimum(*falls)))
         new = f + step * d_f, g + step * d_g, plan + step * d_plan
         wrong = jnp.sum(jnp.abs(one.demand(new[0]) - jnp.sum(new[2], 1)))
         wrong = wrong + jnp.sum(jnp.abs(two.demand(new[1]) - jnp.sum(new[2], 0)))

@@ -217,3 +217,27 @@ def test_a_singular_gaussian_has_no_step_of_the_entropy(variances):
     flow = fm.GradientFlow(fm.Entropy())
     run = fm.simulate(flow, start, [0.0, 0.2], dt=0.1, solver=fm.JKO(0.1), throw=False)
     assert run.result == fm.Results.nonfinite and not np.any(np.isfinite(run.final.cov))
+
+
+@pytest.mark.parametrize("kind", ["particles", "grid"])
+def test_steps_of_many_unknowns_need_no_matrix(kind, monkeypatch):
+    """Newton's equation by products with its derivative, beside its matrix."""
+    if kind == "particles":
+        energy = fm.PotentialEnergy(lambda x: jnp.sum(x**4)) + fm.InteractionEnergy(
+            fm.GaussianKernel(1.0)
+        )
+        mu, tau = fm.Particles(jr.normal(jr.key(0), (12, 2))), 0.05
+    else:
+        wave = jnp.cos(2 * jnp.pi * (jnp.arange(6.0) + 0.5) / 6)
+        energy, mu = fm.PowerEnergy(2.0), fm.GridDensity(1 + 0.5 * jnp.outer(wave, wave), 0.0, 1.0)
+        tau = 2e-3
+    step = lambda: (
+        fm.simulate(  # noqa: E731
+            fm.GradientFlow(energy), mu, jnp.array([0.0, tau]), dt=tau, solver=fm.JKO(tau)
+        ).final
+    )
+    known = step()
+    monkeypatch.setattr("flowjax_measures.solvers._jko._DENSE", 0)
+    jax.clear_caches()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), step(), known)
+    assert energy(known) < energy(mu)

@@ -88,3 +88,20 @@ def test_flow_of_least_length_reaches_it():
     action = np.sum(middle * (v**2 / alpha + g**2 / beta) * np.diff(t))
     found = fm.hellinger_kantorovich(atoms([[0.0]], [2.0]), atoms([[0.9]], [0.5]), alpha, beta)
     np.testing.assert_allclose(found**2, action, rtol=1e-5)
+
+
+def test_many_atoms_need_no_matrix(monkeypatch):
+    """On the host, some out of reach of all others, beside compiled code."""
+    x = jr.normal(jr.key(2), (14, 2)).at[2].set(jnp.array([9.0, 9.0]))
+    y, w = jr.normal(jr.key(3), (11, 2)) + 0.3, jr.uniform(jr.key(4), (11,)).at[1].set(0.0)
+
+    def distance(x, beta):
+        return fm.hellinger_kantorovich(fm.Particles(x), fm.Particles(y, weights=w), 1.0, beta)
+
+    both = jax.value_and_grad(distance, (0, 1))
+    known, slopes = jax.jit(both)(x, 6.0)
+    monkeypatch.setattr("flowjax_measures.transport._hellinger_kantorovich.LARGEST", 0)
+    found, ours = both(x, 6.0)
+    np.testing.assert_allclose(found, known, rtol=1e-9)
+    for one, two in zip(ours, slopes, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)

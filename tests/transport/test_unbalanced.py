@@ -134,3 +134,45 @@ def test_single_precision():
 def test_two_hard_marginals_are_refused():
     with pytest.raises(ValueError, match="`coupling`"):
         fm.unbalanced_transport(*clouds(), None, None)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_host_solves_what_compiled_code_does(name, monkeypatch):
+    """Column generation on the host beside the interior point of all pairs, in jit."""
+    one, two = LAWS[name]
+    x, y = jr.normal(jr.key(2), (15, 2)), jr.normal(jr.key(3), (12, 2)) + 0.5
+    a = jr.uniform(jr.key(4), (15,)).at[3].set(0.0)
+    b = jr.uniform(jr.key(5), (12,)).at[7].set(0.0)
+
+    def found(x):
+        return fm.unbalanced_transport(
+            fm.Particles(x, weights=a), fm.Particles(y, weights=b), one, two
+        )
+
+    known, slope = jax.jit(lambda x: (found(x), jax.grad(lambda x: found(x).value)(x)))(x)
+    monkeypatch.setattr("flowjax_measures.transport._unbalanced.LARGEST", 0)
+    for few in (256, 5):
+        monkeypatch.setattr("flowjax_measures.transport._sparse_relaxed._FEW", few)
+        monkeypatch.setattr("flowjax_measures.transport._sparse_relaxed._NEAR", 3)
+        ours = found(x)
+        np.testing.assert_allclose(ours.value, known.value, rtol=1e-9)
+        np.testing.assert_allclose(ours.plan, known.plan, atol=1e-6)
+        np.testing.assert_allclose(ours.f + ours.g[0], known.f + known.g[0], atol=1e-5)
+    np.testing.assert_allclose(jax.grad(lambda x: found(x).value)(x), slope, atol=1e-5)
+    assert jnp.isnan(found(x.at[0, 0].set(jnp.nan)).value)
+
+
+@pytest.mark.slow
+def test_thousands_of_atoms():
+    """Between bounds that the plan and potentials that are feasible give."""
+    n, law = 3000, fm.KullbackLeibler(0.5)
+    x, y = jr.normal(jr.key(0), (n, 2)), 0.7 * jr.normal(jr.key(1), (n, 2)) + 0.5
+    a, b = jr.uniform(jr.key(2), (2, n)) / n
+    value, plan, f, g = fm.unbalanced_transport(
+        fm.Particles(x, weights=a), fm.Particles(y, weights=b), law, law
+    )
+    cost = jnp.sum((x[:, None] - y) ** 2, -1)
+    assert jnp.min(cost - f[:, None] - g) > -1e-9
+    kl = lambda s, a: 0.5 * jnp.sum(s * jnp.log(s / a) - s + a)  # noqa: E731
+    high = jnp.vdot(cost, plan) + kl(plan.sum(1), a) + kl(plan.sum(0), b)
+    np.testing.assert_allclose(value, high, rtol=1e-8)
