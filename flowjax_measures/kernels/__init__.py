@@ -27,5 +27,6 @@ from ._radial import (
     LinearKernel as LinearKernel,
     RieszKernel as RieszKernel,
 )
+from ._screened_poisson import ScreenedPoisson as ScreenedPoisson
 from ._sliced import SlicedEnergyDistance as SlicedEnergyDistance
 from ._transformed import MatrixKernel as MatrixKernel

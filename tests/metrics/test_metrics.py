@@ -199,6 +199,17 @@ def test_median_kernel_has_the_median_distance():
         exact = squares[(len(squares) - 1) // 2]
         kernel = fm.MedianKernel().of(fm.Particles(x))
         np.testing.assert_allclose(kernel.bandwidth**2, exact / (2 * np.log(n)), rtol=1e-12)
+    # Of 42 atoms the pairs with every eighth one or so.
+    x = jr.normal(jr.key(42), (42, 3))
+    some = np.arange(5) * 42 // 5
+    squares = np.sum((x[some, None] - x[None]) ** 2, -1)
+    squares = np.sort(squares[np.arange(42) != some[:, None]])
+    exact = squares[(len(squares) - 1) // 2]
+    kernel = fm.MedianKernel(atoms=5).of(fm.Particles(x))
+    np.testing.assert_allclose(kernel.bandwidth**2, exact / (2 * np.log(42)), rtol=1e-12)
+    many = fm.Particles(jr.normal(jr.key(1), (1500, 2)))
+    few, all_pairs = fm.MedianKernel().of(many), fm.MedianKernel(atoms=1500).of(many)
+    np.testing.assert_allclose(few.bandwidth, all_pairs.bandwidth, rtol=0.05)
     flow = fm.GradientFlow(fm.KL(TARGET), fm.Stein(fm.MedianKernel()))
     mu = fm.Particles(jr.normal(jr.key(0), (5, 2)))
     same = fm.GradientFlow(fm.KL(TARGET), fm.Stein(fm.MedianKernel().of(mu)))
