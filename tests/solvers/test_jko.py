@@ -231,11 +231,11 @@ def test_steps_of_many_unknowns_need_no_matrix(kind, monkeypatch):
         wave = jnp.cos(2 * jnp.pi * (jnp.arange(6.0) + 0.5) / 6)
         energy, mu = fm.PowerEnergy(2.0), fm.GridDensity(1 + 0.5 * jnp.outer(wave, wave), 0.0, 1.0)
         tau = 2e-3
-    step = lambda: (
-        fm.simulate(  # noqa: E731
-            fm.GradientFlow(energy), mu, jnp.array([0.0, tau]), dt=tau, solver=fm.JKO(tau)
-        ).final
-    )
+
+    def step():
+        law = fm.GradientFlow(energy)
+        return fm.simulate(law, mu, jnp.array([0.0, tau]), dt=tau, solver=fm.JKO(tau)).final
+
     known = step()
     monkeypatch.setattr("flowjax_measures.solvers._jko._DENSE", 0)
     jax.clear_caches()
