@@ -35,8 +35,13 @@ LONG = """
     score-porous-medium
 """.split()  # noqa: SIM905
 
-# Of the others, one half is batched by default and the other half differentiated.
-FIRST, SECOND = ([n for n in EVERY if n not in LONG][k::2] for k in (0, 1))
+# Of the others one third is batched by default, one tiled and in float32, one differentiated.
+BATCHED, TILED, DIFFERENTIATED = ([n for n in EVERY if n not in LONG][k::3] for k in range(3))
+
+
+def but(names):
+    """What the default suite leaves to the slow tests, where it takes `names`."""
+    return [n for n in EVERY if n not in names]
 
 
 def named(names, slow=()):
@@ -52,7 +57,7 @@ def test_what_is_long_is_catalogued():
     assert set(LONG) <= set(EVERY)
 
 
-@named(EVERY, slow=LONG + SECOND)
+@named(EVERY, slow=but(BATCHED))
 def test_jit_is_eager_and_vmap_is_loop(name):
     case = CASE[name]
     assert harness.round_trip(case)
@@ -70,7 +75,7 @@ def test_half_an_atom_twice_is_an_atom(name):
     assert harness.splitting(CASE[name]) < 1e-11
 
 
-@named(PARTICLES, slow=LONG + SECOND)
+@named(PARTICLES, slow=but(TILED))
 def test_tiles_do_not_matter(name):
     assert harness.block_size(CASE[name]) < 1e-11
 
@@ -92,12 +97,12 @@ def test_run_keeps_its_mass(name):
     assert harness.mass_change(case, harness.run(case, dt=case.dt or 0.05).final) < 1e-13
 
 
-@named(EVERY, slow=LONG + FIRST)
+@named(EVERY, slow=but(TILED))
 def test_float32_in_float32_out(name):
     assert harness.dtype_kept(CASE[name])
 
 
-@named(EVERY, slow=LONG + FIRST)
+@named(EVERY, slow=but(DIFFERENTIATED))
 def test_reverse_is_forward_is_central_differences(name):
     forward, central, fields = harness.derivatives(CASE[name])
     assert fields == 0 or (forward < 1e-6 and central < 1e-6)
