@@ -110,7 +110,7 @@ def learn(
     !!! example
 
         ```python
-        flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), fm.Particles(data))
+        flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), nu)
         loss = lambda velocity, key: fm.flow_matching_loss(velocity, flow, key, 256)
         result = fm.learn(loss, fm.MLP(2, key=jr.key(0)), key=jr.key(1), steps=2000)
         learned = fm.ProbabilityFlow(result.network)

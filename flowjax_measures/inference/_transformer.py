@@ -31,7 +31,7 @@ class Transformer(NamedTuple):
 
     !!! example
 
-        `fm.read_transformer("gpt2.npz", heads=12)`
+        `fm.read_transformer(path, heads=12)`
     """
 
     system: TransformerBlock
@@ -120,7 +120,7 @@ def read_transformer(
     !!! example
 
         ```python
-        model = fm.read_transformer("model.safetensors", heads=12)
+        model = fm.read_transformer(path, heads=12)
         tokens = model.embed(jnp.array([464, 3290, 318]))
         times = jnp.arange(model.depth + 1.0)
         run = fm.simulate(model.system, tokens, times, dt=1.0, solver=diffrax.Euler())

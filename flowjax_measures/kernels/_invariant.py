@@ -29,7 +29,7 @@ class InvariantKernel(AbstractSummedKernel):
 
         ```python
         kernel = fm.InvariantKernel(fm.GaussianKernel(2.0), fm.cyclic_group(5))
-        kernel(x, jnp.roll(x, 2)) == kernel(x, x)
+        kernel(jnp.arange(5.0), jnp.roll(jnp.arange(5.0), 2))
         ```
     """
 

@@ -52,7 +52,7 @@ def sliced_wasserstein(
 
     !!! example
 
-        `fm.sliced_wasserstein(mu, nu, fm.sphere_directions(key, 200, 5))`
+        `fm.sliced_wasserstein(mu, nu, fm.sphere_directions(key, 200, 2))`
     """
     space = comparable(mu, nu)
     if is_circle(space, mu):

@@ -53,7 +53,7 @@ def entropic_cost(
 
     !!! example
 
-        `jax.grad(lambda x: fm.entropic_cost(fm.Particles(x), nu, 0.1))(x)`
+        `jax.grad(lambda x: fm.entropic_cost(fm.Particles(x), nu, 0.1))(mu.x)`
     """
     relaxed = _checked(mu, nu, epsilon, tau_mu, tau_nu)
     if relaxed is not None:

@@ -56,7 +56,7 @@ def entropic_barycenter(
 
     !!! example
 
-        `fm.entropic_barycenter([mu, nu], 1e-3, weights=[0.3, 0.7])`
+        `fm.entropic_barycenter([grid, grid], 1e-3, weights=[0.3, 0.7])`
     """
     measures = list(measures)
     check_positive("epsilon", epsilon)

@@ -55,7 +55,7 @@ def martingale_transport(
 
     !!! example
 
-        `fm.martingale_transport(mu, nu, lambda x, y: jnp.abs(y - x).sum())` bounds the price of a
+        `fm.martingale_transport(mu, mu, lambda x, y: jnp.abs(y - x).sum())` bounds the price of a
         forward-start straddle from below, and with `maximize=True` from above.
     """
     comparable(mu, nu)

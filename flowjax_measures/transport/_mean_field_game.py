@@ -89,7 +89,7 @@ def mean_field_game(
 
     !!! example
 
-        `fm.mean_field_game(mu, lambda x: 8 * x @ x, terminal=lambda x: x @ x).value`
+        `fm.mean_field_game(grid, lambda x: 8 * x @ x, terminal=lambda x: x @ x).value`
     """
     check_same_grid(mu, mu if nu is None else nu)
     if nu is not None and terminal is not None:
