@@ -55,7 +55,7 @@ def in_context(
 
     !!! example
 
-        `fm.in_context(fm.SelfAttention(beta=4.0), tokens, tokens.x[:2], [0.0, 1.0]).final["queries"].x`
+        `fm.in_context(fm.SelfAttention(), tokens, tokens.x[:2], [0.0, 1.0]).final["queries"].x`
     """
     if not isinstance(queries, AbstractMeasure):
         space = context.space if isinstance(context, Particles) else Euclidean()

@@ -86,7 +86,9 @@ def benamou_brenier(
 
     !!! example
 
-        `fm.benamou_brenier(grid, fm.GridDensity(grid.rho[::-1], 0.0, 1.0), steps=16).cost` is `fm.wasserstein(mu, nu) ** 2` up to the grid.
+        `fm.benamou_brenier(grid, fm.GridDensity(grid.rho[::-1], 0.0, 1.0), steps=16).cost`
+
+        It is the square of `fm.wasserstein` of the two, up to the grid.
     """
     check_same_grid(mu, nu)
     if steps < 2:

@@ -76,7 +76,9 @@ def transport_representation(
 
     !!! example
 
-        `fm.transport_representation(fm.layers(fm.SelfAttention(), 4), tokens).points` is where tokens go.
+        `fm.transport_representation(fm.layers(fm.SelfAttention(), 4), tokens).points`
+
+        is where tokens go.
     """
     if not isinstance(mu, Particles):
         raise ValueError(f"`mu` is a {type(mu).__name__}; f is found at the atoms of `Particles`.")
