@@ -1,10 +1,12 @@
 """Diffusions on the circle with strong short attraction: the four regimes.
 
-Run: `python benchmarks/torus.py`. Growth rates of modes from particles and from a grid, the time of
-the first clusters against log N / 2ψ(k_max), the time to coalesce against N, the clustered state
-against its fixed point. Writes `benchmarks/torus.png`.
+Run: `python benchmarks/torus.py [exchange | reversal]`. Growth rates of modes from particles and
+from a grid, the time of the first clusters against log N / 2ψ(k_max), the time to coalesce against
+N, the clustered state against its fixed point; alone, the exchange of mass and the time to dissolve
+a cluster. Writes `benchmarks/torus.png`.
 """
 
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -127,6 +129,96 @@ def steady():
     return x, final, gibbs
 
 
+def pair_energies(system, cells):
+    """Places of cells, and W between them."""
+    x = (np.arange(cells) + 0.5) / cells
+    return x, np.asarray(jax.vmap(jax.vmap(system.interaction))(jnp.asarray(x[:, None] - x)))
+
+
+def exchange(small=0.4, end=0.06):
+    """The smaller of two clusters loses mass at e^{−γℓ m}: a grid beside the current in e^U.
+
+    In two wells of U = W∗ρ, where ρe^U is nearly constant in each, the loss is the difference of
+    these constants over ∫ e^U between the wells, on both sides.
+    """
+    rows = []
+    for cells in (256, 512):
+        for strength in (90.0, 105.0) if cells == 256 else (90.0,):
+            system = fm.LocalizedAttraction(strength=strength, width=0.2)
+            (x, W), rho = pair_energies(system, cells), np.zeros(cells)
+            left = x < 0.5
+            rho[[cells // 4, 3 * cells // 4]] = np.array([1 - small, small]) * cells
+            for _ in range(2000):
+                new = np.exp(-(W @ rho) / cells)
+                for half, mass in ((left, 1 - small), (~left, small)):
+                    new[half] *= mass / new[half].sum() * cells
+                rho = (rho + new) / 2
+            potential = W @ rho / cells
+            centres = [np.argmin(np.where(h, potential, np.inf)) for h in (left, ~left)]
+            between = (np.arange(cells) >= centres[0]) & (np.arange(cells) < centres[1])
+            walls = [np.exp(potential)[b].sum() / cells for b in (between, ~between)]
+            level = rho * np.exp(potential)
+            current = (level[centres[1]] - level[centres[0]]) * sum(1 / w for w in walls)
+            mu = fm.GridDensity(jnp.asarray(rho), 0.0, 1.0, periodic=True)
+            run = fm.simulate(system, mu, [0.0, end / 2, end], max_steps=10**6).ys.rho
+            mass = np.asarray(run)[:, ~left].sum(1) / cells
+            rows.append((strength / 5, (mass[1] - mass[2]) / (end / 2), current))
+            print(f"{cells} cells, γℓ {strength / 5:.0f}: loss {rows[-1][1]:.5f}, current "
+                  f"{current:.5f}", flush=True)  # fmt: skip
+    return rows
+
+
+def barrier(system, cells=64):
+    """The free energy least at each |∫ e^{2πix} dμ|, less that of the uniform state."""
+    x, W = pair_energies(system, cells)
+    wave, rho, energies = np.cos(2 * np.pi * x), np.ones(cells), []
+    orders = np.linspace(0, 0.99, 34)
+
+    def tilted(potential, order):
+        low, high = -200.0, 200.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            new = np.exp(potential + middle * wave - (potential + middle * wave).max())
+            new /= new.mean()
+            low, high = (middle, high) if np.mean(new * wave) < order else (low, middle)
+        return new
+
+    for order in orders:
+        for _ in range(150):
+            rho = 0.8 * rho + 0.2 * tilted(-W @ rho / cells, order)
+        energies.append(np.mean(rho * np.log(rho)) + rho @ W @ rho / cells**2 / 2)
+    energies = np.array(energies) - energies[0]
+    top = np.argmax(energies)
+    return energies[top], energies[top] - energies[top:].min()
+
+
+def reversal(sizes=(10, 15, 20), repeats=32):
+    """Where both states are stable, the time until a cluster dissolves grows as e^{NΔF}."""
+    system = fm.LocalizedAttraction(strength=36.0, width=0.2)
+    up, down = barrier(system)
+    print(f"γ = 36: barriers {up:.4f} from the uniform state, {down:.4f} from the cluster")
+    means = []
+    for n in sizes:
+        end = 0.15 * np.exp(down * n) * 4
+        ts = np.linspace(0, end, 401)
+
+        def one(key, n=n, ts=ts):
+            start = 0.5 + 0.03 * jr.normal(jr.fold_in(key, 0), (n, 1))
+            look = lambda m: fm.circular_order(fm.Particles(2 * jnp.pi * m.x), 1)  # noqa: E731
+            mu = fm.Particles(start, space=fm.Torus())
+            return fm.simulate(system, mu, ts, dt=1e-5, key=key, observe=look).ys
+
+        gone = np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(3), repeats))) < 0.3
+        done = gone.any(1)
+        first = np.where(done, ts[np.argmax(gone, axis=1)], end)
+        means.append(first.sum() / max(done.sum(), 1))
+        print(f"N {n}: {means[-1]:.3f} ± {means[-1] / np.sqrt(max(done.sum(), 1)):.3f}, "
+              f"{done.sum()} of {repeats} dissolved by {end:.2f}", flush=True)  # fmt: skip
+    slope = np.polyfit(sizes, np.log(means), 1)[0]
+    print(f"slope of the log of the time in N: {slope:.4f}, the barrier is {down:.4f}")
+    return means
+
+
 def figure(psi, table, rows, merges, state):
     import matplotlib.pyplot as plt
 
@@ -166,7 +258,7 @@ def figure(psi, table, rows, merges, state):
     plt.savefig(Path(__file__).with_suffix(".png"), dpi=110)
 
 
-if __name__ == "__main__":
+def main():
     begin = time.time()
     with jax.enable_x64(True):
         rates = growth()
@@ -175,3 +267,8 @@ if __name__ == "__main__":
     merges = coalescence()
     figure(*rates, rows, merges, state)
     print(f"{time.time() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    with jax.enable_x64(sys.argv[1:] != []):
+        {"exchange": exchange, "reversal": reversal}.get(" ".join(sys.argv[1:]), main)()
