@@ -1,6 +1,7 @@
 """Energies, distances, methods and runs of particles spread over devices: those of one device."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import flowjax_measures as fm
+from flowjax_measures.energies import _entropic_cost
 
 N, D = 16, 3
 X = jr.normal(jr.key(0), (N, D))
@@ -110,6 +112,21 @@ def test_values_and_gradients_are_those_of_one_device(name):
     for a, b in zip(jax.tree.leaves(apart), jax.tree.leaves(both(None)(X)), strict=True):
         # On a line |x − y| has no second derivative but round-off over |x − y|.
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 if "line" in name else 1e-12)
+
+
+@pytest.mark.slow
+def test_potentials_of_many_atoms_go_round_the_ring(monkeypatch):
+    """Numbers of the atoms are gathered, to draw where Newton's method begins; no points are."""
+    monkeypatch.setattr(_entropic_cost, "LARGEST", 0)
+    both = lambda s: jax.jit(  # noqa: E731
+        jax.value_and_grad(lambda x: fm.sinkhorn_divergence(target(s, x), target(s), 0.5))
+    )
+    start = jax.device_put(X, SPREAD)
+    program = both(SPREAD).lower(start).compile()
+    gathered = re.findall(r"= (\S+) all-gather(?:-start)?\(", program.as_text())
+    assert all(re.match(rf"\(?\w+\[{N}\]", shape) for shape in gathered)
+    for a, b in zip(program(start), both(None)(X), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
 def minimized(s):

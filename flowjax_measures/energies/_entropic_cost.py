@@ -4,14 +4,14 @@ Two grids are solved axis by axis, clouds of many points in flat space in tiles,
 matrix of its costs.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jaxtyping import Array
 
 from .._custom_types import FloatScalar
 from .._reduce import tilted_mean
-from ..measures import AbstractMeasure, GridDensity
+from .._reduce._tilted import spread_mean
+from ..measures import AbstractMeasure, GridDensity, Particles
 from ._ground import is_flat, located, shared_space, space_of, squares
 from ._pairs import AbstractPairs, Clouds, Table, lattices
 from ._schrodinger import (
@@ -39,11 +39,17 @@ def on_grids(mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
 
 def without_matrix(mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
     """Whether the matrix of costs is not formed."""
-    return on_grids(mu, nu) or _many(space_of(mu), mu.atoms()[1], nu.atoms()[1])
+    return on_grids(mu, nu) or _many(space_of(mu), mu, nu)
 
 
-def _many(space, x: Any, y: Any) -> bool:
-    return is_flat(space) and len(x) * len(y) > LARGEST
+def spread_alike(mu: AbstractMeasure, nu: AbstractMeasure) -> NamedSharding | None:
+    """How the atoms of both are spread over devices, if they are spread in one way."""
+    found = [m.sharding if isinstance(m, Particles) else None for m in (mu, nu)]
+    return found[0] if found[0] == found[1] else None
+
+
+def _many(space, mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
+    return is_flat(space) and len(mu.atoms()[1]) * len(nu.atoms()[1]) > LARGEST
 
 
 def pairs_of(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractPairs:
@@ -51,9 +57,9 @@ def pairs_of(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractPairs:
     space = shared_space(mu, nu)
     if on_grids(mu, nu):
         return lattices(mu, nu)  # pyright: ignore
-    (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
-    if _many(space, log_a, log_b):
-        return Clouds(x, y)
+    (x, _), (y, _) = located(mu, space), located(nu, space)
+    if _many(space, mu, nu):
+        return Clouds(x, y, spread_alike(mu, nu))
     return Table(squares(space, x, y))
 
 
@@ -63,8 +69,8 @@ def entropic_value(mu: AbstractMeasure, nu: AbstractMeasure, epsilon) -> FloatSc
     (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
     if on_grids(mu, nu):
         return pairs_cost(pairs_of(mu, nu), log_a, log_b, epsilon)
-    if _many(space, log_a, log_b):
-        return streamed_cost(x, log_a, y, log_b, epsilon)
+    if _many(space, mu, nu):
+        return streamed_cost(x, log_a, y, log_b, epsilon, spread_alike(mu, nu))
     if not is_flat(space):
         return optimal_entropic_cost(squares(space, x, y), log_a, log_b, epsilon)
     near, (f, g) = centred(x, log_a, y, log_b)
@@ -80,8 +86,8 @@ def schrodinger_potentials(
     (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
     if on_grids(mu, nu):
         f, g = pairs_potentials(pairs_of(mu, nu), log_a, log_b, epsilon)
-    elif _many(space, log_a, log_b):
-        return streamed_potentials(x, log_a, y, log_b, epsilon)
+    elif _many(space, mu, nu):
+        return streamed_potentials(x, log_a, y, log_b, epsilon, spread_alike(mu, nu))
     elif is_flat(space):
         return potentials(x, log_a, y, log_b, epsilon, start)
     else:
@@ -107,7 +113,7 @@ def self_potential(mu: AbstractMeasure, epsilon, start=None) -> Array:
     return self_cost_potential(squares(space, x, x), log_a, epsilon, start)
 
 
-def extended(cost, x, points, log_weights, potential, epsilon):
+def extended(cost, x, points, log_weights, potential, epsilon, sharding=None):
     """The potential that belongs to `potential`, at any point x."""
 
     def logits(atom):
@@ -115,4 +121,7 @@ def extended(cost, x, points, log_weights, potential, epsilon):
         return (g - cost(x, y)) / epsilon
 
     one = lambda atom: jnp.ones_like(atom[1])  # noqa: E731
-    return -epsilon * tilted_mean(one, logits, (points, potential), log_weights)[1]
+    if sharding is None:
+        return -epsilon * tilted_mean(one, logits, (points, potential), log_weights)[1]
+    atoms = (points, potential)
+    return -epsilon * spread_mean(one, logits, atoms, log_weights, sharding=sharding)[1]

@@ -17,10 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar
+from .._custom_types import ATOMS, FloatScalar
 from .._reduce import tilted_mean
+from .._reduce._ring import meshless
+from .._reduce._tilted import spread_mean
 from ..measures import GridDensity
 from ._schrodinger import cost_potentials, squared_distances
 
@@ -99,10 +102,14 @@ class Table(AbstractPairs):
 
 
 class Clouds(AbstractPairs):
-    """Points x (n, d) and y (m, d) with the cost ‖x − y‖²."""
+    """Points x (n, d) and y (m, d) with the cost ‖x − y‖².
+
+    `sharding` says how both are spread over devices; sums then go round the ring.
+    """
 
     x: Float[Array, "n d"]
     y: Float[Array, "m d"]
+    sharding: NamedSharding | None = eqx.field(static=True, default=None)
 
     def softmin(self, log_b, g, epsilon):
         return self._tilted(log_b, g, epsilon, jnp.ones_like(g))[1]
@@ -113,13 +120,17 @@ class Clouds(AbstractPairs):
     def _tilted(self, log_b, g, epsilon, values) -> tuple[Array, Array]:
         def one(x):
             logits = lambda atom: (atom[1] - jnp.sum((x - atom[0]) ** 2)) / epsilon  # noqa: E731
-            mean, log = tilted_mean(lambda atom: atom[2], logits, (self.y, g, values), log_b)
+            mean, log = summed(lambda atom: atom[2], logits, (self.y, g, values), log_b)
             return mean, -epsilon * log
 
-        return jax.vmap(one)(self.x)
+        if self.sharding is None:
+            summed = tilted_mean
+            return jax.vmap(one)(self.x)
+        summed = partial(spread_mean, sharding=self.sharding)
+        return jax.vmap(one, axis_name=ATOMS)(meshless(self.x))
 
     def turned(self):
-        return Clouds(self.y, self.x)
+        return Clouds(self.y, self.x, self.sharding)
 
     def table(self):
         return squared_distances(self.x, self.y)

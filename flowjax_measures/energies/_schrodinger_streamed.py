@@ -24,26 +24,26 @@ LARGEST = 2**23
 _STEPS, _CG_STEPS = 100, 1000
 
 
-def streamed_potentials(x, log_a, y, log_b, epsilon) -> tuple[Array, Array]:
+def streamed_potentials(x, log_a, y, log_b, epsilon, sharding=None) -> tuple[Array, Array]:
     """As `_schrodinger.potentials`."""
-    pairs, (tilt_f, tilt_g) = _centred(x, log_a, y, log_b)
+    pairs, (tilt_f, tilt_g) = _centred(x, log_a, y, log_b, sharding)
     f, g = pairs_potentials(pairs, log_a, log_b, epsilon)
     return balanced(f + tilt_f, g + tilt_g, log_a, log_b)
 
 
-def streamed_cost(x, log_a, y, log_b, epsilon) -> FloatScalar:
+def streamed_cost(x, log_a, y, log_b, epsilon, sharding=None) -> FloatScalar:
     """OT_ε(μ, ν) of normalised weights, with derivatives of every order."""
-    pairs, (tilt_f, tilt_g) = _centred(x, log_a, y, log_b)
+    pairs, (tilt_f, tilt_g) = _centred(x, log_a, y, log_b, sharding)
     moved = jnp.vdot(jnp.exp(log_a), tilt_f) + jnp.vdot(jnp.exp(log_b), tilt_g)
     return pairs_cost(pairs, log_a, log_b, epsilon) + moved
 
 
-def _centred(x, log_a, y, log_b):
+def _centred(x, log_a, y, log_b, sharding):
     """The clouds about one centre, and what that leaves out of ‖x − y‖²."""
     m, n = jax.lax.stop_gradient((jnp.exp(log_a) @ x, jnp.exp(log_b) @ y))
     x, y, shift = x - m, y - n, m - n
     half = jnp.vdot(shift, shift) / 2
-    return Clouds(x, y), (2 * x @ shift + half, half - 2 * y @ shift)
+    return Clouds(x, y, sharding), (2 * x @ shift + half, half - 2 * y @ shift)
 
 
 @jax.custom_jvp

@@ -29,6 +29,7 @@ from ._entropic_cost import (
     schrodinger_potentials,
     self_potential,
     self_value,
+    spread_alike,
 )
 from ._ground import flat, is_flat, located, shared_space, square
 
@@ -92,8 +93,9 @@ class SinkhornDivergence(AbstractTransportEnergy):
         _, g, own = found
         x = flat(x) if is_flat(space) else x
         cost = square(space)
-        there = extended(cost, x, targets, log_b, g, epsilon)
-        return there - extended(cost, x, points, log_a, own, epsilon)
+        nu = self.target
+        there = extended(cost, x, targets, log_b, g, epsilon, spread_alike(nu, nu))
+        return there - extended(cost, x, points, log_a, own, epsilon, spread_alike(mu, mu))
 
     def _atoms(self, mu: AbstractMeasure) -> tuple[AbstractSpace, Array, Any, Any]:
         """The space, ε, and the atoms of both measures with normalised weights."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from .._custom_types import FloatScalar, Point, Positive
 from ..measures import Gaussian
 from ._base import AbstractTransportEnergy
-from ._entropic_cost import extended, self_potential, self_value
+from ._entropic_cost import extended, self_potential, self_value, spread_alike
 from ._ground import flat, is_flat, located, space_of, square
 from ._sinkhorn import _gaussian_cost, _self_slope
 
@@ -50,5 +50,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
             epsilon = jnp.asarray(self.epsilon, log_a.dtype)
             own = self_potential(mu, epsilon)
             here = flat(x) if is_flat(space) else x
-            potential = extended(square(space), here, points, log_a, own, epsilon)
+            potential = extended(
+                square(space), here, points, log_a, own, epsilon, spread_alike(mu, mu)
+            )
         return self.potential(x) - 2 / self.epsilon * potential

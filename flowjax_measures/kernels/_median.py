@@ -24,8 +24,8 @@ class MedianKernel(eqx.Module):
     `scale` multiplies the bandwidth. The derivative is that of the pair that is the median.
 
     The median is that of all pairs up to n = `atoms`, and beyond of those with that many atoms,
-    evenly spaced in their order, in O(n) memory: its rank is off by a share of about
-    `atoms`^{−1/2}, 4%, which moves the bandwidth by a few percent.
+    evenly spaced in their order, in O(n) memory: its rank is off by a share of about one over the
+    root of `atoms`, 4%, which moves the bandwidth by a few percent.
 
     !!! example
 
