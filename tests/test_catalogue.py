@@ -32,7 +32,7 @@ LONG = """
     sinkhorn-flow-gaussian slice-matching stochastic-mean-field underdamped-langevin
     dean-kawasaki fleming-viot follmer-process lindblad massive-arratia stochastic-localization
     accelerated-flow-of-masses accelerated-stein cross-diffusion excluding-particles
-    score-porous-medium
+    score-porous-medium residual-transformer
 """.split()  # noqa: SIM905
 
 # Of the others one third is batched by default, one tiled and in float32, one differentiated.

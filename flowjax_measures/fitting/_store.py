@@ -31,10 +31,13 @@ class Store(NamedTuple):
         path = self.folder / self.name
         if not path.exists():
             return 0, carry, like(0)
-        step, carry = load(path, (0, carry), self.config, argument="folder")
+        step, found = load(path, (0, carry), self.config, argument="folder")
         records = self._records(step)
-        found = load(records, like(step), self.config, number=step, argument="folder")
-        return step, carry, found
+        if not records.exists():
+            # What is not there is computed again, from the start and to the same bits.
+            return 0, carry, like(0)
+        seen = load(records, like(step), self.config, number=step, argument="folder")
+        return step, found, seen
 
     def write(self, step: int, carry: PyTree, records: PyTree) -> None:
         """Records first: what the other file says is there whenever a process ends."""

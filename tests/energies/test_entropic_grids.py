@@ -43,6 +43,7 @@ def test_costs_and_potentials_are_those_of_the_matrix(shape, periodic, epsilon):
         np.testing.assert_allclose(one, two, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_relaxed_marginals_and_derivatives():
     mu, nu = grids((6, 5), (False, True))
     mu = fm.GridDensity(2 * mu.rho, mu.lower, mu.upper, mu.periodic)

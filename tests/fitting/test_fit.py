@@ -62,6 +62,7 @@ def snapshots():
     return unlabelled(swarm(), cloud(30), TIMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     ["energy_distance", *(pytest.param(k, marks=pytest.mark.slow) for k in ("sinkhorn", "mmd"))],
@@ -110,6 +111,7 @@ def test_a_rotation_of_an_isotropic_law_is_reported():
     assert abs(result.spectrum[0]) < 1e-6 * result.spectrum[1]
 
 
+@pytest.mark.slow
 def test_a_rotation_is_seen_from_a_law_that_is_not_isotropic():
     ts = np.linspace(0.0, 1.0, 3)
     start = fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.array([1.0, 0.2])))

@@ -97,6 +97,9 @@ def test_more_steps_go_on_bit_for_bit(tmp_path):
     again = short(steps=100, folder=tmp_path, **call)
     for a, b in zip(*map(jax.tree.leaves, (short(steps=100, **call), again)), strict=True):
         np.testing.assert_array_equal(a, b)
+    (tmp_path / "losses-000100").unlink()
+    anew = short(steps=100, folder=tmp_path, **call)
+    np.testing.assert_array_equal(anew.losses, again.losses)
     with pytest.raises(ValueError, match=r"`steps` is 60, but the training in .* has taken 100"):
         short(steps=60, folder=tmp_path, **call)
 

@@ -216,6 +216,7 @@ def test_sqrt_keeps_the_square_root_of_the_steps():
     assert temporary("sqrt", 900) < 5 * 30 * state
 
 
+@pytest.mark.slow
 def test_order_on_the_sphere():
     mu, truth = tokens(), fm.simulate(SPHERE, tokens(), [0.0, 1.0], dt=1 / 320).final.x
 

@@ -147,6 +147,7 @@ def test_coordinates_of_another_chart_are_named():
         fm.PairingFlow()(0.0, grid)
 
 
+@pytest.mark.slow
 def test_blow_up_times():
     # σ' = 2βσ² on the line; M' = 2βM² of the second moment under linear attention.
     start = fm.Gaussian(jnp.zeros(1), 0.9 * jnp.eye(1))
