@@ -7,10 +7,12 @@ HALVED = """
     test_declared_functional_never_increases test_f_divergences_by_quadrature
     test_first_variation_and_velocity_are_derivatives_of_the_value
     test_gradients_are_differences_also_of_a_measure_against_itself test_least_at_the_exact_field
+    test_heads_masks_and_biases_of_every_kind
     test_matern_is_a_bessel_function test_momenta_on_the_sphere
     test_noise_on_the_simplex_runs_to_its_law test_orders_of_the_solvers
     test_p_values_are_calibrated_and_see_a_shift test_run_stays_on_its_space
     test_sliced_flow_dissipates_the_relative_entropy
+    test_sums_over_cells_keep_all_digits_at_every_scale
     test_the_path_does_not_depend_on_the_number_of_devices
     test_weak_order_against_exact_moments_of_sgd
 """.split()  # noqa: SIM905
