@@ -90,10 +90,19 @@ def test_examples_run(part):
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         given |= context()
-        for name in sorted(PUBLIC)[part::8]:
-            for code in examples(PUBLIC[name]):
-                if _runs(code, given):
-                    try:
-                        exec(compile(code, name, "exec"), dict(given))
-                    except Exception as error:
-                        raise AssertionError(f"the example of {name} fails: {code}") from error
+        chosen = [(n, code) for n in sorted(PUBLIC)[part::8] for code in examples(PUBLIC[n])]
+        failures = [
+            f"{name}: {code}: {error!r}"
+            for name, code in chosen
+            if _runs(code, given) and (error := _failure(code, given)) is not None
+        ]
+    assert failures == []
+
+
+def _failure(code: str, given: dict) -> Exception | None:
+    """What an example raises."""
+    try:
+        exec(compile(code, "example", "exec"), dict(given))
+    except Exception as error:
+        return error
+    return None

@@ -123,4 +123,7 @@ def end(x):
 export.export(jax.jit(jax.grad(end)), platforms=["cuda", "tpu"])(jnp.ones((4, 2)))
 """
     environment = os.environ | {"EQX_ON_ERROR": "nan", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr

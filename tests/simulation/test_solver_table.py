@@ -137,12 +137,10 @@ def outcome(name, kind, calculus, loop, space):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DIFFRAX + OURS)
 def test_every_pair_is_right_or_refused(name):
-    for case in CASES:
-        outcome(name, *case)
+    assert {outcome(name, *case) for case in CASES} <= {"right", "refused"}
 
 
-@pytest.mark.parametrize("name", ["SPaRK", "KenCarp4"])
-def test_one_pair_each(name):
-    """The same, for one law of the table that differs between solvers."""
-    index = DIFFRAX.index(name)
-    outcome(name, *CASES[5 + index % 4])
+@pytest.mark.parametrize(("name", "expected"), [("SPaRK", "right"), ("KenCarp4", "refused")])
+def test_multiplicative_noise_at_constant_steps(name, expected):
+    """One law of the table, in Itô's calculus, by a solver for each outcome."""
+    assert outcome(name, "multiplicative", "ito", "steps", "flat") == expected

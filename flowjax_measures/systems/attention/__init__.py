@@ -6,6 +6,7 @@ from ._alignment_flow import (
 from ._b_diffusion import BDiffusion as BDiffusion
 from ._causal_attention import CausalAttention as CausalAttention, CausalCircle as CausalCircle
 from ._causal_kinetic import CausalKinetic as CausalKinetic
+from ._charts import circle_chart as circle_chart, sphere_chart as sphere_chart
 from ._feed_forward import FeedForward as FeedForward
 from ._graph_attention import GraphAttention as GraphAttention
 from ._graphon_vlasov import GraphonVlasov as GraphonVlasov
@@ -13,8 +14,6 @@ from ._harmonic_heat_flow import HarmonicHeatFlow as HarmonicHeatFlow
 from ._hypergraph_interaction import HypergraphInteraction as HypergraphInteraction
 from ._in_coordinates import (
     InCoordinates as InCoordinates,
-    circle_chart as circle_chart,
-    sphere_chart as sphere_chart,
 )
 from ._inertial_block import InertialBlock as InertialBlock, LogLinear as LogLinear
 from ._l2_attention import L2Attention as L2Attention
@@ -23,7 +22,6 @@ from ._linear_attention import LinearAttention as LinearAttention
 from ._lost_in_the_middle import (
     lost_in_the_middle as lost_in_the_middle,
     retrieval_modes as retrieval_modes,
-    retrieval_probability as retrieval_probability,
 )
 from ._mean_shift import MeanShift as MeanShift
 from ._normalized import Normalized as Normalized
@@ -35,6 +33,7 @@ from ._pairing_flow import PairingFlow as PairingFlow
 from ._piecewise_constant import PiecewiseConstant as PiecewiseConstant
 from ._random_mlp_noise import RandomMLPNoise as RandomMLPNoise
 from ._random_quadratic_form import RandomQuadraticForm as RandomQuadraticForm
+from ._retrieval_probability import retrieval_probability as retrieval_probability
 from ._self_attention import SelfAttention as SelfAttention
 from ._sinkhorn_attention import SinkhornAttention as SinkhornAttention
 from ._sympformer import SympFormer as SympFormer

@@ -98,28 +98,6 @@ def retrieval_modes(
     return flat.reshape(*arguments[0].shape, terms)
 
 
-def retrieval_probability(
-    t: ArrayLike, beta: ArrayLike, lam: ArrayLike, M: float | int, sigma0: ArrayLike, N: int
-) -> Float[Array, "..."]:
-    r"""Acc_N up to o(1/N): √(π/2)/M + √(2π) S(σ₀)/(MN), S of `lost_in_the_middle`.
-
-    It is the mean of e^{−M²φ²/2π²} with φ the angle between the last of N tokens at time t and the
-    one at position σ₀ at time 0.
-
-    **Arguments:** as of `lost_in_the_middle`; `N`: the number of tokens.
-
-    **Returns:** of the broadcast shape.
-
-    !!! example
-
-        `fm.retrieval_probability(1.0, 1.0, 1.0, 8, 1.0, 100)`
-    """
-    if not (isinstance(N, int) and N >= 1):
-        raise ValueError(f"`N` is {N!r}; give the number of tokens.")
-    profile = lost_in_the_middle(t, beta, lam, M, sigma0)
-    return np.sqrt(np.pi / 2) / M + np.sqrt(2 * np.pi) / (M * N) * profile
-
-
 def _check_vocabulary(M, beta, terms):
     if not float(M) > 0:
         raise ValueError(f"`M` is {M}; give the positive size of the vocabulary.")

@@ -51,14 +51,7 @@ class SympFormer(AbstractMeanField):
 
     !!! example
 
-        ```python
-        fm.simulate(
-            fm.SympFormer("linear", jnp.eye(2)),
-            fm.Particles(fm.Phase(mu.x, 0 * mu.x)),
-            [0.0, 0.1],
-            dt=0.05,
-        )
-        ```
+        `fm.SympFormer("linear", jnp.eye(2)).energy(fm.Particles(fm.Phase(mu.x, mu.x)))`
     """
 
     attention: Literal["softmax", "linear"] = eqx.field(static=True, default="softmax")
@@ -74,12 +67,8 @@ class SympFormer(AbstractMeanField):
             raise ValueError(f'`attention` is {self.attention!r}; it is "softmax" or "linear".')
         if self.attention == "softmax" and self.value is not None:
             raise ValueError("`value` is for linear attention; softmax attention has V = A.")
-
         if self._headed() and (self.attention == "linear" or self.matrix is not None):
-            raise ValueError(
-                "`query` and `key` are for softmax attention, in place of `matrix`; give one or "
-                "the other."
-            )
+            raise ValueError("`query` and `key` are for softmax attention, in place of `matrix`.")
 
     def rates(self, t, x, mu):
         here = phase(x)

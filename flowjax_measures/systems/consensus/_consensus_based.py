@@ -36,8 +36,8 @@ class ConsensusBased(AbstractMeanField):
     moves at the almost sure rate −2λ + (d − 2)σ². Additive noise never reaches consensus: its
     spread tends to dσ²/(2λ).
 
-    The step is part of the algorithm: `simulate` with `dt` takes the standard discrete one,
-    X⁺ = X − λh(X − c) + σ√h (…)ξ. A shorter step is another optimiser, mostly a better one.
+    `simulate` with `dt` takes the standard discrete step, X⁺ = X − λh(X − c) + σ√h (…)ξ, a part of
+    the algorithm. A shorter step is another optimiser, mostly a better one.
 
     **Arguments:**
 
@@ -48,9 +48,8 @@ class ConsensusBased(AbstractMeanField):
       one of them beyond a few dimensions. With the number 0 a run needs no key.
     - `alpha`: α ≥ 0, a function of time, or `EffectiveSampleSize(fraction)`. The consensus tends
       to the best point as α grows, and is the best point for α = ∞.
-    - `noise`: "isotropic", "anisotropic", "covariance" or "additive".
-    - `truncation`: M, above which a distance counts as M in the noise ([fornasier2024]):
-      |X − c| of isotropic noise, each |X_k − c_k| of anisotropic noise. `None` is ∞.
+    - `noise`: "isotropic", "anisotropic", "covariance" or "additive". `truncation`: M, above which
+      |X − c|, or each |X_k − c_k|, counts as M in it ([fornasier2024]); `None` is ∞.
     - `correction`: function of f(X) − f(c) that multiplies the drift, "heaviside" for the step
       function of [pinnau2017], which moves only points worse than the consensus. `None` is 1.
     - `gradient`: "pathwise" differentiates all; "weights_stopped" holds the weights e^{−αf} fixed

@@ -28,7 +28,6 @@ from ._losses import (
     bridge_matching_loss as bridge_matching_loss,
     denoising_loss as denoising_loss,
     flow_matching_loss as flow_matching_loss,
-    score_matching_loss as score_matching_loss,
 )
 from ._mckean_pontryagin import McKeanPontryagin as McKeanPontryagin
 from ._mlp import MLP as MLP, GradientField as GradientField
@@ -50,4 +49,5 @@ from ._schroedinger_bridge import (
     bridge_hamiltonian as bridge_hamiltonian,
     schroedinger_bridge as schroedinger_bridge,
 )
+from ._score_matching import score_matching_loss as score_matching_loss
 from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant

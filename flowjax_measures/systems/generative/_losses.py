@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, PRNGKey
-from ...measures import Gaussian
-from ._paths import Field, Pairing, Path, normals, values
+from ._paths import Field, Pairing, Path, values
 from ._stochastic_interpolant import StochasticInterpolant
 
 
@@ -71,49 +70,6 @@ def denoising_loss(
     if weight is not None:
         gaps = jax.vmap(weight)(*points[:-1]) * gaps
     return jnp.mean(gaps)
-
-
-def score_matching_loss(
-    score: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: int
-) -> FloatScalar:
-    r"""Denoising score matching, ∫_0^1 E‖√k s(t, I_t) + √k K⁻¹R_t‖² dt by n draws ([vincent2011]).
-
-    R = α(X_0 − m) + γZ is the noise of the interpolant, K = α²C + γ²I its covariance, k = tr K/d;
-    X_0 counts as noise where the source is a `Gaussian` N(m, C), independent of the target.
-
-    !!! example
-
-        ```python
-        fm.score_matching_loss(
-            lambda t, x: -x,
-            fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), mu),
-            key,
-            16,
-        )
-        ```
-    """
-    ends, times, noise = jax.random.split(key, 3)
-    x, y = interpolant.sample(ends, n)
-    ts = jax.random.uniform(times, (n,), x.dtype)
-    z = normals(noise, x)
-    source, d = interpolant.source, x.shape[1]
-    spread, axes, centre = jnp.zeros(d, x.dtype), None, None
-    if isinstance(source, Gaussian) and interpolant.coupling.independent:
-        (spread, axes), centre = jnp.linalg.eigh(source.cov), source.m
-
-    def one(t, x, y, z):
-        alpha, beta, square = interpolant.schedule(t)
-        gamma = jnp.sqrt(jnp.asarray(square, x.dtype))
-        here, rest = alpha * x + beta * y + gamma * z, gamma * z
-        cov = square + alpha**2 * spread
-        if axes is None:
-            return here, rest / cov, jnp.mean(cov)
-        rest = rest + alpha * (x - centre)
-        return here, axes @ ((axes.T @ rest) / cov), jnp.mean(cov)
-
-    here, pull, size = jax.vmap(one)(ts, x, y, z)
-    gap = values(score, "score", here, ts, here) + pull
-    return jnp.mean(size * jnp.sum(gap**2, axis=1))
 
 
 def bridge_matching_loss(

@@ -12,10 +12,10 @@ from ._infinite_conductivity import InfiniteConductivity as InfiniteConductivity
 from ._laplace_learning import (
     LaplaceLearning as LaplaceLearning,
     harmonic_extension as harmonic_extension,
-    path_metric as path_metric,
 )
 from ._magnetic_epdiff import MagneticEPDiff as MagneticEPDiff
 from ._magnetic_geodesic import MagneticGeodesic as MagneticGeodesic
+from ._path_metric import path_metric as path_metric
 from ._quasi_geostrophic import (
     QuasiGeostrophic as QuasiGeostrophic,
     sphere_grid as sphere_grid,

@@ -25,10 +25,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, PRNGKey
-from ..._numerics import safe_sqrt
-from ..._system import AbstractSystem
-from ...measures import Increment, Particles
-from ...measures._base import replace
+from ...measures import Particles
+from ._deep_training import AbstractDeepTraining
 
 
 class ResidualWeights(eqx.Module):
@@ -53,7 +51,7 @@ class ResidualWeights(eqx.Module):
         return jax.vmap(Particles)(jnp.concatenate([self.u, self.v], axis=-1))
 
 
-class ResidualNetwork(AbstractSystem):
+class ResidualNetwork(AbstractDeepTraining):
     r"""The training of a deep residual network; its state is `ResidualWeights`.
 
     Gradient descent is `simulate(network, weights, ts, dt=eta, solver=diffrax.Euler())`.
@@ -93,34 +91,8 @@ class ResidualNetwork(AbstractSystem):
     def states(self, weights: ResidualWeights) -> Float[Array, "layers N D"]:
         """x_0, …, x_L of all examples."""
         act = jax.vmap(jax.vmap(self.activation))
+        push = lambda x, layer: act(x @ layer[0].T) @ layer[1] / layer[0].shape[0]  # noqa: E731
+        return self.through(push, self.data[0] @ weights.embedding.T, (weights.u, weights.v))
 
-        def block(x, layer):
-            u, v = layer
-            push = lambda x: act(x @ u.T) @ v / u.shape[0]  # noqa: E731
-            middle = x + push(x) / (2 * self.L) if self.order == 2 else x
-            x = x + push(middle) / self.L
-            return x, x
-
-        start = self.data[0] @ weights.embedding.T
-        return jnp.concatenate([start[None], jax.lax.scan(block, start, (weights.u, weights.v))[1]])
-
-    def predictions(self, weights: ResidualWeights) -> Float[Array, "N d2"]:
-        """f at all inputs."""
+    def predictions(self, weights):
         return self.states(weights)[-1] @ weights.readout
-
-    def risk(self, weights: ResidualWeights) -> FloatScalar:
-        """The mean loss, which training descends."""
-        loss = self.loss or (lambda f, y: jnp.sum((f - y) ** 2))
-        return jnp.mean(jnp.asarray(jax.vmap(loss)(self.predictions(weights), self.data[1])))
-
-    def __call__(self, t, state):
-        slope = jax.grad(self.risk)(state)
-
-        def velocity(a):
-            a = -self.L * self.M * a
-            if self.clip is None:
-                return a
-            return a * (self.clip / jnp.maximum(safe_sqrt(jnp.vdot(a, a)), self.clip))
-
-        u, v = (jax.vmap(jax.vmap(velocity))(a) for a in (slope.u, slope.v))
-        return Increment(replace(state, embedding=None, u=u, v=v, readout=None))

@@ -27,14 +27,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, PRNGKey
-from ..._numerics import safe_sqrt
-from ..._system import AbstractSystem
-from ...measures import Increment
-from ...measures._base import replace
+from ._deep_training import AbstractDeepTraining
 from ._transformer_weights import TransformerWeights, push
 
 
-class ResidualTransformer(AbstractSystem):
+class ResidualTransformer(AbstractDeepTraining):
     r"""The training of a deep transformer; its state is `TransformerWeights`.
 
     Gradient descent is `simulate(network, weights, ts, dt=eta, solver=diffrax.Euler())`.
@@ -90,33 +87,10 @@ class ResidualTransformer(AbstractSystem):
     def states(self, weights: TransformerWeights) -> Float[Array, "layers N n D"]:
         """x_0, …, x_L of all sequences."""
 
-        def block(x, layer):
-            over = jax.vmap(lambda y: push(y, layer, self.activation, self.causal))
-            middle = x + over(x) / (2 * self.L) if self.order == 2 else x
-            x = x + over(middle) / self.L
-            return x, x
+        def over(x, layer):
+            return jax.vmap(lambda y: push(y, layer, self.activation, self.causal))(x)
 
-        start = self.data[0] @ weights.embedding.T
-        return jnp.concatenate([start[None], jax.lax.scan(block, start, weights.layers)[1]])
+        return self.through(over, self.data[0] @ weights.embedding.T, weights.layers)
 
-    def predictions(self, weights: TransformerWeights) -> Float[Array, "N d2"]:
-        """f at all inputs."""
+    def predictions(self, weights):
         return self.states(weights)[-1, :, -1] @ weights.readout
-
-    def risk(self, weights: TransformerWeights) -> FloatScalar:
-        """The mean loss, which training descends."""
-        loss = self.loss or (lambda f, y: jnp.sum((f - y) ** 2))
-        return jnp.mean(jnp.asarray(jax.vmap(loss)(self.predictions(weights), self.data[1])))
-
-    def __call__(self, t, state):
-        slope = jax.grad(self.risk)(state)
-
-        def velocity(a):
-            a = -self.L * self.M * a
-            if self.clip is None:
-                return a
-            speed = safe_sqrt(jnp.sum(a**2, -1, keepdims=True))
-            return a * (self.clip / jnp.maximum(speed, self.clip))
-
-        moved = jax.tree.map(velocity, slope)
-        return Increment(replace(moved, embedding=None, readout=None))
