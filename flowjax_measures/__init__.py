@@ -85,8 +85,6 @@ def _exports() -> dict[str, str]:
         for node in _ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, _ast.ImportFrom):  # `from ._room import name as name`
                 found |= {alias.asname: room for alias in node.names if alias.asname}
-            elif room == "observables" and isinstance(node, _ast.FunctionDef):
-                found[node.name] = room
     return {name: room for name, room in found.items() if not name.startswith("_")}
 
 

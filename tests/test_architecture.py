@@ -97,6 +97,11 @@ def test_the_root_is_a_list_of_rooms():
     assert rooms == set(ROOMS)
 
 
+def test_the_map_of_the_docs_is_the_list_of_floors():
+    drawn = (PACKAGE.parent / "docs/design.rst").read_text()
+    assert "".join(f"   {line}\n" for line in FLOORS.strip().splitlines()) in drawn
+
+
 def test_public_names_are_chosen():
     fields = {"attention", "consensus", "sgd", "flows", "sampling", "games", "networks"}
     fields |= {"generative", "geometry", "transport", "energies", "kernels", "metrics", "spaces"}

@@ -53,12 +53,63 @@ def test_promises_of_a_function(case):
         found = jax.tree.leaves(call(small(nan=True), nu))
         floats = [np.asarray(a) for a in found if jnp.issubdtype(a.dtype, jnp.inexact)]
         assert not floats or any(np.any(np.isnan(a)) for a in floats)
+    if entry.degree is not None:
+        factor = 2.5**entry.degree
+        expected = jax.tree.map(lambda a: a * factor if eqx.is_inexact_array(a) else a, value)
+        close(call(times(mu, 2.5), times(nu, 2.5)), expected)
     close(entry.call(mu, nu), value)
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow if k % 3 else ()) for k, name in enumerate(CONTRACT)
-])  # fmt: skip
+def times(measure, factor):
+    return eqx.tree_at(lambda m: m.log_w, measure, measure.log_w + np.log(factor))
+
+
+def a_third(first: int):
+    """The entries, two thirds of them among the slow tests: each compiles once more."""
+    return pytest.mark.parametrize("name", [
+        pytest.param(name, marks=pytest.mark.slow if k % 3 != first else ())
+        for k, name in enumerate(CONTRACT)
+    ])  # fmt: skip
+
+
+@a_third(1)
+def test_single_precision_also_far_from_the_origin(name):
+    """… where the points are rounded, and nothing else is lost."""
+    entry = CONTRACT[name]
+    call = eqx.filter_jit(entry.call)
+    single = lambda m: jax.tree.map(lambda a: a.astype(jnp.float32), m)  # noqa: E731
+    double = lambda m: jax.tree.map(lambda a: a.astype(jnp.float64), m)  # noqa: E731
+    for shift in (0.0,) if "moved" in entry.without else (0.0, 1000.0):
+        mu, nu = (single(eqx.tree_at(lambda m: m.x, m, m.x + shift)) for m in (small(), other()))
+        found, exact = call(mu, nu), call(double(mu), double(nu))
+        assert all(a.dtype in (jnp.float32, jnp.int32, jnp.int64) for a in jax.tree.leaves(found))
+        close(jax.tree.map(np.float64, found), exact, rtol=3e-5, atol=3e-5)
+
+
+@a_third(2)
+def test_points_that_are_trees_or_on_a_torus(name):
+    """The value of the ravelled points; one that doesn't see where a torus is cut; or refused."""
+    entry = CONTRACT[name]
+    pair = lambda m: fm.Particles({"a": m.x[:, :1], "b": m.x[:, 1:]}, m.log_w)  # noqa: E731
+    if "tree" not in entry.without:
+        try:
+            found = entry.call(pair(small()), pair(other()))
+        except ValueError as error:
+            assert "vectors" in str(error), error
+        else:
+            ravelled = jax.flatten_util.ravel_pytree
+            close(ravelled(found)[0], ravelled(entry.call(small(), other()))[0])
+    if not {"torus", "moved"} & set(entry.without):
+        cut = lambda m, s: fm.Particles(m.x + s, m.log_w, space=fm.Torus(4.0)).retract()  # noqa: E731
+        try:
+            here, there = (entry.call(cut(small(), s), cut(other(), s)) for s in (0.0, 2.1))
+        except ValueError as error:
+            assert "Torus" in str(error), error
+        else:
+            close(there, here)
+
+
+@a_third(0)
 def test_another_value_compiles_nothing(name):
     """… of the same shape, outside of jit."""
     call, compiled = CONTRACT[name].call, []

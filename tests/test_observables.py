@@ -128,3 +128,32 @@ def test_labels_of_clusters():
     with pytest.raises(ValueError, match="`mu`"):
         fm.number_of_clusters(broken, 0.2)
     assert jax.jit(fm.number_of_clusters)(broken, 0.2) == -1
+
+
+def test_coordinates_with_a_period_are_no_vectors():
+    """On a torus a value does not depend on where the coordinates are cut; else it is refused."""
+    x = jnp.array([[0.1], [3.9], [2.0], [2.2]])
+    torus = lambda shift: fm.Particles(x + shift, space=fm.Torus(4.0)).retract()  # noqa: E731
+    wheel = np.abs(np.mean(np.exp(2j * np.pi * np.asarray(x) / 4)))
+    for shift in (0.03, 0.3, 1.3):
+        assert np.isclose(fm.circular_order(torus(shift)), wheel, rtol=1e-12)
+        merged = fm.merge_clusters(torus(shift), 0.15)
+        np.testing.assert_allclose(
+            np.sort(merged.x[:, 0]), np.sort((np.array([0.0, 2.1]) + shift) % 4), atol=1e-12
+        )
+    for read in (fm.dispersion, fm.order_parameter, lambda mu: fm.attention_entropy(mu, 1.0)):
+        with pytest.raises(ValueError, match="where it is cut"):
+            read(torus(0.0))
+    # In an interval the density at the seam would count as two ends.
+    wave = jnp.cos(2 * jnp.pi * (jnp.arange(64.0) + 0.5) / 64)
+    glued, moved = (fm.GridDensity(1 + k * wave, 0.0, 4.0, periodic=True) for k in (1, -1))
+    one, two = (fm.soft_number_of_clusters(mu, 0.3) for mu in (glued, moved))
+    assert np.isclose(one, two, rtol=1e-10)
+
+
+def test_a_cluster_of_dictionaries_over_a_seam():
+    points = {"angle": jnp.array([[0.1], [3.9], [2.0]]), "age": jnp.array([[1.0], [1.2], [7.0]])}
+    space = fm.Product({"angle": fm.Torus(4.0), "age": fm.Euclidean()})
+    merged = fm.merge_clusters(fm.Particles(points, space=space), 0.3)
+    np.testing.assert_allclose(merged.x["angle"] % 4, [[0.0], [2.0]], atol=1e-12)
+    np.testing.assert_allclose(merged.x["age"], [[1.1], [7.0]], rtol=1e-12)

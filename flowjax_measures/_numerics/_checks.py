@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -12,7 +13,13 @@ def check_positive(name: str, value: Any, least: float | int = 0) -> None:
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
         return
     number = np.asarray(value)
-    high_enough = number >= least if least else number > 0
-    if number.ndim or not (np.isfinite(number) and high_enough):
+    bad = number.ndim or number.dtype.kind not in "iufV"
+    if bad or not np.isfinite(number) or not (number >= least if least else number > 0):
         bound = f"a finite number ≥ {least:g}" if least else "a finite number > 0"
         raise ValueError(f"`{name}` is {value}; give {bound}.")
+
+
+def check_key(key: Any) -> None:
+    kind = getattr(key, "dtype", np.dtype(object))
+    if not any(jnp.issubdtype(kind, known) for known in (jax.dtypes.prng_key, np.uint32)):
+        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")

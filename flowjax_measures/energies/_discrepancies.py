@@ -19,7 +19,7 @@ from ..kernels._base import Kernel, convolve, correlate, mass, slope
 from ..kernels._radial import on_space
 from ..measures import AbstractMeasure
 from ._base import AbstractEnergy, AbstractTransportEnergy
-from ._ground import shared_space
+from ._ground import on_measure, shared_space
 
 
 class MMD(AbstractEnergy):
@@ -95,7 +95,10 @@ class KernelSteinDiscrepancy(AbstractTransportEnergy):
 
     @jitted
     def __call__(self, mu):
-        return correlate(SteinKernel(self.potential, self.kernel), mu, mu) / 2
+        return correlate(self._on(mu), mu, mu) / 2
 
     def first_variation(self, x, mu):
-        return convolve(SteinKernel(self.potential, self.kernel), x, mu) / mass(mu)
+        return convolve(self._on(mu), x, mu) / mass(mu)
+
+    def _on(self, mu: AbstractMeasure) -> SteinKernel:
+        return SteinKernel(self.potential, on_measure(self.kernel, mu))

@@ -10,6 +10,7 @@ import jax
 from .._custom_types import FloatScalar, Point
 from ..kernels._base import Kernel, convolve, correlate, mass, slope
 from ._base import AbstractEnergy, AbstractTransportEnergy
+from ._ground import on_measure
 
 
 class PotentialEnergy(AbstractTransportEnergy):
@@ -32,7 +33,8 @@ class PotentialEnergy(AbstractTransportEnergy):
 class InteractionEnergy(AbstractEnergy):
     """½ ∬ K dμ dμ with δF/δμ = K∗μ; `kernel` is K, symmetric. The flow is ẋ = −∇(K∗μ)(x).
 
-    All pairs count, a particle with itself included.
+    All pairs count, a particle with itself included. A kernel of the library takes the distance of
+    the space of μ, or is refused there; a function of two points is taken as it is.
 
     !!! example
 
@@ -42,13 +44,13 @@ class InteractionEnergy(AbstractEnergy):
     kernel: Kernel
 
     def __call__(self, mu):
-        return mass(mu) ** 2 * correlate(self.kernel, mu, mu) / 2
+        return mass(mu) ** 2 * correlate(on_measure(self.kernel, mu), mu, mu) / 2
 
     def first_variation(self, x, mu):
-        return mass(mu) * convolve(self.kernel, x, mu)
+        return mass(mu) * convolve(on_measure(self.kernel, mu), x, mu)
 
     def velocity(self, x, mu):
-        return jax.tree.map(lambda v: -mass(mu) * v, slope(self.kernel, x, mu))
+        return jax.tree.map(lambda v: -mass(mu) * v, slope(on_measure(self.kernel, mu), x, mu))
 
     def diffusivity(self, x, mu):
         return None

@@ -9,6 +9,7 @@ another space, are refused by one sentence.
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +18,14 @@ from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import Point
 from .._numerics import safe_power
+from ..kernels._base import AbstractKernel
+from ..kernels._radial import on_space
 from ..measures import AbstractMeasure, Gaussian, GridDensity
 from ..measures._base import concrete
 from ..noise._noise import floating
-from ..spaces import AbstractSpace, Euclidean, Phase, PhaseSpace, Product, Simplex, Torus
+from ..spaces import AbstractSpace, Euclidean, Phase, PhaseSpace, Product, Torus
 from ..spaces._base import squared_distance
+from ..spaces._product import is_flat
 
 
 def shared_space(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractSpace:
@@ -61,12 +65,12 @@ def space_of(mu: AbstractMeasure) -> AbstractSpace:
     return space
 
 
-def is_flat(space: AbstractSpace) -> bool:
-    """Whether distances are those of the vectors themselves."""
-    if isinstance(space, Product):
-        parts = jax.tree.leaves(space.spaces, is_leaf=lambda s: isinstance(s, AbstractSpace))
-        return all(is_flat(part) for part in parts)
-    return isinstance(space, Euclidean | Simplex)
+def on_measure(kernel: Any, mu: AbstractMeasure) -> Any:
+    """The kernel with the distance of the space of `mu`; refused where it would ignore the space.
+
+    A function of two points is the user's own, and is taken as it is.
+    """
+    return on_space(kernel, space_of(mu)) if isinstance(kernel, AbstractKernel) else kernel
 
 
 def is_circle(space: AbstractSpace, mu: AbstractMeasure) -> bool:
@@ -82,6 +86,17 @@ def check_flat(name: str, *measures: AbstractMeasure) -> None:
                 f"`{name}` knows flat space only, and was given points on {space_of(mu)}; take "
                 "`wasserstein` or `sinkhorn_divergence`, which know its distance."
             )
+
+
+def check_vectors(name: str, mu: AbstractMeasure) -> None:
+    """Refuses points that are trees where only vectors are understood."""
+    points = mu.atoms()[0]
+    if not eqx.is_array(points):
+        raise ValueError(
+            f"`{name}` takes points that are vectors, and those of `mu` are "
+            f"{jax.tree.structure(points)}; give the measure of ravelled points, "
+            "Particles(jax.vmap(lambda x: ravel_pytree(x)[0])(mu.x), mu.log_w)."
+        )
 
 
 def flat(x: Any) -> Float[Array, " d"]:

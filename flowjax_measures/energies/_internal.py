@@ -20,6 +20,7 @@ from ..measures import GridDensity
 from ..noise._noise import floating
 from ._base import AbstractEnergy, AbstractTransportEnergy
 from ._density import log_density
+from ._ground import on_measure
 
 
 class Entropy(AbstractEnergy):
@@ -160,11 +161,13 @@ class KernelEntropy(AbstractTransportEnergy):
     kernel: GaussianKernel
 
     def __call__(self, mu):
-        return mu.mean(lambda x: log_density_smoothed(self.kernel, x, mu))
+        kernel = on_measure(self.kernel, mu)
+        return mu.mean(lambda x: log_density_smoothed(kernel, x, mu))
 
     def first_variation(self, x, mu):
-        ratio = mu.mean(lambda y: jnp.exp(self.kernel.log(x, y) - log_convolve(self.kernel, y, mu)))
-        return log_density_smoothed(self.kernel, x, mu) + ratio
+        kernel = on_measure(self.kernel, mu)
+        ratio = mu.mean(lambda y: jnp.exp(kernel.log(x, y) - log_convolve(kernel, y, mu)))
+        return log_density_smoothed(kernel, x, mu) + ratio
 
 
 def log_density_smoothed(kernel: GaussianKernel, x, mu) -> FloatScalar:

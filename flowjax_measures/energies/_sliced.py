@@ -20,7 +20,7 @@ from .._reduce import sort_order
 from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ._base import AbstractEnergy
-from ._ground import check_flat, shared_space
+from ._ground import check_flat, check_vectors, shared_space
 
 
 class SlicedWasserstein(AbstractEnergy):
@@ -105,6 +105,7 @@ class SlicedWasserstein(AbstractEnergy):
     def _directions(self, mu: AbstractMeasure) -> Float[Array, "k d"]:
         shared_space(mu, self.target)
         check_flat("SlicedWasserstein", mu)
+        check_vectors("SlicedWasserstein", mu)
         if self.directions is not None:
             return self.directions
         centre = mu.mean()

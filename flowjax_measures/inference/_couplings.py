@@ -21,10 +21,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import FloatScalar
-from ..energies._ground import is_flat, located
+from ..energies._ground import located
 from ..kernels._base import log_mass
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import check_finite, replace
+from ..spaces._product import is_flat
 from ..transport import coupling, entropic_coupling
 from ..transport._geodesics import along, between, geodesic_space, kept_space
 

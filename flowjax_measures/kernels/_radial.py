@@ -13,8 +13,9 @@ from .._custom_types import FloatScalar, PositiveArray
 from .._numerics import safe_power
 from .._reduce import mean_distance
 from ..measures import Particles
-from ..spaces import AbstractSpace, Euclidean, Simplex, Sphere
+from ..spaces import AbstractSpace, Euclidean, Sphere
 from ..spaces._base import squared_distance
+from ..spaces._product import is_flat
 from ._base import (
     AbstractExponentialKernel,
     AbstractKernel,
@@ -174,7 +175,7 @@ class LinearKernel(AbstractKernel):
 
 def on_space(kernel: Any, space: AbstractSpace) -> Any:
     """The kernel with the distance of a space; refused where it would ignore the space."""
-    if isinstance(space, Euclidean | Simplex):
+    if is_flat(space):
         return kernel
     if isinstance(kernel, EnergyDistance | RieszKernel | LaplaceKernel):
         return dataclasses.replace(kernel, space=space)

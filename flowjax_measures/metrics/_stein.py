@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import Scalar
+from ..energies._ground import on_measure
 from ..kernels import GaussianKernel, MatrixKernel, MedianKernel
 from ..kernels._base import Kernel, constant, log_mass
 from ..measures import Rates
@@ -38,6 +39,7 @@ class Stein(AbstractMetric):
 
     def rates(self, energy, x, mu):
         kernel = self.kernel.of(mu) if isinstance(self.kernel, MedianKernel) else self.kernel
+        kernel = on_measure(kernel, mu)
         if isinstance(kernel, GaussianKernel):
             return Rates(_gaussian(kernel, energy, x, mu))
 

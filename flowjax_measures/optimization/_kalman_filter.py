@@ -10,12 +10,12 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import PRNGKey, Scalar
 from .._numerics import jitted
+from .._numerics._checks import check_key
 from ..measures import AbstractMeasure, GridDensity, Particles
 from ..measures._base import concrete, replace
 from ..systems.consensus._analysis import square_root_analysis, stochastic_analysis
 from ._filter_input import Observed, check_initial, observed, positive, present, spans
 from ._mean_field_filter import analysis, forecast
-from ._setup import check_key
 
 _FORMS = ("stochastic", "square_root", "exact")
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 from .._custom_types import Point, PRNGKey, Scalar
 from .._numerics import jitted
+from .._numerics._checks import check_key
 from ..measures import Particles
 from ..noise._noise import floating
 from ..systems.consensus import ConsensusBasedSampling
-from ._setup import check_key
 from ._start import placed, points, walls_of
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._custom_types import PRNGKey
+from .._numerics._checks import check_key
 from ..measures import Particles
 from ..measures._base import concrete, replace
 from ..noise._noise import floating
@@ -240,12 +241,6 @@ def _unknown(*place):
         "`method` evaluates the objective at a point that was not asked for (a `correction`, "
         "another objective): whoever holds the loop cannot answer. Take a method without it."
     )
-
-
-def check_key(key: Any) -> None:
-    kinds = (jax.dtypes.prng_key, np.uint32)
-    if not any(jnp.issubdtype(jnp.asarray(key).dtype, kind) for kind in kinds):
-        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
 
 
 def _check(o: Options) -> None:

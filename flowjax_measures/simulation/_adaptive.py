@@ -20,6 +20,7 @@ from ._terms import Problem, is_curved
 # Checkpoints of the reverse pass. diffrax would take one for every √(2 max_steps); each is a copy
 # of the state that is cleared at the start, and this many do a thousand steps in two sweeps.
 _CHECKPOINTS = 48
+_ROOT_FINDER = optx.AbstractRootFinder
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
     adjoint = asked.adjoint
     if adjoint is None:
         adjoint = diffrax.RecursiveCheckpointAdjoint(checkpoints=_CHECKPOINTS)
-    solver: Any = method.solver
+    solver: Any = _with_roots(method.solver, dtype) if constant else method.solver
     if isinstance(adjoint, diffrax.BacksolveAdjoint):
         if is_curved(problem.merge(y0)):
             raise ValueError(
@@ -90,6 +91,17 @@ def run(
         "t_final": problem.clock(t_final),
     }
     return problem.clock(saved), ys, problem.retract(final), solution.result, stats
+
+
+def _with_roots(solver: Any, dtype: Any) -> Any:
+    """An implicit solver whose roots have tolerances: those of steps where there are none."""
+    tol = 1e-8 if dtype == jnp.float64 else 1e-4
+
+    def found(node):
+        open_ended = isinstance(node, _ROOT_FINDER) and not jnp.isscalar(getattr(node, "rtol", 0.0))
+        return optx.Chord(rtol=tol, atol=tol) if open_ended else node
+
+    return jax.tree.map(found, solver, is_leaf=lambda node: isinstance(node, _ROOT_FINDER))
 
 
 def _saving(adjoint: Any, ts: Array, watch: Callable, y0: Any) -> tuple[diffrax.SaveAt, Callable]:

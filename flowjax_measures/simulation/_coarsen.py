@@ -17,7 +17,8 @@ from jaxtyping import Array
 from .._custom_types import FloatScalar
 from .._system import AbstractSystem
 from ..measures import Particles
-from ..observables import _distance, merge_clusters
+from ..observables import merge_clusters
+from ..observables._points import distance
 from ._log_time import LogTime
 from ._simulate import Results, simulate
 
@@ -87,5 +88,5 @@ def coarsen(
 def _closest(mu: Particles) -> Array:
     """The smallest distance of two particles, whose sign against the radius tells the time."""
     x, _ = mu.atoms()
-    apart = lambda a: jax.vmap(lambda b: _distance(mu.space, a, b))(x)  # noqa: E731
+    apart = lambda a: jax.vmap(lambda b: distance(mu.space, a, b))(x)  # noqa: E731
     return jnp.min(jnp.where(jnp.eye(mu.size(), dtype=bool), jnp.inf, jax.vmap(apart)(x)))

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import diffrax
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from . import _split
@@ -29,12 +31,19 @@ class Method(eqx.Module):
             return _split.two_drifts(self.problem, self.solver.solver)
         drift = diffrax.ODETerm(Drift(self.problem))
         if path is None:
-            return drift
+            return (
+                diffrax.MultiTerm(drift, diffrax.ODETerm(_still)) if self.kind == "two" else drift
+            )
         if self.kind == "additive":
             return diffrax.MultiTerm(drift, AdditiveTerm(self.problem, path, y))
         if self.kind == "two":
             return diffrax.MultiTerm(drift, NoiseTerm(self.problem, path))
         return Term(self.problem, path)
+
+
+def _still(t: Any, y: PyTree, args: Any) -> PyTree:
+    """The noise of a system that has none, for solvers that step it apart."""
+    return jax.tree.map(jnp.zeros_like, y)
 
 
 def method(
@@ -57,13 +66,13 @@ def method(
         langevin: Any = _split.langevin_solver(solver, problem, y)
         return _method(problem, langevin, "one", levels=_levels(inner))
     if shapes is None:
-        ours = type(inner).__module__.startswith("flowjax_measures.")
-        if "MultiTerm" in str(solver.term_structure) and not ours:
+        two = "MultiTerm" in str(solver.term_structure)
+        if two and not type(inner).__module__.startswith("flowjax_measures."):
             raise ValueError(
                 f"`solver`: {name} steps a drift and noise, and this system has no noise. Take "
                 "diffrax.Heun() or Tsit5(), or leave `solver` out."
             )
-        return _method(problem, solver, "one")
+        return _method(problem, solver, "two" if two else "one")
     if isinstance(inner, diffrax.ItoMilstein | diffrax.ReversibleHeun | diffrax.LeapfrogMidpoint):
         raise ValueError(
             f"`solver`: {name} needs the noise as a matrix between all points, which is not made. "

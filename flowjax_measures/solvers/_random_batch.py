@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._custom_types import PRNGKey
+from .._numerics._checks import check_key, check_positive
 from .._system import AbstractMeanField
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import place
@@ -41,6 +42,10 @@ class RandomBatch(AbstractScheme):
     size: int = eqx.field(static=True)
     key: PRNGKey
     solver: diffrax.AbstractSolver = diffrax.Euler()
+
+    def __check_init__(self):
+        check_positive("size", self.size, 2)
+        check_key(self.key)
 
     @property
     def term_structure(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -41,10 +41,8 @@ class SmallNoiseHeun(AbstractScheme):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h = t1 - t0
-        drift, kick = terms, jax.tree.map(jnp.zeros_like, y0)
-        if isinstance(terms, diffrax.MultiTerm):
-            drift, noise = terms.terms
-            kick = noise.vf_prod(t0, y0, args, noise.contr(t0, t1))
+        drift, noise = terms.terms
+        kick = noise.vf_prod(t0, y0, args, noise.contr(t0, t1))
         first = drift.vf(t0, y0, args)
 
         def move(a, w, *slopes):

@@ -7,6 +7,8 @@ from jaxtyping import PyTree
 from .._custom_types import FloatScalar, Point, Velocity
 from .._numerics import safe_sqrt
 from ._base import AbstractSpace, squared_distance
+from ._euclidean import Euclidean
+from ._simplex import Simplex
 
 
 def _is_space(node) -> bool:
@@ -51,3 +53,11 @@ class Product(AbstractSpace):
             lambda s, a, b: squared_distance(s, a, b), self.spaces, x, y, is_leaf=_is_space
         )
         return jax.tree.reduce(jnp.add, squares)
+
+
+def is_flat(space: AbstractSpace) -> bool:
+    """Whether distances are those of the vectors themselves."""
+    if isinstance(space, Product):
+        parts = jax.tree.leaves(space.spaces, is_leaf=lambda s: isinstance(s, AbstractSpace))
+        return all(is_flat(part) for part in parts)
+    return isinstance(space, Euclidean | Simplex)

@@ -21,12 +21,13 @@ from ..energies._entropic_cost import (
     pairs_of,
     schrodinger_potentials,
 )
-from ..energies._ground import is_flat, located, shared_space, squares
+from ..energies._ground import located, shared_space, squares
 from ..energies._pairs import Table
 from ..energies._relaxed_schrodinger import relaxed_potentials, relaxed_value
 from ..energies._schrodinger import balanced, centred, cost_potentials, optimal_entropic_cost
 from ..energies._sinkhorn import _gaussian_cost
 from ..measures import AbstractMeasure, Gaussian
+from ..spaces._product import is_flat
 from ._exact import Cost, cost_matrix
 from ._masses import comparable
 

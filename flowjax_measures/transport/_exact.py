@@ -15,11 +15,12 @@ from .._custom_types import FloatScalar, Point
 from .._numerics import jitted, safe_power, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._bures import bures
-from ..energies._ground import is_circle, is_flat, located, powers
+from ..energies._ground import is_circle, located, powers
 from ..measures import AbstractMeasure, Gaussian, GridDensity
 from ..measures._base import concrete
 from ..noise._noise import floating
 from ..spaces import AbstractSpace, Euclidean, Torus
+from ..spaces._product import is_flat
 from ._circle import circle_power
 from ._line import Pieces, gaussian_line_square, line_power, pieces
 from ._masses import comparable
@@ -78,6 +79,8 @@ def coupling(
 ) -> Float[Array, "n m"]:
     r"""An optimal plan of W_p between the atoms of two measures: masses π_ij; not differentiable.
 
+    Its sums over columns and rows are the masses of μ and ν, whatever their total.
+
     **Arguments, raises:** as `wasserstein`. The atoms of a grid are the centres of its cells; a
     Gaussian has none.
 
@@ -93,7 +96,8 @@ def coupling(
                 "A Gaussian has no atoms to couple; take `bures_map` or `mccann` between "
                 "Gaussians, or samples, Particles(mu.sample(key, n))."
             )
-    return optimal_plan(*jax.lax.stop_gradient(_problem(mu, nu, space, p, cost)))[0]
+    plan = optimal_plan(*jax.lax.stop_gradient(_problem(mu, nu, space, p, cost)))[0]
+    return plan * jnp.sum(jnp.exp(mu.atoms()[1])).astype(plan.dtype)
 
 
 def _problem(mu, nu, space: AbstractSpace, p, cost: Cost | None) -> Any:

@@ -13,10 +13,11 @@ from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import FloatScalar, Point
 from ..energies._bures import bures_coupling
-from ..energies._ground import is_flat, space_of
+from ..energies._ground import space_of
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..noise._noise import floating
 from ..spaces import AbstractSpace
+from ..spaces._product import is_flat
 from ._exact import coupling
 from ._masses import comparable
 

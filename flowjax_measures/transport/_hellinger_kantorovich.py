@@ -14,10 +14,11 @@ import numpy as np
 from .._custom_types import FloatScalar, Scalar
 from .._numerics import jitted, safe_sqrt
 from .._numerics._checks import check_positive
-from ..energies._ground import flat, is_flat, shared_space, square, squares
+from ..energies._ground import flat, shared_space, square, squares
 from ..measures import AbstractMeasure
 from ..measures._base import concrete
 from ..spaces import AbstractSpace
+from ..spaces._product import is_flat
 from ._unbalanced import LARGEST, KullbackLeibler, host_relaxed, relaxed
 
 

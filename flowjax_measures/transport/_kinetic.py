@@ -19,10 +19,11 @@ from jaxtyping import Array, Float
 from .._custom_types import FloatScalar, Scalar
 from .._numerics._checks import check_positive
 from ..energies._bures import bures_coupling
-from ..energies._ground import is_flat, space_of
+from ..energies._ground import space_of
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import replace
 from ..spaces import Euclidean, Phase, Product, Torus
+from ..spaces._product import is_flat
 from ._exact import coupling, wasserstein
 from ._geodesics import along
 from ._masses import comparable

@@ -32,9 +32,8 @@ DIFFRAX = sorted(
 )  # fmt: skip
 ARGUMENTS = {
     "HalfSolver": (diffrax.Euler(),), "ALIGN": (0.1,), "ShOULD": (0.1,), "QUICSORT": (0.1,),
-    "RandomBatch": (diffrax.Euler(), 1),
+    "RandomBatch": (2, jr.key(3)),
 }  # fmt: skip
-ROOT = diffrax.VeryChord(rtol=1e-8, atol=1e-8)
 OURS = ["ExponentialConsensus", "GeodesicEuler", "RandomBatch", "SmallNoiseHeun", "Strang"]
 
 
@@ -103,8 +102,7 @@ def outcome(name, kind, calculus, loop, space):
     """ "right" or "refused"; any other error, or another law, fails."""
     family = fm if hasattr(fm, name) and name in OURS else diffrax
     maker = getattr(family, name)
-    implicit = issubclass(maker, diffrax.AbstractImplicitSolver)
-    solver = maker(root_finder=ROOT) if implicit else maker(*ARGUMENTS.get(name, ()))
+    solver = maker(*ARGUMENTS.get(name, ()))
     system = (Round if space == "sphere" else Flat)(kind=kind, calculus=calculus)
     if space == "sphere":
         mu = fm.Particles(jnp.tile(jnp.array([0.6, 0.0, 0.8]), (POINTS, 1)), space=fm.Sphere())
@@ -114,14 +112,19 @@ def outcome(name, kind, calculus, loop, space):
     if loop == "diffrax":
         options["event"] = lambda t, mu: t > 5.0
     keys = jr.split(jr.key(0), 1 if kind is None else RUNS)
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        ended = fm.simulate(system, mu, [0.0, T], key=key, **options)
+        return ended.final.x, ended.result == diffrax.RESULTS.successful
+
     try:
-        run = jax.jit(
-            jax.vmap(lambda key: fm.simulate(system, mu, [0.0, T], key=key, **options).final.x)
-        )
-        x = np.asarray(run(keys))
+        x, successful = jax.tree.map(np.asarray, run(keys))
     except ValueError as error:
         assert "`solver`" in str(error), error
         return "refused"
+    assert successful.all(), name
     mean, variance = exact(kind, calculus, space)
     independent = 1 if kind in ("shared", "cylindrical") else POINTS
     x = x[:, :independent].reshape(-1, x.shape[-1])
@@ -140,7 +143,19 @@ def test_every_pair_is_right_or_refused(name):
     assert {outcome(name, *case) for case in CASES} <= {"right", "refused"}
 
 
-@pytest.mark.parametrize(("name", "expected"), [("SPaRK", "right"), ("KenCarp4", "refused")])
-def test_multiplicative_noise_at_constant_steps(name, expected):
-    """One law of the table, in Itô's calculus, by a solver for each outcome."""
-    assert outcome(name, "multiplicative", "ito", "steps", "flat") == expected
+@pytest.mark.parametrize(("name", "case", "expected"), [
+    ("SPaRK", ("multiplicative", "ito", "steps", "flat"), "right"),
+    ("KenCarp4", ("multiplicative", "ito", "steps", "flat"), "refused"),
+    # Roots without tolerances; a solver of noise without any; noise by index in diffrax's loop.
+    ("Kvaerno5", (None, "ito", "steps", "sphere"), "right"),
+    ("SmallNoiseHeun", (None, "ito", "diffrax", "sphere"), "right"),
+    ("StratonovichMilstein", ("additive", "ito", "diffrax", "flat"), "right"),
+])  # fmt: skip
+def test_a_line_of_the_table(name, case, expected):
+    assert outcome(name, *case) == expected
+
+
+@pytest.mark.parametrize("arguments", [(diffrax.Euler(), 1), (2, 1), (1, jr.key(0))])
+def test_random_batches_name_what_is_wrong(arguments):
+    with pytest.raises(ValueError, match=r"`size`|`key`"):
+        fm.RandomBatch(*arguments)

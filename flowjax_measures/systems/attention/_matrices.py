@@ -80,8 +80,9 @@ def evaluated(system: Any, t: FloatScalar, x: Array) -> dict[str, Any]:
     names = [name for name in ("query", "key", "value", "output") if hasattr(system, name)]
     matrices = {name: at(getattr(system, name), t) for name in names}
     heads = "output" in matrices
-    if x.ndim != 1:
-        raise ValueError(f"`x` has points of shape {x.shape}; attention is among vectors (d,).")
+    shapes = jax.tree.map(jnp.shape, x)
+    if not isinstance(x, jax.Array) or x.ndim != 1:
+        raise ValueError(f"`x` has points of shape {shapes}; attention is among vectors (d,).")
     rows = {}
     for name, matrix in matrices.items():
         rows[name] = fitting(name, matrix, rows["value"] if name == "output" else x.size, heads)

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy, Entropy, PotentialEnergy
-from ...energies._ground import is_flat, space_of
+from ...energies._ground import space_of
 from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import replace
 from ...spaces import Euclidean, Phase
+from ...spaces._product import is_flat
 
 
 class KineticFlow(AbstractMeanField):

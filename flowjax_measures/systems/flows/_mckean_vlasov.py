@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Point, Positive
 from ..._system import AbstractMeanField
+from ...energies._ground import on_measure
 from ...measures import Rates
 from ...noise._noise import Isotropic, floating
 
@@ -44,7 +45,7 @@ class McKeanVlasov(AbstractMeanField):
             force = eqx.filter_grad(self.potential)(x)
             velocity = jax.tree.map(jnp.subtract, velocity, force)
         if self.kernel is not None:
-            push = eqx.filter_grad(self.kernel)
+            push = eqx.filter_grad(on_measure(self.kernel, mu))
             force = mu.mean(lambda y: push(x, y))
             velocity = jax.tree.map(jnp.subtract, velocity, force)
         noise = None if self.beta is None else Isotropic(jnp.sqrt(2 / self.beta))

@@ -13,9 +13,10 @@ from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
 from ..._numerics._matrix import square_root
-from ...energies._ground import is_flat, space_of
+from ...energies._ground import space_of
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, GridDensity, Particles
+from ...spaces._product import is_flat
 
 
 class Tilt(NamedTuple):
