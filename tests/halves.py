@@ -3,6 +3,7 @@
 # Of these tables the default suite takes every second row; the slow tests take the rest.
 HALVED = """
     test_steps_of_many_unknowns_need_no_matrix
+    test_a_controller test_an_adjoint
     test_a_loop_of_ones_own_takes_the_path_of_simulate
     test_declared_functional_never_increases test_f_divergences_by_quadrature
     test_first_variation_and_velocity_are_derivatives_of_the_value

@@ -16,6 +16,7 @@ from ._method import Method
 from ._request import Request
 from ._schedule import Schedule
 from ._terms import Problem, is_curved
+from ._verdict import Results
 
 # Checkpoints of the reverse pass. diffrax would take one for every √(2 max_steps); each is a copy
 # of the state that is cleared at the start, and this many do a thousand steps in two sweeps.
@@ -54,12 +55,8 @@ def run(
     if adjoint is None:
         adjoint = diffrax.RecursiveCheckpointAdjoint(checkpoints=_CHECKPOINTS)
     solver: Any = _with_roots(method.solver, dtype) if constant else method.solver
+    _check_adjoint(adjoint, asked.event, shapes is not None, is_curved(problem.merge(y0)))
     if isinstance(adjoint, diffrax.BacksolveAdjoint):
-        if is_curved(problem.merge(y0)):
-            raise ValueError(
-                "`adjoint`: BacksolveAdjoint integrates backwards off a curved space, where the "
-                "field is unstable. Leave `adjoint` out."
-            )
         solver = solver.solver  # It steps the state together with its derivatives.
     # diffrax fills what an event leaves out with inf, which whole numbers do not have.
     seen = jax.eval_shape(watch, y0)
@@ -85,12 +82,38 @@ def run(
             progress_meter=asked.meter,
         )
     saved, t_final, ys, final = read(solution)
+    result = solution.result
+    if isinstance(adjoint, diffrax.ImplicitAdjoint):
+        # A run that ends before it comes to rest has not found the root of its field.
+        rest = (result == Results.event_occurred) | (result != Results.successful)
+        result = Results.where(rest, result, Results.nonlinear_max_steps_reached)
     ys = jax.tree.map(lambda a, s: _typed(a, s.dtype), ys, seen)
     stats = {
         "num_steps": solution.stats["num_steps"],
         "t_final": problem.clock(t_final),
     }
-    return problem.clock(saved), ys, problem.retract(final), solution.result, stats
+    return problem.clock(saved), ys, problem.retract(final), result, stats
+
+
+def _check_adjoint(adjoint: Any, event: Any, noisy: bool, curved: bool) -> None:
+    """Refuses an adjoint that would be another derivative, or none."""
+    if isinstance(adjoint, diffrax.BacksolveAdjoint) and curved:
+        raise ValueError(
+            "`adjoint`: BacksolveAdjoint integrates backwards off a curved space, where the field "
+            "is unstable. Leave `adjoint` out."
+        )
+    if isinstance(adjoint, diffrax.ImplicitAdjoint) and (noisy or event is None):
+        raise ValueError(
+            "`adjoint`: ImplicitAdjoint is the derivative of a steady state. Give a system without "
+            "noise and event=diffrax.Event(diffrax.steady_state_event()), or leave `adjoint` out."
+        )
+    known = diffrax.RecursiveCheckpointAdjoint | diffrax.ForwardMode
+    if noisy and not isinstance(adjoint, known):
+        raise ValueError(
+            f"`adjoint`: {type(adjoint).__name__} does not differentiate this run with noise "
+            "(backwards in time Itô noise is another process). Leave `adjoint` out, or take "
+            "diffrax.ForwardMode()."
+        )
 
 
 def _with_roots(solver: Any, dtype: Any) -> Any:

@@ -132,6 +132,17 @@ def fixed(module: Any) -> Any:
     return constant
 
 
+def chosen_steps(controller: Any, dt: Any, steps: Any) -> Any:
+    """The controller, or None where it says no more than `dt`."""
+    if isinstance(controller, diffrax.ConstantStepSize):
+        if dt is None and steps is None:
+            raise ValueError("`dt` is missing: ConstantStepSize() needs it.")
+        return None
+    if isinstance(controller, diffrax.StepTo) and dt is not None:
+        raise ValueError("`dt` and StepTo(ts) both say what the steps are; leave `dt` out.")
+    return controller
+
+
 def check_noise(dt: Any, key: Any, controller: Any) -> None:
     """What a system with noise needs."""
     if key is None:

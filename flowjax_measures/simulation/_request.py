@@ -35,5 +35,7 @@ class Request(NamedTuple):
     def loop(self) -> bool:
         """Whether diffrax's own loop is needed."""
         implicit = isinstance(self.solver, diffrax.AbstractImplicitSolver)
-        asked = (self.controller, self.event, self.adjoint)
+        # Constant steps are differentiated as they are, which is what that adjoint asks for.
+        direct = isinstance(self.adjoint, diffrax.DirectAdjoint)
+        asked = (self.controller, self.event, None if direct else self.adjoint)
         return self.dt is None or implicit or any(a is not None for a in asked)

@@ -17,7 +17,7 @@ from ..measures import Gaussian, Particles
 from ..measures._base import is_measure
 from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
-from ._arguments import check, check_noise, check_times, fixed, real_dtype
+from ._arguments import check, check_noise, check_times, chosen_steps, fixed, real_dtype
 from ._brownian import Shapes, StepKeyed, silent
 from ._method import Method, method
 from ._progress import bar
@@ -135,6 +135,7 @@ def simulate(
     dtype = real_dtype(state)
     if dt is None and steps is None:
         dt = getattr(solver, "tau", None)
+    stepsize_controller = chosen_steps(stepsize_controller, dt, steps)
     ts = check_times(ts, dt, steps)
     if isinstance(progress, bool):
         progress = bar(progress)
@@ -259,7 +260,7 @@ def _solver(system, stochastic, controller):
         return diffrax.Tsit5()
     if system.calculus == "stratonovich":
         return diffrax.Heun()
-    if controller is not None:
+    if controller is not None and not isinstance(controller, diffrax.StepTo):
         raise ValueError(
             "`solver`: the Euler–Maruyama method, the default for Itô noise, cannot choose its "
             "steps. Give `dt` and no `stepsize_controller`, or a solver with an error estimate."

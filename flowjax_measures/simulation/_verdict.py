@@ -19,6 +19,8 @@ _ADVICE = {
     "max_steps_reached": "Tolerances below the round-off of float32 (1e-7) are never met: enable "
     "float64 with jax.config.update('jax_enable_x64', True), or loosen them. A stiff system wants "
     "solver=diffrax.Kvaerno5().",
+    "nonlinear_max_steps_reached": "With ImplicitAdjoint: no steady state was reached; take a "
+    "later end in `ts`, or a looser event.",
     "dt_min_reached": "The solution blows up in finite time, or jumps; `event` ends a run before.",
 }
 
