@@ -73,7 +73,7 @@ _MODULES = {
        for path in sorted(_Path(__file__).parent.glob("systems/*/__init__.py"))},
 }  # fmt: skip
 _ROOMS = {"control", "fitting", "inference", "optimization", "sweeps", *_MODULES.values()}
-_ROOMS -= {"storage.checkpoint"}  # Its names are called through it.
+_ROOMS -= {"storage.checkpoint", "plot"}  # Their names are called through them.
 
 
 def _exports() -> dict[str, str]:
