@@ -7,7 +7,11 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.rst")),
+    *sorted((ROOT / "docs" / "howto").glob("*.rst")),
+]
 
 
 def blocks(path: Path) -> list[str]:

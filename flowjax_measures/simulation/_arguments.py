@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from .._numerics import Constant
 from .._system import AbstractMeanField, AbstractSystem
-from ..measures._base import concrete, is_measure
+from ..measures._base import concrete, flowing, is_measure
 
 _REMAT = ("none", "step", "sqrt", "recursive")
 
@@ -63,7 +63,8 @@ def check(
         raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
     for measure in measures:
         measure.check()
-    for leaf in jax.tree.leaves(state):
+    # A space may have walls at infinity.
+    for leaf in jax.tree.leaves(eqx.filter(state, flowing(state))):
         if eqx.is_inexact_array(leaf) and concrete(leaf) and _holds_nan(leaf):
             raise ValueError(
                 "`state` holds NaN or inf (of shape "
