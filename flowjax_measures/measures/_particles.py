@@ -74,6 +74,10 @@ class Particles(AbstractMeasure):
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
+        if not isinstance(space, AbstractSpace):
+            name = getattr(space, "__name__", None)
+            hint = f"an instance, {name}(...)" if name else "a space, such as Sphere()"
+            raise ValueError(f"`space` is {space!r}; give {hint}.")
         self.block = None if block == "pallas" else block
         self.kernel = "pallas" if block == "pallas" else kernel
         self.sharding = sharding
@@ -88,6 +92,8 @@ class Particles(AbstractMeasure):
             raise ValueError(
                 f"`x` has leaves of shapes {[leaf.shape for leaf in leaves]}; every leaf needs the "
                 "same leading axis, one entry for each of n ≥ 1 particles."
+                + " Of a list of numbers give jax.numpy.array(x)."
+                * isinstance(x, list)
             )
         if self.log_w is not None and self.log_w.shape != leaves[0].shape[:1]:
             raise ValueError(

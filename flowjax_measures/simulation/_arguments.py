@@ -1,5 +1,7 @@
 """What `simulate` says of arguments that cannot be meant."""
 
+import contextlib
+import re
 from typing import Any
 
 import diffrax
@@ -45,6 +47,12 @@ def check(
     kinds = (jax.dtypes.prng_key, np.uint32)
     if key is not None and not any(jnp.issubdtype(jnp.asarray(key).dtype, k) for k in kinds):
         raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
+    typed = key is not None and jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key)
+    if key is not None and np.ndim(key) != (0 if typed else 1):
+        raise ValueError(
+            f"`key` holds keys of shape {np.shape(key)}; a run takes one. For several runs: "
+            "jax.vmap(lambda key: simulate(..., key=key))(keys)."
+        )
     if not all(map(callable, jax.tree.leaves(observe, is_leaf=callable))):
         raise ValueError(
             f"`observe` is {observe!r}; give functions of the state, for example "
@@ -70,6 +78,41 @@ def check(
                 "`state` holds NaN or inf (of shape "
                 f"{leaf.shape}); give an initial measure of finite values."
             )
+
+
+@contextlib.contextmanager
+def explained(system: Any, state: Any):
+    """What goes wrong within a law, with the names of what its author gave."""
+    try:
+        yield
+    except KeyError as error:
+        if not isinstance(state, dict) or error.args[0] in state:
+            raise
+        raise ValueError(
+            f"`system` reads the species {error.args[0]!r}; `state` holds {sorted(state)}. Give a "
+            "measure for each of the species."
+        ) from error
+    except TypeError as error:
+        found = re.search(r"scalar-output functions. Output had shape: (\(.*?\))", str(error))
+        if found is None:
+            raise
+        given = ", ".join(f"`{name}`" for name in _functions(system)) or "a function of the law"
+        raise ValueError(
+            f"{type(system).__name__} differentiates a function that returns an array of shape "
+            f"{found[1]}, of {given}: a potential, a kernel or an energy is one number for a "
+            "point; sum over coordinates."
+        ) from error
+
+
+def _functions(module: Any) -> list[str]:
+    """The functions that a module and its parts were given, by the names of their fields."""
+    found = []
+    for name, value in vars(module).items():
+        if isinstance(value, eqx.Module):
+            found += [f"{name}.{inner}" for inner in _functions(value)]
+        elif callable(value):
+            found.append(name)
+    return found
 
 
 def _holds_nan(leaf: Array) -> bool:

@@ -246,12 +246,19 @@ def _check_memory(seen: PyTree, state: Any, count: int) -> None:
 
 def _observed(function, state):
     try:
-        return function(state)
+        seen = function(state)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise ValueError(
             "`observe` holds a function that needs numbers while it is compiled (float(), if, "
             "NumPy). Write it with jax.numpy, or apply it to `run.ys` after the run."
         ) from error
+    wrong = [a for a in jax.tree.leaves(seen) if not eqx.is_array_like(a)]
+    if wrong:
+        raise ValueError(
+            f"`observe` holds a function that returns {wrong[0]!r}; give functions of the state to "
+            "numbers or arrays."
+        )
+    return seen
 
 
 def _solver(system, stochastic, controller):
