@@ -33,6 +33,7 @@ bibtex_reference_style = "author_year"
 
 html_theme = "furo"
 html_title = project
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["filter.js"]

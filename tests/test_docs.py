@@ -1,6 +1,7 @@
 """Every Python block of the README and of the site's pages runs."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -58,6 +59,41 @@ def test_notebooks_hold_the_code_of_the_examples(name):
     whole.body = whole.body[1:]
     assert ast.dump(ast.parse(code)) == ast.dump(whole) and rest
     assert all(comment in code for comment in re.findall(r"(?m)^ *# .*", text))
+
+
+NUMBERS = {9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
+
+
+def test_counts_are_those_of_the_tree():
+    """What README, changelog and pages count, and what they say is there or not."""
+    readme = (ROOT / "examples" / "README.md").read_text()
+    scripts = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    told = set(re.findall(r"`(\w+)\.py`", readme))
+    assert told == scripts, told ^ scripts
+    rows = len(re.findall(r"^\| `", readme, re.MULTILINE))
+    word = re.search(r"^(\w+) short scripts", readme, re.MULTILINE)
+    changelog = re.search(r"(\w+) examples;", (ROOT / "CHANGELOG.md").read_text())
+    assert word and changelog and NUMBERS[rows] == word[1].lower() == changelog[1]
+    # What is exported isn't told to be missing.
+    lacks = (ROOT / "docs/comparison.rst").read_text().split("does not have:")[1].lower()
+    names = [name for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))]
+    words = {re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower() for name in names}
+    assert not [name for name in words if re.search(rf"\b{re.escape(name)}s?\b", lacks)]
+
+
+def test_the_pages_call_what_exists():
+    """Names with `fm.` in text and code of all pages, of the README and the examples."""
+    pages = [*PAGES, *(ROOT / "examples").glob("*.py"), *(ROOT / "docs" / "gallery").glob("*.py")]
+    name = re.compile(r"\bfm\.((?:plot|initial|objectives|checkpoint)\.\w+|\w+)")
+    called = {(page.name, match) for page in pages for match in name.findall(page.read_text())}
+
+    def exists(name):
+        value = fm
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        return value is not None
+
+    assert [(page, name) for page, name in sorted(called) if not exists(name)] == []
 
 
 @pytest.mark.slow
