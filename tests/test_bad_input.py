@@ -1,10 +1,12 @@
 """A newcomer's mistakes: each is refused with the argument's name and what to do."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import jaxtyping
 import numpy as np
+import optax
 import pytest
 from catalogue import cloud, tokens
 
@@ -166,6 +168,36 @@ REFUSED = {
         lambda: fm.sweep(lambda p: jnp.ones(p["n"]).sum(), {"n": [1, 2]}), "`function`.*shape",
     ),
     "a sweep of words": (lambda: fm.sweep(lambda p: "abc", {"a": [1.0, 2.0]}), "`function`.*'abc'"),
+    "a word for a step": (lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt="0.1"), "`dt`"),
+    "a class for a controller": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], stepsize_controller=diffrax.PIDController),
+        "`stepsize_controller`.*instance",
+    ),
+    "a class for an adjoint": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], adjoint=diffrax.ForwardMode), "`adjoint`",
+    ),
+    "species for one law": (lambda: _run(QUIET, {"a": cloud()}), "`state`.*Species"),
+    "a law of two arguments": (lambda: fm.Custom(lambda x, mu: -x), "`law`.*t, x, mu"),
+    "a number for a law": (lambda: fm.Custom(3.0), "`law`.*3.0"),
+    "a list of species": (lambda: fm.Species([QUIET]), "`laws`.*dict"),
+    "a function for an energy": (lambda: fm.GradientFlow(lambda mu: 0.0), "`energy`.*Functional"),
+    "a word for a metric": (
+        lambda: fm.GradientFlow(fm.PotentialEnergy(jnp.sum), "wasserstein"), "`metric`",
+    ),
+    "a grid without an end": (lambda: fm.GridDensity(jnp.ones(4), None, 1.0), "`lower`"),
+    "words for points": (lambda: fm.Particles("abc"), "`x`"),
+    "too few weights": (lambda: fm.Particles(EYE, weights=jnp.ones(3)), "`weights`.*shape"),
+    "points for measures": (lambda: fm.wasserstein(EYE, EYE), r"`mu`.*Particles\(x\)"),
+    "a word for a radius": (lambda: fm.cluster_labels(cloud(), "a"), "`radius`"),
+    "half a number of particles": (lambda: fm.initial.normal(jr.key(0), 10.0, 2), "`n` is 10.0"),
+    "a number for the key of a law": (lambda: fm.initial.uniform(0, 10, 0.0, 1.0), "`key` is 0"),
+    "snapshots before times": (
+        lambda: fm.fit(QUIET, ([cloud(), cloud()], [0.0, 1.0]), dt=0.1), "`data`.*times first",
+    ),
+    "a function for an optimiser": (
+        lambda: fm.fit(QUIET, ([0.0, 1.0], [cloud(), cloud()]), optimizer=optax.adam, dt=0.1),
+        "`optimizer`",
+    ),
     "a game of one measure": (lambda: _run(fm.Game({"x": lambda mu: None}), cloud()), "species"),
     "charges without velocities": (lambda: _run(fm.MagneticGeodesic(), cloud()), "Phase"),
     "momenta without positions": (lambda: _run(fm.EPDiff(jnp.vdot), cloud()), "Phase"),
@@ -204,6 +236,11 @@ def test_refused_with_the_argument_and_what_to_do(name):
 
 def test_a_dirac_is_a_gaussian():
     assert fm.Gaussian(jnp.ones(2), jnp.zeros((2, 2))).covariance().sum() == 0
+
+
+def test_a_name_that_is_nearly_right():
+    with pytest.raises(AttributeError, match="did you mean 'SelfAttention'"):
+        _ = fm.SelfAtention
 
 
 def test_a_start_off_its_space_begins_at_the_nearest_point():

@@ -71,6 +71,8 @@ class Particles(AbstractMeasure):
     ):
         if weights is not None:
             log_w = _logarithms(weights, log_w)
+        if any(isinstance(leaf, str) for leaf in jax.tree.leaves(x)):
+            raise ValueError("`x` holds words; give arrays of numbers, with one row a particle.")
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
@@ -97,8 +99,8 @@ class Particles(AbstractMeasure):
             )
         if self.log_w is not None and self.log_w.shape != leaves[0].shape[:1]:
             raise ValueError(
-                f"`log_w` has shape {self.log_w.shape} for particles of leading axis "
-                f"{leaves[0].shape[:1]}; give one logarithm of a mass for each particle."
+                f"`{'log_w' if weights is None else 'weights'}` has shape {self.log_w.shape} for "
+                f"particles of leading axis {leaves[0].shape[:1]}; give one entry for each."
             )
         if not (self.block is None or (isinstance(block, int) and block >= 1)):
             raise ValueError(f"`block` is {block!r}; give a positive number of sources or None.")

@@ -27,6 +27,8 @@ def check(
     remat: Any,
     solver: Any = None,
     event: Any = None,
+    controller: Any = None,
+    adjoint: Any = None,
 ) -> None:
     """Raises a `ValueError` that names the argument which cannot be meant."""
     if isinstance(system, type) and issubclass(system, AbstractSystem):
@@ -43,6 +45,11 @@ def check(
         raise ValueError(
             f"`state` is {type(state)}; {type(system).__name__} moves a measure: give Particles(x) "
             "for points x of shape (n, d), a Gaussian or a GridDensity."
+        )
+    if isinstance(system, AbstractMeanField) and isinstance(state, dict):
+        raise ValueError(
+            f"`state` is a dict of {sorted(state)}, but {type(system).__name__} is the law of one "
+            "population: give Species with a law for each name, or one measure."
         )
     kinds = (jax.dtypes.prng_key, np.uint32)
     if key is not None and not any(jnp.issubdtype(jnp.asarray(key).dtype, k) for k in kinds):
@@ -62,6 +69,12 @@ def check(
         name = solver.__name__ if isinstance(solver, type) else None
         hint = f"an instance, {name}()" if name else "a diffrax solver, for example diffrax.Heun()"
         raise ValueError(f"`solver` is {solver!r}; give {hint}, or leave it out.")
+    for name, value, kind in (
+        ("stepsize_controller", controller, diffrax.AbstractStepSizeController),
+        ("adjoint", adjoint, diffrax.AbstractAdjoint),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"`{name}` is {value!r}; give an instance of one of diffrax's.")
     if event is not None and not (callable(event) or isinstance(event, diffrax.Event)):
         raise ValueError(
             f"`event` is {event!r}; give a function (t, state) to a bool or a number, or a "
@@ -151,7 +164,7 @@ def check_times(ts: Any, dt: Any, steps: Any = None) -> Any:
                 "`dt` is traced, but the number of steps must be known before compiling; give "
                 "`steps` in place of it, with traced `ts`, or leave it out for adaptive steps."
             )
-        if not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
+        if np.asarray(dt).dtype.kind not in "iuf" or not (np.ndim(dt) == 0 and 0 < dt < np.inf):
             raise ValueError(f"`dt` is {dt}; give one positive step.")
     return ts
 

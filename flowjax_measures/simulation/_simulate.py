@@ -131,7 +131,7 @@ def simulate(
         run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0, 10, 11), dt=0.05)
         ```
     """
-    check(system, state, key, observe, remat, solver, event)
+    check(system, state, key, observe, remat, solver, event, stepsize_controller, adjoint)
     dtype = real_dtype(state)
     if dt is None and steps is None:
         dt = getattr(solver, "tau", None)
