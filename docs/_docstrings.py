@@ -12,6 +12,7 @@ TOKENS = re.compile(
     r"|\[(?P<source>[a-z]+\d{4}[a-z]?(?:, ?[a-z]+\d{4}[a-z]?)*)\]",
     re.DOTALL,
 )
+NUMBER = r"""(?:Float|Real)\[Array, (?:''|"")\] \| float \| int"""
 SPECIAL = re.compile(r"([\\*|`])|(?<=\w)(_)(?!\w)|(?<!\w)(_)(?=\w)")
 
 
@@ -143,8 +144,12 @@ def _process(app, what, name, obj, options, lines):
 
 
 def _shorten(app, what, name, obj, options, signature, returns):
-    """Arrays under the name by which they are imported."""
-    return tuple(text and text.replace("jaxlib._jax.", "") for text in (signature, returns))
+    """Arrays under the name by which they are imported; a number of any kind is a float."""
+
+    def short(text):
+        return text and re.sub(NUMBER, "float", text.replace("jaxlib._jax.", ""))
+
+    return short(signature), short(returns)
 
 
 def setup(app):

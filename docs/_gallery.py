@@ -16,6 +16,16 @@ from pathlib import Path
 import _docstrings
 
 FOLDER = Path(__file__).parent / "gallery"
+# Above the figures: what is typed leaves those whose name, caption or field has these words.
+_HEAD = """Gallery
+=======
+
+Every system, with code that draws its figure.
+
+.. raw:: html
+
+   <input id="filter" type="search" placeholder="Filter: noise, sphere, graph, …"
+    aria-label="Show the systems with these words only">"""
 ORDER = ["attention", "consensus", "flows", "games", "sampling", "sgd", "networks", "generative"]
 
 
@@ -87,7 +97,7 @@ def run(entry: Entry, figure: Path | None = None) -> None:
 
 
 def _page(entry: Entry, system: type) -> str:
-    title = f"{entry.name}\n{'=' * len(entry.name)}"
+    title = f":orphan:\n\n{entry.name}\n{'=' * len(entry.name)}"
 
     def text(doc: str) -> str:
         return "\n".join(_docstrings.convert([*inspect.cleandoc(doc).split("\n"), ""]))
@@ -96,20 +106,20 @@ def _page(entry: Entry, system: type) -> str:
     return "\n\n".join(
         [
             title,
+            f"*In the* :doc:`gallery <index>`, {entry.family} · *API:* :doc:`/api/{entry.name}`",
             text(entry.caption),
             f".. image:: figures/{entry.figure.name}\n   :alt: {entry.name}: what the code draws.",
             f".. code-block:: python\n\n{code}",
             text(inspect.getmodule(system).__doc__ or ""),
             f".. rubric:: {entry.name}",
             text(system.__doc__ or ""),
-            f"Signature and types: :py:class:`~flowjax_measures.{entry.name}`.\n",
         ]
     )
 
 
 def pages(package) -> dict[str, str]:
     """The pages by name: one a system, and the index with all the figures."""
-    found, index = {}, ["Gallery\n=======\n\nEvery system, with code that draws its figure."]
+    found, index = {}, [_HEAD]
     families: dict[str, list[Entry]] = {}
     for entry in entries().values():
         found[entry.name] = _page(entry, getattr(package, entry.name))
@@ -119,11 +129,9 @@ def pages(package) -> dict[str, str]:
         for entry in members:
             index.append(
                 f"   .. figure:: figures/{entry.figure.name}\n      :target: {entry.name}.html\n"
-                f"      :alt: {entry.name}\n\n      :doc:`{entry.name}`"
+                f"      :alt: {' '.join(entry.caption.split())}\n\n      :doc:`{entry.name}`"
             )
-    listed = "\n".join(f"   {name}" for name in found)
-    index.append(f".. toctree::\n   :hidden:\n\n{listed}\n")
-    return found | {"index": "\n\n".join(index)}
+    return found | {"index": "\n\n".join(index) + "\n"}
 
 
 if __name__ == "__main__":

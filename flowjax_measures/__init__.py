@@ -1,6 +1,7 @@
 """Flows of measures in JAX: simulate, differentiate and fit them."""
 
 import ast as _ast
+from difflib import get_close_matches as _get_close_matches
 from importlib import import_module as _import_module
 from importlib.metadata import PackageNotFoundError as _Missing, version as _version
 from pathlib import Path as _Path
@@ -73,7 +74,7 @@ _MODULES = {
        for path in sorted(_Path(__file__).parent.glob("systems/*/__init__.py"))},
 }  # fmt: skip
 _ROOMS = {"control", "fitting", "inference", "optimization", "sweeps", *_MODULES.values()}
-_ROOMS -= {"storage.checkpoint"}  # Its names are called through it.
+_ROOMS -= {"storage.checkpoint", "plot"}  # Their names are called through them.
 
 
 def _exports() -> dict[str, str]:
@@ -98,7 +99,9 @@ def __getattr__(name: str):
     elif name in _EXPORTS:
         value = getattr(_import_module(f"{__name__}.{_EXPORTS[name]}"), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        near = _get_close_matches(name, __all__, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     globals()[name] = value
     return value
 

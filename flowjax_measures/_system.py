@@ -4,6 +4,7 @@ dX = v(t, X, μ) dt + σ(t, X, μ) dW + σ⁰(t, X, μ) dB,   d log w = g(t, X, 
 """
 
 import abc
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -147,6 +148,16 @@ class Custom(AbstractMeanField):
 
     law: Callable[[FloatScalar, Point, Any], Rates | Any]
 
+    def __check_init__(self):
+        if not callable(self.law):
+            raise ValueError(f"`law` is {self.law!r}; give a function of (t, x, mu).")
+        try:
+            inspect.signature(self.law).bind(0, 0, 0)
+        except TypeError as error:
+            raise ValueError(f"`law` is called as law(t, x, mu): {error}.") from error
+        except ValueError:  # A function without a signature.
+            return
+
     def rates(self, t, x, mu):
         law = self.law(t, x, mu)
         return law if isinstance(law, Rates) else Rates(law)
@@ -171,6 +182,13 @@ class Species(AbstractSystem):
     """
 
     laws: Mapping[str, AbstractMeanField]
+
+    def __check_init__(self):
+        if not isinstance(self.laws, Mapping):
+            raise ValueError(
+                f"`laws` is {type(self.laws).__name__}; give a dict with a law for each species, "
+                'such as Species({"prey": ..., "fox": ...}).'
+            )
 
     @property
     def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.scipy.special import gammaln
 from jaxtyping import Array, ArrayLike, Float, Num
 
@@ -16,24 +17,37 @@ from .measures import AbstractMeasure, GridDensity, Particles
 from .spaces import Euclidean, Sphere, Torus
 
 
+def _check(key: PRNGKey, n: int) -> None:
+    """Raises where a key or a number of particles isn't one."""
+    kinds = (jax.dtypes.prng_key, np.uint32)
+    if not any(jnp.issubdtype(jnp.asarray(key).dtype, kind) for kind in kinds):
+        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"`n` is {n!r}; give a whole number of particles ≥ 1.")
+
+
 def normal(key: PRNGKey, n: int, d: int, scale: ArrayLike = 1.0) -> Particles:
     """`n` particles of N(0, scale² I) in R^d."""
+    _check(key, n)
     return Particles(scale * jr.normal(key, (n, d)))
 
 
 def uniform(key: PRNGKey, n: int, lower: ArrayLike, upper: ArrayLike) -> Particles:
     """`n` particles uniform in the box from `lower` to `upper`, vectors of length d."""
+    _check(key, n)
     lower, upper = jnp.atleast_1d(jnp.asarray(lower)), jnp.atleast_1d(jnp.asarray(upper))
     return Particles(lower + (upper - lower) * jr.uniform(key, (n, lower.size), upper.dtype))
 
 
 def uniform_on_sphere(key: PRNGKey, n: int, d: int) -> Particles:
     """`n` particles uniform on the unit sphere of R^d."""
+    _check(key, n)
     return Particles(jr.normal(key, (n, d)), space=Sphere()).retract()
 
 
 def uniform_on_torus(key: PRNGKey, n: int, d: int, length: float = 1.0) -> Particles:
     """`n` particles uniform on the torus of the given period."""
+    _check(key, n)
     return Particles(length * jr.uniform(key, (n, d)), space=Torus(length))
 
 

@@ -1,10 +1,12 @@
 """A newcomer's mistakes: each is refused with the argument's name and what to do."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import jaxtyping
 import numpy as np
+import optax
 import pytest
 from catalogue import cloud, tokens
 
@@ -126,6 +128,76 @@ REFUSED = {
         lambda: fm.minimize(jnp.sum, bounds=(-jnp.ones(2), jnp.ones(2)), key=jr.key(0),
                             resampling=-1.0), "`resampling`",
     ),
+    "a class for a space": (lambda: fm.Particles(EYE, space=fm.Sphere), r"`space`.*Sphere\("),
+    "a list for points": (lambda: fm.Particles([[0.0, 1.0], [1.0, 0.0]]), r"`x`.*jax.numpy.array"),
+    "a kernel of vectors": (
+        lambda: _run(fm.GradientFlow(fm.InteractionEnergy(lambda x, y: x - y)), cloud()),
+        r"`energy.kernel`.*one number",
+    ),
+    "a potential of shape (1,)": (
+        lambda: _run(fm.GradientFlow(fm.PotentialEnergy(lambda x: jnp.sum(x**2, keepdims=True))),
+                     cloud()), r"\(1,\), of `energy.potential`.*one number",
+    ),
+    "an observable of words": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt=0.1, observe={"a": lambda mu: "abc"}),
+        "`observe`.*'abc'",
+    ),
+    "a pair for rates": (
+        lambda: _run(fm.Custom(lambda t, x, mu: (x, jnp.ones(()))), cloud()),
+        r"Rates\(velocity, noise",
+    ),
+    "several keys": (
+        lambda: fm.simulate(NOISY, cloud(), [0.0, 1.0], dt=0.1, key=jr.split(jr.key(0), 2)),
+        "`key`.*vmap",
+    ),
+    "a species that no measure is of": (
+        lambda: _run(
+            fm.Species({"a": fm.Custom(lambda t, x, mu: mu["c"].mean() - x)}), {"a": cloud()}
+        ),
+        "species 'c'.*'a'",
+    ),
+    "a name for a field": (
+        lambda: fm.fit(QUIET, ([0.0, 1.0], [cloud(), cloud()]), where="beta", dt=0.1), "`where`",
+    ),
+    "seeds for a function without a key": (
+        lambda: fm.sweep(lambda p: p["a"], {"a": [1.0]}, seeds=2), "`function`.*seeds",
+    ),
+    "words to sweep over": (lambda: fm.sweep(len, {"a": ["x", "y"]}), "`parameters`: 'a'"),
+    "nothing to sweep over": (lambda: fm.sweep(len, {"a": []}), "`parameters`: 'a'"),
+    "a size to sweep over": (
+        lambda: fm.sweep(lambda p: jnp.ones(p["n"]).sum(), {"n": [1, 2]}), "`function`.*shape",
+    ),
+    "a sweep of words": (lambda: fm.sweep(lambda p: "abc", {"a": [1.0, 2.0]}), "`function`.*'abc'"),
+    "a word for a step": (lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], dt="0.1"), "`dt`"),
+    "a class for a controller": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], stepsize_controller=diffrax.PIDController),
+        "`stepsize_controller`.*instance",
+    ),
+    "a class for an adjoint": (
+        lambda: fm.simulate(QUIET, cloud(), [0.0, 1.0], adjoint=diffrax.ForwardMode), "`adjoint`",
+    ),
+    "species for one law": (lambda: _run(QUIET, {"a": cloud()}), "`state`.*Species"),
+    "a law of two arguments": (lambda: fm.Custom(lambda x, mu: -x), "`law`.*t, x, mu"),
+    "a number for a law": (lambda: fm.Custom(3.0), "`law`.*3.0"),
+    "a list of species": (lambda: fm.Species([QUIET]), "`laws`.*dict"),
+    "a function for an energy": (lambda: fm.GradientFlow(lambda mu: 0.0), "`energy`.*Functional"),
+    "a word for a metric": (
+        lambda: fm.GradientFlow(fm.PotentialEnergy(jnp.sum), "wasserstein"), "`metric`",
+    ),
+    "a grid without an end": (lambda: fm.GridDensity(jnp.ones(4), None, 1.0), "`lower`"),
+    "words for points": (lambda: fm.Particles("abc"), "`x`"),
+    "too few weights": (lambda: fm.Particles(EYE, weights=jnp.ones(3)), "`weights`.*shape"),
+    "points for measures": (lambda: fm.wasserstein(EYE, EYE), r"`mu`.*Particles\(x\)"),
+    "a word for a radius": (lambda: fm.cluster_labels(cloud(), "a"), "`radius`"),
+    "half a number of particles": (lambda: fm.initial.normal(jr.key(0), 10.0, 2), "`n` is 10.0"),
+    "a number for the key of a law": (lambda: fm.initial.uniform(0, 10, 0.0, 1.0), "`key` is 0"),
+    "snapshots before times": (
+        lambda: fm.fit(QUIET, ([cloud(), cloud()], [0.0, 1.0]), dt=0.1), "`data`.*times first",
+    ),
+    "a function for an optimiser": (
+        lambda: fm.fit(QUIET, ([0.0, 1.0], [cloud(), cloud()]), optimizer=optax.adam, dt=0.1),
+        "`optimizer`",
+    ),
     "a game of one measure": (lambda: _run(fm.Game({"x": lambda mu: None}), cloud()), "species"),
     "charges without velocities": (lambda: _run(fm.MagneticGeodesic(), cloud()), "Phase"),
     "momenta without positions": (lambda: _run(fm.EPDiff(jnp.vdot), cloud()), "Phase"),
@@ -164,6 +236,20 @@ def test_refused_with_the_argument_and_what_to_do(name):
 
 def test_a_dirac_is_a_gaussian():
     assert fm.Gaussian(jnp.ones(2), jnp.zeros((2, 2))).covariance().sum() == 0
+
+
+def test_a_name_that_is_nearly_right():
+    with pytest.raises(AttributeError, match="did you mean 'SelfAttention'"):
+        _ = fm.SelfAtention
+
+
+def test_a_start_off_its_space_begins_at_the_nearest_point():
+    """A cloud of any radius with the space of a sphere is what one tries first."""
+    on = tokens()
+    off = fm.Particles(2.5 * on.x, space=fm.Sphere())
+    for dt in (0.1, None):
+        ends = [fm.simulate(QUIET, start, [0.0, 0.5], dt=dt).ys.x for start in (on, off)]
+        np.testing.assert_allclose(ends[0], ends[1], rtol=1e-12, atol=1e-12)
 
 
 def test_nan_inside_a_compiled_run_is_a_result():

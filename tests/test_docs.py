@@ -1,13 +1,28 @@
 """Every Python block of the README and of the site's pages runs."""
 
+import ast
+import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import pytest
 
+import flowjax_measures as fm
+
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import _crawl  # noqa: E402  # pyright: ignore[reportMissingImports]
+import _notebooks  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.rst")),
+    *sorted((ROOT / "docs" / "howto").glob("*.rst")),
+]
 
 
 def blocks(path: Path) -> list[str]:
@@ -31,3 +46,66 @@ def test_blocks_run(path):
         for block in blocks(path):
             exec(compile(block, str(path), "exec"), namespace)
     assert "fm" in namespace
+
+
+@pytest.mark.parametrize("name", _notebooks.scripts())
+def test_notebooks_hold_the_code_of_the_examples(name):
+    text = (ROOT / "examples" / f"{name}.py").read_text()
+    about, setup, *rest = _notebooks.notebook(text)["cells"]
+    assert about["cell_type"] == "markdown" and about["source"][0].startswith("# ")
+    assert "pip install" in "".join(setup["source"])
+    code = "\n".join("".join(cell["source"]) for cell in rest)
+    whole = ast.parse(text)
+    whole.body = whole.body[1:]
+    assert ast.dump(ast.parse(code)) == ast.dump(whole) and rest
+    assert all(comment in code for comment in re.findall(r"(?m)^ *# .*", text))
+
+
+NUMBERS = {9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
+
+
+def test_counts_are_those_of_the_tree():
+    """What README, changelog and pages count, and what they say is there or not."""
+    readme = (ROOT / "examples" / "README.md").read_text()
+    scripts = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    told = set(re.findall(r"`(\w+)\.py`", readme))
+    assert told == scripts, told ^ scripts
+    rows = len(re.findall(r"^\| `", readme, re.MULTILINE))
+    word = re.search(r"^(\w+) short scripts", readme, re.MULTILINE)
+    changelog = re.search(r"(\w+) examples;", (ROOT / "CHANGELOG.md").read_text())
+    assert word and changelog and NUMBERS[rows] == word[1].lower() == changelog[1]
+    # What is exported isn't told to be missing.
+    lacks = (ROOT / "docs/comparison.rst").read_text().split("does not have:")[1].lower()
+    names = [name for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))]
+    words = {re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower() for name in names}
+    assert not [name for name in words if re.search(rf"\b{re.escape(name)}s?\b", lacks)]
+
+
+def test_the_pages_call_what_exists():
+    """Names with `fm.` in text and code of all pages, of the README and the examples."""
+    pages = [*PAGES, *(ROOT / "examples").glob("*.py"), *(ROOT / "docs" / "gallery").glob("*.py")]
+    name = re.compile(r"\bfm\.((?:plot|initial|objectives|checkpoint)\.\w+|\w+)")
+    called = {(page.name, match) for page in pages for match in name.findall(page.read_text())}
+
+    def exists(name):
+        value = fm
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        return value is not None
+
+    assert [(page, name) for page, name in sorted(called) if not exists(name)] == []
+
+
+@pytest.mark.slow
+def test_every_link_of_the_site_leads_somewhere(tmp_path):
+    """… and every public name is at most three clicks from the landing page."""
+    pytest.importorskip("sphinx")
+    site = tmp_path / "html"
+    build = ["-m", "sphinx", "-W", "-q", "-b", "html", str(ROOT / "docs"), str(site)]
+    done = subprocess.run([sys.executable, *build], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken, clicks = _crawl.crawl(site)
+    assert broken == []
+    classes = {n for n in fm.__all__ if callable(getattr(fm, n))}
+    assert {n for n in classes if f"flowjax_measures.{n}" not in clicks} == {"Results"}
+    assert max(clicks.values()) <= 3

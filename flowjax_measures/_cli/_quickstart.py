@@ -2,7 +2,8 @@
 
     python -m flowjax_measures
 
-Writes three pictures to `quickstart_output/` and ends with a line of what it measured.
+Writes three pictures to `quickstart_output/`, where matplotlib is installed, and ends with a line
+of what it measured.
 """
 
 import time
@@ -94,13 +95,13 @@ def closure(n: int) -> tuple[float, object]:
     return float(gap / jnp.linalg.norm(gaussian.final.cov)), (gaussian, particles)
 
 
-def draw(folder: Path, colours, final: Particles, run, gaussian_run) -> None:
-    """Three pictures."""
+def draw(folder: Path, colours, final: Particles, run, gaussian_run) -> str:
+    """Three pictures; says where they are."""
     try:
         import matplotlib
     except ImportError:
-        print("Without matplotlib there are no pictures: pip install 'flowjax_measures[plot]'.")
-        return
+        return "no pictures without matplotlib: pip install 'flowjax_measures[plot]'"
+    folder.mkdir(exist_ok=True)
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -132,26 +133,26 @@ def draw(folder: Path, colours, final: Particles, run, gaussian_run) -> None:
     figure.tight_layout()
     figure.savefig(folder / "closure.png", dpi=110)
     plt.close("all")
+    return f"pictures in {folder}/"
 
 
 def main(size: int = 16, fit_steps: int = 100, particles: int = 2000) -> int:
     """Runs everything; `size` is the side of a patch in pixels."""
     begin = time.perf_counter()
     folder = Path("quickstart_output")
-    folder.mkdir(exist_ok=True)
     print("Compiling takes most of the half minute; the bars stand while it does.", flush=True)
     tokens, colours = initial.patches(jnp.asarray(photograph()), size, 8)
     run = cluster(tokens)
     some = Particles(tokens.x[:: max(tokens.size() // 128, 1)], space=Sphere())
     beta, seconds = recover_beta(some, fit_steps)
     gap, gaussian_run = closure(particles)
-    draw(folder, colours, run.final, run, gaussian_run)
+    pictures = draw(folder, colours, run.final, run, gaussian_run)
     clusters, energy = run.ys["clusters"], run.ys["energy"]
     print(
         f"{tokens.size()} patches: {int(clusters[0])} → {int(clusters[-1])} clusters, energy "
         f"{float(energy[0]):.3g} → {float(energy[-1]):.3g}; β = {beta:.4f} (true {BETA}) in "
         f"{fit_steps} steps, {seconds:.0f} s; covariance of {particles} particles within "
         f"{100 * gap:.1f}% of the Gaussian closure; {time.perf_counter() - begin:.0f} s in all; "
-        f"pictures in {folder}/"
+        f"{pictures}"
     )
     return 0

@@ -190,6 +190,11 @@ def fit(
                      dt, key, options)  # fmt: skip
     if steps < 1 or restarts < 1:
         raise ValueError(f"`steps` is {steps}, `restarts` {restarts}; give at least one.")
+    if optimizer is not None and not hasattr(optimizer, "update"):
+        raise ValueError(
+            f"`optimizer` is {optimizer!r}; give a transformation of optax, for example "
+            "optax.adam(0.01)."
+        )
     drawn = batch is not None or pieces is not None
     parameters = objective.parameters
     start = parameters.values()

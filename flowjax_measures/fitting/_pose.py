@@ -82,6 +82,10 @@ def _data(data) -> tuple[np.ndarray, list]:
         ts, snapshots = data
     except (TypeError, ValueError) as error:
         raise ValueError("`data` must be a pair (ts, snapshots).") from error
+    if any(map(is_measure, jax.tree.leaves(ts, is_leaf=is_measure))):
+        raise ValueError(
+            "`data` is a pair (ts, snapshots), the times first; here they are measures."
+        )
     times, snapshots = np.asarray(ts, np.float64), _list(snapshots)
     check_finite(snapshots, "snapshots")
     if times.ndim != 1 or len(snapshots) != times.size or times.size < 2:

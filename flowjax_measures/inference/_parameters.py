@@ -80,6 +80,10 @@ def select(
     system: Any, where: Callable | None, positive: Any, bounds: Any, symmetric: Any, dtype
 ) -> Parameters:
     """The leaves that `where` names, of a system whose Python floats take `dtype`."""
+    if where is not None and not callable(where):
+        raise ValueError(
+            f"`where` is {where!r}; give a function of the system, such as lambda s: s.beta."
+        )
     leaves, structure = jax.tree.flatten(system)
     floats = [_is_float(leaf) for leaf in leaves]
     numbered = jax.tree.unflatten(structure, list(range(len(leaves))))

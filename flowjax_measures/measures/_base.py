@@ -214,7 +214,8 @@ def _velocity_like(x: Point, velocity: Velocity) -> Velocity:
         shapes = [jax.tree.map(jnp.shape, tree) for tree in (floating(x), velocity)]
         raise ValueError(
             f"`rates` returned a velocity of shapes {shapes[1]} for a point of shapes {shapes[0]}: "
-            f"{error}. Return one velocity for each float leaf of the point."
+            f"{error}. Return one velocity for each float leaf of the point; noise and growth go "
+            "with it in Rates(velocity, noise, growth)."
         ) from error
     return matched
 

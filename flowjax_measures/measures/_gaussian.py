@@ -1,8 +1,9 @@
 r"""Gaussians: a system run from one is its closure, an ordinary differential equation."""
 
 import math
+import warnings
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,10 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import Point, PointFunction
-from .._numerics._cubature import degree, expect, factor, nodes
+from .._numerics._cubature import degree, expect, factor, lattice, nodes
 from ..noise._noise import AbstractNoise, parts
 from ._base import AbstractMeasure, Increment, Rates, concrete, replace
 from ._pushed import Pushed
+
+# So many derivatives of a law of ordinary size take about a second.
+_LONG = 500_000
 
 
 class Gaussian(AbstractMeasure):
@@ -45,7 +49,7 @@ class Gaussian(AbstractMeasure):
     - `nodes`: how many points stand for the Gaussian where an expectation is of no polynomial. By
       default a product rule to d = 4, one of degree 5 to d = 8, and beyond 2048 points of a
       lattice, good to some 1e-3; a number takes so many of the lattice, and halving it tells the
-      error.
+      error. A velocity that is no polynomial is evaluated d times at each, for its mean Jacobian.
 
     **Raises:** `ValueError` naming `m`, `cov` or `nodes` where shapes or values are wrong.
 
@@ -116,7 +120,9 @@ class Gaussian(AbstractMeasure):
             return jnp.broadcast_to(rates(x).velocity, m.shape)
 
         drift_m = expect(velocity, m, cov, self.nodes)
-        pull = expect(jax.jacfwd(velocity), m, cov, self.nodes) @ cov
+        jacobian = jax.jacfwd(velocity)
+        self._tell_of_long(jacobian)
+        pull = expect(jacobian, m, cov, self.nodes) @ cov
         drift_cov = pull + pull.T
         if law.growth is not None:
             growth = jax.jit(lambda x: rates(x).growth)
@@ -132,6 +138,20 @@ class Gaussian(AbstractMeasure):
                 noise.append(i)
         field = _GaussianNoise(self, rates, tuple(noise)) if noise else None
         return Increment(replace(self, m=drift_m, cov=drift_cov), field)
+
+    def _tell_of_long(self, jacobian: Callable[[Point], Any]) -> None:
+        """Warns of expectations that take seconds each."""
+        d = self.m.size
+        count = self.nodes or (lattice(d) if d > 8 else 0)
+        if count * d > _LONG and degree(jacobian, self.m) > 2:
+            warnings.warn(
+                f"A Gaussian of d = {d}: the mean Jacobian of a velocity that is no polynomial "
+                f"takes {count} nodes × {d} directions = {count * d:,} of its derivatives at every "
+                f"stage of every step. Gaussian(m, cov, nodes={4 * d}) takes fewer; or run from "
+                "Particles.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def retract(self):
         return replace(self, cov=(self.cov + self.cov.T) / 2)
@@ -156,7 +176,7 @@ class Gaussian(AbstractMeasure):
         # Where Σ⁻¹ − H is not positive the tilted mass is infinite, and everything with it.
         root = factor(jax.lax.stop_gradient(cov))
         inner = identity - root.T @ jax.lax.stop_gradient(curvature) @ root
-        finite = jnp.linalg.eigvalsh(inner)[0] > 0
+        finite = jnp.all(jnp.isfinite(jnp.linalg.cholesky(inner)))
         log_normaliser = value + jnp.vdot(slope, shift) / 2 - logdet / 2
         log_normaliser = jnp.where(finite, log_normaliser, jnp.inf)
         shift = jnp.where(finite, shift, jnp.inf)

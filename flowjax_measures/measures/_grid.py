@@ -59,6 +59,8 @@ class GridDensity(AbstractMeasure):
             raise ValueError(f"`rho` has shape {self.rho.shape}; give at least 3 cells an axis.")
         walls = []
         for name, wall in (("lower", lower), ("upper", upper)):
+            if wall is None:
+                raise ValueError(f"`{name}` is None; a grid ends: give a number or {d} numbers.")
             wall = jnp.asarray(wall, self.rho.dtype)
             if wall.shape not in ((), (d,)):
                 raise ValueError(f"`{name}` has shape {wall.shape}; give a number or {d} numbers.")

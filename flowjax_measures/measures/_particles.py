@@ -71,9 +71,15 @@ class Particles(AbstractMeasure):
     ):
         if weights is not None:
             log_w = _logarithms(weights, log_w)
+        if any(isinstance(leaf, str) for leaf in jax.tree.leaves(x)):
+            raise ValueError("`x` holds words; give arrays of numbers, with one row a particle.")
         self.x = jax.tree.map(jnp.asarray, x)
         self.log_w = None if log_w is None else jnp.asarray(log_w)
         self.space = space
+        if not isinstance(space, AbstractSpace):
+            name = getattr(space, "__name__", None)
+            hint = f"an instance, {name}(...)" if name else "a space, such as Sphere()"
+            raise ValueError(f"`space` is {space!r}; give {hint}.")
         self.block = None if block == "pallas" else block
         self.kernel = "pallas" if block == "pallas" else kernel
         self.sharding = sharding
@@ -88,11 +94,13 @@ class Particles(AbstractMeasure):
             raise ValueError(
                 f"`x` has leaves of shapes {[leaf.shape for leaf in leaves]}; every leaf needs the "
                 "same leading axis, one entry for each of n ≥ 1 particles."
+                + " Of a list of numbers give jax.numpy.array(x)."
+                * isinstance(x, list)
             )
         if self.log_w is not None and self.log_w.shape != leaves[0].shape[:1]:
             raise ValueError(
-                f"`log_w` has shape {self.log_w.shape} for particles of leading axis "
-                f"{leaves[0].shape[:1]}; give one logarithm of a mass for each particle."
+                f"`{'log_w' if weights is None else 'weights'}` has shape {self.log_w.shape} for "
+                f"particles of leading axis {leaves[0].shape[:1]}; give one entry for each."
             )
         if not (self.block is None or (isinstance(block, int) and block >= 1)):
             raise ValueError(f"`block` is {block!r}; give a positive number of sources or None.")

@@ -1,5 +1,7 @@
 """What `simulate` says of arguments that cannot be meant."""
 
+import contextlib
+import re
 from typing import Any
 
 import diffrax
@@ -12,7 +14,7 @@ from jaxtyping import Array
 
 from .._numerics import Constant
 from .._system import AbstractMeanField, AbstractSystem
-from ..measures._base import concrete, is_measure
+from ..measures._base import concrete, flowing, is_measure
 
 _REMAT = ("none", "step", "sqrt", "recursive")
 
@@ -25,6 +27,8 @@ def check(
     remat: Any,
     solver: Any = None,
     event: Any = None,
+    controller: Any = None,
+    adjoint: Any = None,
 ) -> None:
     """Raises a `ValueError` that names the argument which cannot be meant."""
     if isinstance(system, type) and issubclass(system, AbstractSystem):
@@ -42,9 +46,20 @@ def check(
             f"`state` is {type(state)}; {type(system).__name__} moves a measure: give Particles(x) "
             "for points x of shape (n, d), a Gaussian or a GridDensity."
         )
+    if isinstance(system, AbstractMeanField) and isinstance(state, dict):
+        raise ValueError(
+            f"`state` is a dict of {sorted(state)}, but {type(system).__name__} is the law of one "
+            "population: give Species with a law for each name, or one measure."
+        )
     kinds = (jax.dtypes.prng_key, np.uint32)
     if key is not None and not any(jnp.issubdtype(jnp.asarray(key).dtype, k) for k in kinds):
         raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
+    typed = key is not None and jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key)
+    if key is not None and np.ndim(key) != (0 if typed else 1):
+        raise ValueError(
+            f"`key` holds keys of shape {np.shape(key)}; a run takes one. For several runs: "
+            "jax.vmap(lambda key: simulate(..., key=key))(keys)."
+        )
     if not all(map(callable, jax.tree.leaves(observe, is_leaf=callable))):
         raise ValueError(
             f"`observe` is {observe!r}; give functions of the state, for example "
@@ -54,6 +69,12 @@ def check(
         name = solver.__name__ if isinstance(solver, type) else None
         hint = f"an instance, {name}()" if name else "a diffrax solver, for example diffrax.Heun()"
         raise ValueError(f"`solver` is {solver!r}; give {hint}, or leave it out.")
+    for name, value, kind in (
+        ("stepsize_controller", controller, diffrax.AbstractStepSizeController),
+        ("adjoint", adjoint, diffrax.AbstractAdjoint),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"`{name}` is {value!r}; give an instance of one of diffrax's.")
     if event is not None and not (callable(event) or isinstance(event, diffrax.Event)):
         raise ValueError(
             f"`event` is {event!r}; give a function (t, state) to a bool or a number, or a "
@@ -63,12 +84,48 @@ def check(
         raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
     for measure in measures:
         measure.check()
-    for leaf in jax.tree.leaves(state):
+    # A space may have walls at infinity.
+    for leaf in jax.tree.leaves(eqx.filter(state, flowing(state))):
         if eqx.is_inexact_array(leaf) and concrete(leaf) and _holds_nan(leaf):
             raise ValueError(
                 "`state` holds NaN or inf (of shape "
                 f"{leaf.shape}); give an initial measure of finite values."
             )
+
+
+@contextlib.contextmanager
+def explained(system: Any, state: Any):
+    """What goes wrong within a law, with the names of what its author gave."""
+    try:
+        yield
+    except KeyError as error:
+        if not isinstance(state, dict) or error.args[0] in state:
+            raise
+        raise ValueError(
+            f"`system` reads the species {error.args[0]!r}; `state` holds {sorted(state)}. Give a "
+            "measure for each of the species."
+        ) from error
+    except TypeError as error:
+        found = re.search(r"scalar-output functions. Output had shape: (\(.*?\))", str(error))
+        if found is None:
+            raise
+        given = ", ".join(f"`{name}`" for name in _functions(system)) or "a function of the law"
+        raise ValueError(
+            f"{type(system).__name__} differentiates a function that returns an array of shape "
+            f"{found[1]}, of {given}: a potential, a kernel or an energy is one number for a "
+            "point; sum over coordinates."
+        ) from error
+
+
+def _functions(module: Any) -> list[str]:
+    """The functions that a module and its parts were given, by the names of their fields."""
+    found = []
+    for name, value in vars(module).items():
+        if isinstance(value, eqx.Module):
+            found += [f"{name}.{inner}" for inner in _functions(value)]
+        elif callable(value):
+            found.append(name)
+    return found
 
 
 def _holds_nan(leaf: Array) -> bool:
@@ -107,7 +164,7 @@ def check_times(ts: Any, dt: Any, steps: Any = None) -> Any:
                 "`dt` is traced, but the number of steps must be known before compiling; give "
                 "`steps` in place of it, with traced `ts`, or leave it out for adaptive steps."
             )
-        if not (np.ndim(dt) == 0 and np.isfinite(dt) and dt > 0):
+        if np.asarray(dt).dtype.kind not in "iuf" or not (np.ndim(dt) == 0 and 0 < dt < np.inf):
             raise ValueError(f"`dt` is {dt}; give one positive step.")
     return ts
 

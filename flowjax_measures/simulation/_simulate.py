@@ -131,7 +131,7 @@ def simulate(
         run = fm.simulate(fm.SelfAttention(beta=4.0), tokens, jnp.linspace(0, 10, 11), dt=0.05)
         ```
     """
-    check(system, state, key, observe, remat, solver, event)
+    check(system, state, key, observe, remat, solver, event, stepsize_controller, adjoint)
     dtype = real_dtype(state)
     if dt is None and steps is None:
         dt = getattr(solver, "tau", None)
@@ -247,12 +247,19 @@ def _check_memory(seen: PyTree, state: Any, count: int) -> None:
 
 def _observed(function, state):
     try:
-        return function(state)
+        seen = function(state)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise ValueError(
             "`observe` holds a function that needs numbers while it is compiled (float(), if, "
             "NumPy). Write it with jax.numpy, or apply it to `run.ys` after the run."
         ) from error
+    wrong = [a for a in jax.tree.leaves(seen) if not eqx.is_array_like(a)]
+    if wrong:
+        raise ValueError(
+            f"`observe` holds a function that returns {wrong[0]!r}; give functions of the state to "
+            "numbers or arrays."
+        )
+    return seen
 
 
 def _solver(system, stochastic, controller):

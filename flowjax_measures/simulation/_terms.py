@@ -15,6 +15,7 @@ from .._system import AbstractSystem
 from ..measures import Particles
 from ..measures._base import flowing, is_measure
 from ..spaces import Euclidean
+from ._arguments import explained
 from ._brownian import ByIndex
 
 
@@ -56,6 +57,16 @@ def _retract(held: PyTree, y: PyTree) -> PyTree:
     return like(y, jax.tree.map(back, eqx.combine(y, held), is_leaf=is_measure))
 
 
+def _started(held: PyTree, y: PyTree) -> PyTree:
+    """`y` with points that are off their space, by more than round-off, brought back."""
+
+    def settle(a, back):
+        far = jnp.abs(back - a) > jnp.sqrt(jnp.finfo(a.dtype).eps) * (1 + jnp.abs(a))
+        return jnp.where(jnp.any(far, axis=tuple(range(1, a.ndim)), keepdims=True), back, a)
+
+    return jax.tree.map(settle, y, _retract(held, y))
+
+
 def _on_space(state: Any) -> Any:
     back = lambda m: m.retract() if _has_space(m) else m  # noqa: E731
     return jax.tree.map(back, state, is_leaf=is_measure)
@@ -85,11 +96,13 @@ def like(y: PyTree, tree: PyTree) -> PyTree:
 def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, PyTree, PyTree]:
     """Splits a state into what moves under the system and what stays.
 
-    Also returns the shapes of the Brownian increments that the system eats; None without noise.
+    Also returns the shapes of the Brownian increments that the system eats; None without noise. A
+    start that is off its space begins at the nearest point of it.
     """
 
     def look(state):
-        drift, noise = system(t0, state)
+        with explained(system, state):
+            drift, noise = system(t0, state)
         if noise is None:
             return drift, None
         return drift, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), noise.brownian())
@@ -105,7 +118,8 @@ def pose(system: AbstractSystem, state: Any, t0: FloatScalar) -> tuple[Problem, 
     state = jax.tree.map(weigh, state, drift, is_leaf=is_measure)
     moves = jax.tree.map(lambda m, d: m and d is not None, flowing(state), drift)
     y, held = eqx.partition(state, moves)
-    return Problem(system, held, t0), jax.tree.map(jnp.asarray, y), shapes
+    y = jax.tree.map(jnp.asarray, y)
+    return Problem(system, held, t0), _started(held, y) if is_curved(state) else y, shapes
 
 
 # Solvers trace the field many times; compiled functions are traced once for the same shapes.

@@ -6,11 +6,13 @@ and its seed: a sweep of more values computes the new ones alone.
 """
 
 import contextlib
+import inspect
 import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +100,7 @@ def sweep(
             jax.tree.map(lambda a, p=p: a[p], axis) for axis, p in zip(axes, places, strict=True)
         ]
 
-    program = jax.jit(jax.vmap(lambda *a: function(*rebuild(a))), out_shardings=sharding)
+    program = jax.jit(jax.vmap(lambda *a: _called(function, *rebuild(a))), out_shardings=sharding)
 
     def compiled(size: int):
         spec = lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), _dtype(a), sharding=sharding)  # noqa: E731
@@ -107,7 +109,7 @@ def sweep(
     store, parts, left = None, [], np.arange(runs)
     if folder is not None:
         single = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], _dtype(a)), axes)
-        lowered = jax.jit(lambda *a: function(*rebuild(a))).lower(*single)
+        lowered = jax.jit(lambda *a: _called(function, *rebuild(a))).lower(*single)
         config = {
             "function": lowered.as_text(), "axes": list(coords), "environment": environment(),
         }  # fmt: skip
@@ -149,6 +151,40 @@ def sweep(
     return Sweep(_assembled(parts, sizes), coords)
 
 
+def _called(function: Callable[..., PyTree], *arguments: Any) -> PyTree:
+    """The values of one run, or what to do about a function that cannot be compiled."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        wanted = "(parameters, key)" if len(arguments) == 2 else "(parameters)"
+        raise ValueError(
+            f"`function` is called as function{wanted}: {error}. With `seeds` it gets a key, "
+            "without them none."
+        ) from error
+    except ValueError:  # A function without a signature.
+        pass
+    try:
+        values = function(*arguments)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise _needs_numbers() from error
+    except TypeError as error:
+        if "concrete values" not in str(error):
+            raise
+        raise _needs_numbers() from error
+    wrong = [a for a in jax.tree.leaves(values) if not eqx.is_array_like(a)]
+    if wrong:
+        raise ValueError(f"`function` returned {wrong[0]!r}; it returns numbers and arrays.")
+    return values
+
+
+def _needs_numbers() -> ValueError:
+    return ValueError(
+        "`function` needs the value of a parameter while it is compiled, for a shape, a step or an "
+        "`if`. Sweep over numbers that only arithmetic sees (jax.numpy.where for a branch), and "
+        "call `sweep` once for each size."
+    )
+
+
 def _assembled(parts: list[tuple[np.ndarray, PyTree]], sizes: list[int]) -> PyTree:
     """All runs' values in the order of the axes."""
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
@@ -170,8 +206,15 @@ def _axes(parameters, seeds) -> tuple[list, dict[str, np.ndarray], Callable]:
     axes, coords = [], {}
     for name, values in product.items():
         if isinstance(values, list | range):
+            if not len(values):
+                raise ValueError(f"`parameters`: {name!r} has no values; give at least one.")
             values = jax.tree.map(lambda *a: np.stack(a), *values)
         axis = jax.tree.map(np.asarray, values)
+        if any(a.dtype.kind in "OSU" for a in jax.tree.leaves(axis)):
+            raise ValueError(
+                f"`parameters`: {name!r} holds what is no number; sweep over its position, "
+                "list(range(n)), with jax.lax.switch, or call `sweep` for each."
+            )
         lengths = {np.shape(a)[:1] for a in jax.tree.leaves(axis)}
         if len(lengths) != 1 or lengths == {()} or lengths == {(0,)}:
             raise ValueError(

@@ -13,6 +13,12 @@ _TOLERANCE = 0.01
 
 def comparable(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractSpace:
     """The space of two measures that transport can compare; refuses unequal masses and spaces."""
+    for name, measure in (("mu", mu), ("nu", nu)):
+        if not isinstance(measure, AbstractMeasure):
+            raise ValueError(
+                f"`{name}` is {type(measure).__name__}; distances are of measures: of points give "
+                "Particles(x)."
+            )
     space = shared_space(mu, nu)
     check_masses(mu, nu)
     return space

@@ -1,5 +1,7 @@
 """The main job in a fast setting, and the examples as scripts."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,3 +35,9 @@ def test_tokens_are_on_the_sphere_in_reading_order():
     np.testing.assert_allclose(np.linalg.norm(tokens.x, axis=1), 1)
     np.testing.assert_allclose(tokens.x[1] @ tokens.x[1], 1)
     assert colours[0, 1, 0] == 255 and colours[1, 1, 0] == 0
+
+
+def test_without_matplotlib_it_says_that_there_are_no_pictures(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = _quickstart.draw(tmp_path / "pictures", None, None, None, None)
+    assert "pip install" in said and not (tmp_path / "pictures").exists()

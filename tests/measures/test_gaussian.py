@@ -9,6 +9,7 @@ import pytest
 from catalogue import normal
 
 import flowjax_measures as fm
+from flowjax_measures._numerics import _cubature
 from flowjax_measures._numerics._cubature import degree, expect, factor, nodes
 
 MU = normal(2)
@@ -158,3 +159,28 @@ def test_more_nodes_of_a_logistic_law_in_twelve_dimensions():
     assert errors[0] < 5e-3 and errors[1] < 1.5e-3
     with pytest.raises(ValueError, match="`nodes` is 7"):
         fm.Gaussian(jnp.zeros(2), jnp.eye(2), nodes=7)
+
+
+def test_expectations_in_blocks_are_those_of_all_nodes_at_once(monkeypatch):
+    """… with their derivatives, where the last block is not full."""
+    m, cov = 0.1 * jnp.arange(9.0), jnp.eye(9) + 0.2
+    slope = jax.jacfwd(lambda x: jnp.tanh(x) * jnp.sum(x))
+    value = lambda m, cov: jnp.sum(expect(slope, m, cov, 1000) ** 2)  # noqa: E731
+    whole, wanted = jax.value_and_grad(value, (0, 1))(m, cov)
+    monkeypatch.setattr(_cubature, "_CACHED", 81 * 30)
+    blocked, found = jax.value_and_grad(value, (0, 1))(m, cov)
+    np.testing.assert_allclose(blocked, whole, rtol=1e-12)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+    _, along = jax.jvp(lambda s: value(m + s, cov), (0.0,), (1.0,))
+    np.testing.assert_allclose(along, wanted[0].sum(), rtol=1e-10)
+
+
+def test_long_closures_are_told_with_what_they_cost():
+    law = fm.Custom(lambda t, x, mu: jnp.tanh(x))
+    start = fm.Gaussian(jnp.zeros(200), jnp.eye(200))
+    with pytest.warns(UserWarning, match=r"3200 nodes × 200 directions = 640,000.*nodes=800"):
+        jax.eval_shape(law, 0.0, start)
+    # Of polynomials, and of fewer nodes, nothing is to be told.
+    jax.eval_shape(fm.Custom(lambda t, x, mu: mu.mean() - x), 0.0, start)
+    jax.eval_shape(law, 0.0, fm.Gaussian(jnp.zeros(200), jnp.eye(200), nodes=800))

@@ -92,6 +92,15 @@ def test_reflected_brownian_motion_becomes_uniform():
     assert abs(mode.mean() - exact) < 4 * mode.std() / np.sqrt(n) + 1e-3
 
 
+def test_a_run_between_walls_one_of_which_is_at_infinity():
+    strip = fm.Box(jnp.zeros(2), jnp.array([1.0, jnp.inf]))
+    drift = fm.Custom(lambda t, x, mu: jnp.ones_like(x))
+    start = fm.Particles(jnp.array([[0.5, 0.5]]), space=strip)
+    end = fm.simulate(drift, start, [0.0, 1.0], dt=0.25).final
+    # 3/4, 1, then from 5/4 back to 3/4, and 1 again; the other coordinate is free.
+    np.testing.assert_allclose(end.x, [[1.0, 1.5]], atol=1e-12)
+
+
 def test_absorbed_points_stay():
     law = fm.Custom(lambda t, x, mu: jnp.array([1.0, -0.1]))
     mu = fm.Particles(jnp.array([[0.5, 0.5], [0.95, 0.5]]), space=fm.Box(0.0, 1.0, "absorb"))
