@@ -230,23 +230,41 @@ def test_walls_that_reflect():
     assert np.all(result.population >= 0.5)
 
 
+class Ring(eqx.Module):
+    radius: float
+
+    def __call__(self, x):
+        return x @ x - self.radius**2
+
+
+def right_of(x, wall):
+    return x[0] - wall
+
+
 def test_another_value_compiles_nothing():
     method = lambda s: fm.ConsensusBased(sphere, 1.0, s, 30.0, "anisotropic")  # noqa: E731
     start = fm.Particles(jr.normal(KEY, (10, 2)))
 
-    def solve(s, dt, tol, target, budget):
+    def solve(s, dt, tol, target, budget, radius, wall):
+        constraints = [
+            fm.EqualityConstraint(Ring(radius)),
+            {"type": "ineq", "fun": right_of, "args": (wall,)},
+            scipy.optimize.LinearConstraint([[1.0, wall]], -radius, 9.0),
+        ]
         return minimize(sphere, start, key=KEY, method=method(s), dt=dt, tol=tol, target=target,
-                        budget=budget).x  # fmt: skip
+                        budget=budget, constraints=constraints)  # fmt: skip
 
-    solve(0.5, 0.1, 1e-3, 1e-9, 100)
+    solve(0.5, 0.1, 1e-3, 1e-9, 100, 2.0, 0.0)
     names = []
     listen = lambda name, *_, **__: names.append(name)  # noqa: E731
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        solve(0.6, 0.05, 1e-4, 1e-8, 90)
+        result = solve(0.6, 0.05, 1e-4, 1e-8, 90, 3.0, 0.1)
     finally:
         jax.monitoring.clear_event_listeners()
     assert not [name for name in names if "backend_compile" in name]
+    np.testing.assert_allclose(result.x @ result.x, 9.0, rtol=1e-6)
+    assert result.x[0] >= 0.1 - 1e-6 and result.constr_violation < 1e-6
 
 
 REFUSED = {
