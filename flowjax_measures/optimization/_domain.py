@@ -145,7 +145,7 @@ def _residual(constraint: Any) -> "_Equal | _AtLeast | _Between":
     if isinstance(constraint, dict) and constraint.get("type") in ("eq", "ineq"):
         kind = _Equal if constraint["type"] == "eq" else _AtLeast
         return kind(constraint["fun"], tuple(constraint.get("args", ())))
-    if hasattr(constraint, "lb") and hasattr(constraint, "ub"):
+    if not isinstance(constraint, dict) and hasattr(constraint, "lb") and hasattr(constraint, "ub"):
         matrix = getattr(constraint, "A", None)
         function = constraint.fun if matrix is None else _Linear(jnp.asarray(matrix))
         return _Between(function, jnp.asarray(constraint.lb), jnp.asarray(constraint.ub))

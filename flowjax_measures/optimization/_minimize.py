@@ -102,7 +102,8 @@ def minimize(
     - `workers`: an executor of `concurrent.futures` or its like (Dask, MPI), a function like `map`,
       or a number of threads: `objective` is called on the host, a point at a time.
     - `folder`: where every step is written. The same call, after it was killed, goes on from there
-      and ends with the same bits. An objective that JAX can't trace is known by its name alone.
+      and ends with the same bits; so does one with another `budget`, `target`, `tol` or `patience`
+      after its end. An objective that JAX can't trace is known by its name alone.
     - `overwrite`: whether to begin anew where `folder` holds a run, this or another.
     - `observe`: pytree of functions of the measure, whose values at every step become `history`.
     - `callback`: host function `(nit, fun)`, called every step.

@@ -1,6 +1,7 @@
 """`minimize` by every method, on the host, under constraints, in batches."""
 
 import concurrent.futures
+import contextlib
 import time
 
 import equinox as eqx
@@ -17,6 +18,18 @@ from flowjax_measures.optimization import minimize
 
 BOX = (jnp.full(2, -5.12), jnp.full(2, 4.8))
 KEY = jr.key(0)
+
+
+@contextlib.contextmanager
+def compilations():
+    """The list of what is compiled inside."""
+    names = []
+    listen = lambda name, *_, **__: "backend_compile" in name and names.append(name)  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.clear_event_listeners()
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("memory", "mirror", "jumps")]
@@ -137,9 +150,10 @@ def test_black_boxes_are_called_on_the_host():
     np.testing.assert_allclose(one.x, 1.0, atol=0.1)
     many = minimize(lambda x: np.sum((np.asarray(x) - 1) ** 2, axis=1), vectorized=True, **options)
     np.testing.assert_allclose(many.x, 1.0, atol=0.1)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, compilations() as names:
         np.testing.assert_array_equal(minimize(numpy_objective, workers=pool, **options).x, one.x)
-    np.testing.assert_array_equal(minimize(numpy_objective, workers=map, **options).x, one.x)
+        np.testing.assert_array_equal(minimize(numpy_objective, workers=map, **options).x, one.x)
+    assert not names
     # Under vmap compiled code calls it.
     runs = jax.vmap(lambda key: minimize(numpy_objective, **options | {"key": key}))(KEY[None])
     np.testing.assert_allclose(runs.x[0], one.x, rtol=1e-9)
@@ -173,6 +187,18 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
     assert len(calls) <= 95 + 200 - 90 + 2
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(result), strict=True):
         np.testing.assert_array_equal(a, b)
+    # The end is on file too; with more evaluations the run goes on, as one that never stopped.
+    calls.clear()
+    assert minimize(dies(-1), folder=tmp_path, **options).fun == whole.fun and len(calls) <= 2
+    longer = options | {"budget": 333}
+    result = minimize(dies(-1), folder=tmp_path, **longer)
+    assert len(calls) <= 4 + 333 - 190
+    for a, b in zip(
+        jax.tree.leaves(minimize(dies(-1), **longer)), jax.tree.leaves(result), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"`folder`.*`budget`"):
+        minimize(dies(-1), folder=tmp_path, **options | {"budget": 100})
     with pytest.raises(ValueError, match=r"`folder`.*method differs .*dt: 0\.1 → 0\.2"):
         minimize(dies(-1), folder=tmp_path, **options | {"dt": 0.2})
     anew = minimize(dies(-1), folder=tmp_path, overwrite=True, **options | {"dt": 0.2})
@@ -180,9 +206,13 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
 
 
 def test_a_traced_objective_that_was_edited_is_another_run(tmp_path):
-    options = dict(bounds=BOX, key=KEY, particles=10, budget=50, folder=tmp_path)
+    options = dict(bounds=BOX, key=KEY, particles=10, folder=tmp_path)
+    options |= dict(budget=50, observe={"width": lambda mu: jnp.std(mu.x)})
     first = minimize(lambda x: jnp.sum(x**2), **options)
     assert minimize(lambda x: jnp.sum(x**2), **options).fun == first.fun
+    longer = minimize(lambda x: jnp.sum(x**2), **options | {"budget": 90})
+    assert longer.history["width"].shape == (9,) and np.all(longer.history["width"] > 0)
+    np.testing.assert_array_equal(longer.history["width"][:5], first.history["width"])
     with pytest.raises(ValueError, match=r"`folder`.*objective differs"):
         minimize(lambda x: jnp.sum((x - 1) ** 2), **options)
 
@@ -255,14 +285,9 @@ def test_another_value_compiles_nothing():
                         budget=budget, constraints=constraints)  # fmt: skip
 
     solve(0.5, 0.1, 1e-3, 1e-9, 100, 2.0, 0.0)
-    names = []
-    listen = lambda name, *_, **__: names.append(name)  # noqa: E731
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
+    with compilations() as names:
         result = solve(0.6, 0.05, 1e-4, 1e-8, 90, 3.0, 0.1)
-    finally:
-        jax.monitoring.clear_event_listeners()
-    assert not [name for name in names if "backend_compile" in name]
+    assert not names
     np.testing.assert_allclose(result.x @ result.x, 9.0, rtol=1e-6)
     assert result.x[0] >= 0.1 - 1e-6 and result.constr_violation < 1e-6
 
