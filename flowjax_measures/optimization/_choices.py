@@ -14,9 +14,11 @@ from ..measures import Particles
 from ..noise._noise import floating
 from ..solvers import ConsensusJumps
 from ..systems.consensus import (
+    AdamConsensus,
     ConsensusBased,
     ConsensusBasedSampling,
     EffectiveSampleSize,
+    EqualityConstraint,
     MemoryConsensus,
     MirrorConsensus,
     ParetoConsensus,
@@ -26,7 +28,8 @@ from ..systems.consensus import (
 )
 
 NAMES = (
-    "consensus", "polarized", "memory", "mirror", "swarm", "saddle", "pareto", "sampling", "jumps",
+    "consensus", "polarized", "memory", "mirror", "swarm", "adam", "saddle", "pareto", "sampling",
+    "jumps",
 )  # fmt: skip
 
 
@@ -53,6 +56,14 @@ def chosen(
             f"{NAMES}, or a consensus system such as ConsensusBased(objective)."
         )
     return method, None
+
+
+def constraints_of(method: Any) -> list[EqualityConstraint]:
+    """The constraints in a system, which hold at its minimum."""
+    method = getattr(method, "parts", method)
+    if isinstance(method, Sum):
+        return constraints_of(method.first) + constraints_of(method.second)
+    return [method] if isinstance(method, EqualityConstraint) else []
 
 
 def _objectives(method: Any) -> bool:
@@ -83,11 +94,23 @@ def _named(name, objective, mu, walls, dt, images):
         return MirrorConsensus(objective, into, 1 / slope, 2.7 / slope, rule, "anisotropic")
     if name == "swarm":
         return SwarmConsensus(objective, 1.0, 2.0, rule, "anisotropic", inertia=2 * step)
+    if name == "adam":
+        return AdamConsensus(objective, _Falling(_width(mu.x) / 2, 4.0), 2.0, rule, step=step)
     if name == "sampling":
         return ConsensusBasedSampling(objective, EffectiveSampleSize(0.5), "optimization")
     if name == "saddle":
         return SaddleConsensus(objective, 1.0, 2.0, rule, rule, "anisotropic")
     return ParetoConsensus(objective, _preferences(images, mu.size()), 1.0, 2.0, 1e3, "anisotropic")
+
+
+class _Falling(eqx.Module):
+    """A speed that falls by e in a time."""
+
+    speed: Scalar
+    time: Scalar
+
+    def __call__(self, t):
+        return self.speed * jnp.exp(-t / self.time)
 
 
 def _into(walls: Any) -> Callable[[PyTree], PyTree]:

@@ -129,11 +129,10 @@ class _Linear(eqx.Module):
         return self.matrix.astype(x.dtype) @ x
 
 
-def residual_of(constraints: Any) -> Residual | None:
-    """One function that is zero where all constraints hold, from what users give."""
-    if constraints is None:
-        return None
-    given = constraints if isinstance(constraints, Sequence) else [constraints]
+def residual_of(constraints: Any, others: list[EqualityConstraint]) -> Residual | None:
+    """One function that is zero where all constraints hold: those that users give, and others."""
+    several = constraints is None or isinstance(constraints, Sequence)
+    given = [*(constraints or [] if several else [constraints]), *others]
     # A float of Python would be part of the program; as an array another one compiles nothing.
     number = lambda a: jnp.asarray(a) if type(a) is float else a  # noqa: E731
     return jax.tree.map(number, Residual(tuple(map(_residual, given)))) if given else None

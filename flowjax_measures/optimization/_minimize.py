@@ -33,6 +33,7 @@ def minimize(
     tol: Scalar | None = None,
     target: Scalar | None = None,
     patience: Any = None,
+    deviation: Scalar | None = None,
     max_time: float | None = None,
     resampling: Scalar | None = None,
     restarts: int = 0,
@@ -74,7 +75,8 @@ def minimize(
     - `key`: a JAX key.
     - `method`: a consensus system of your own choice of parameters, or a name: "consensus" (the
       default), "polarized" (several minima, read off `result.minima`), "memory", "mirror" (into the
-      bounds by a sigmoid), "swarm", "sampling", "jumps", "saddle", "pareto" (`result.front`).
+      bounds by a sigmoid), "swarm", "adam", "sampling", "jumps", "saddle", "pareto"
+      (`result.front`). An `EqualityConstraint` in a sum is one of `constraints`.
     - `particles`: number of points, by default the larger of 200 and 20 d; a `Particles` given as
       `initial` has its own.
     - `spread`: standard deviation around a single `initial` point.
@@ -85,7 +87,8 @@ def minimize(
     - `tol`: consensus is a root mean square distance of `tol` times the first one; default 1e-6,
       in float32 3.5e-4, the width over which a smooth function is flat to round-off.
     - `target`: stops at a value at or below it.
-    - `patience`: stops when the best value hasn't improved in so many steps.
+    - `patience`: stops when the best value hasn't improved in so many steps; with `deviation` when,
+      over so many steps, the lowest values of the steps have at most this standard deviation.
     - `resampling`: in place of an end by consensus or patience, all points are moved by normals of
       this standard deviation, and the run goes on to its target or budget.
     - `restarts`: how often to start again with twice the points, within the budget.
@@ -119,8 +122,9 @@ def minimize(
         ```
     """
     options = Options(
-        bounds, method, particles, spread, dt, budget, tol, target, patience, resampling, boundary,
-        constraints, space, batch, batch_moves, exponential, vectorized, workers, observe, callback,
+        bounds, method, particles, spread, dt, budget, tol, target, patience, deviation, resampling,
+        boundary, constraints, space, batch, batch_moves, exponential, vectorized, workers, observe,
+        callback,
     )  # fmt: skip
     if restarts == 0:
         files = Files(folder, overwrite)

@@ -20,6 +20,8 @@ from .._system import Sum
 from ..noise._noise import floating
 from ..spaces import Phase
 from ..systems.consensus import (
+    AdamConsensus,
+    AdamPoint,
     AdaptivePareto,
     ConsensusBasedSampling,
     Memory,
@@ -170,6 +172,10 @@ def _numbers(x: PyTree, first: int = 0) -> Array:
     return jnp.arange(first, first + size, dtype=jnp.int32)
 
 
+def _still(x: PyTree) -> PyTree:
+    return jax.tree.map(jnp.zeros_like, floating(x))
+
+
 def _itself(method: Any, x: PyTree) -> PyTree:
     return x
 
@@ -184,13 +190,23 @@ _POINTS = Role(
     agree=_shared(_itself),
 )
 _SWARM = _POINTS._replace(
-    begin=lambda method, place: Phase(place, jax.tree.map(jnp.zeros_like, floating(place))),
+    begin=lambda method, place: Phase(place, _still(place)),
     place=lambda method, x: x.q,
     put=lambda x, place: x._replace(q=place),
     asked=lambda method, state, x: x.q,
     tag=lambda x: Phase((x.q, _numbers(x.q)), (x.p, None)),
     untag=lambda x: Phase(x.q[0], x.p[0]),
     agree=_shared(lambda method, x: x.q),
+    pulls=False,
+)
+_ADAM = _POINTS._replace(
+    begin=lambda method, place: AdamPoint(place, _still(place), _still(place)),
+    place=lambda method, x: x.x,
+    put=lambda x, place: x._replace(x=place),
+    asked=lambda method, state, x: x.x,
+    tag=lambda x: AdamPoint((x.x, _numbers(x.x)), (x.first, None), (x.second, None)),
+    untag=lambda x: AdamPoint(x.x[0], x.first[0], x.second[0]),
+    agree=_shared(lambda method, x: x.x),
     pulls=False,
 )
 _MEMORY = _POINTS._replace(
@@ -236,6 +252,7 @@ _SADDLE = _POINTS._replace(
     rounds=2,
 )
 _ROLES = {
+    AdamConsensus: _ADAM,
     SwarmConsensus: _SWARM,
     MemoryConsensus: _MEMORY,
     MirrorConsensus: _MIRROR,
@@ -248,7 +265,10 @@ _ROLES = {
 
 def complete(method: Any, x: PyTree) -> bool:
     """Whether points are whole already, with velocity, memory or preferences."""
-    kinds = {SwarmConsensus: Phase, MemoryConsensus: Memory, AdaptivePareto: tuple}
+    kinds = {
+        AdamConsensus: AdamPoint, SwarmConsensus: Phase, MemoryConsensus: Memory,
+        AdaptivePareto: tuple,
+    }  # fmt: skip
     kind = kinds.get(type(method))
     return kind is not None and isinstance(x, kind)
 

@@ -1,5 +1,6 @@
 """The loops that drive a search: compiled, or in Python around what only the host can evaluate."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -106,10 +107,10 @@ def _identity(prepared: Prepared, state: SearchState) -> dict[str, Any]:
         objective = getattr(host.objective, "__qualname__", kind.__qualname__)
     first = with_(state, history=jax.tree.map(lambda a: a[:1], state.history))
     steps = _tell.lower(search, first, told).as_text()
-    ends = lambda s: [s.budget, s.target]  # noqa: E731
+    ends = ["budget", "target"]
     if search.resampling is None:
-        ends = lambda s: [s.budget, s.target, s.tol, s.patience]  # noqa: E731
-    search = eqx.tree_at(ends, search, replace_fn=lambda a: None)
+        ends += ["tol"] + ["patience"] * (search.deviation is None)
+    search = dataclasses.replace(search, **dict.fromkeys(ends))
     return {
         "objective": objective, "method": (steps, search),
         "initial": points, "environment": environment(),
@@ -227,7 +228,7 @@ def finish(search: Search, state: SearchState, value: Any) -> OptimizeResult:
         x=x, fun=fun, nfev=nfev, nit=state.nit, success=success, status=state.status,
         spread=state.width, history=state.history, constr_violation=violation,
         population=role.place(search.method, points), population_energies=state.values,
-        radius=jnp.asarray(search.radius, state.values.dtype),
+        radius=jnp.asarray(search.radius(state.points), state.values.dtype),
     )  # fmt: skip
 
 

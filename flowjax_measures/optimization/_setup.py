@@ -16,7 +16,7 @@ from ..noise._noise import floating
 from ..spaces import Euclidean
 from ..systems.consensus import MirrorConsensus
 from ._black_box import Host, replaced, traced_shape
-from ._choices import chosen, dual
+from ._choices import chosen, constraints_of, dual
 from ._domain import Domain, residual_of
 from ._points import mean_of, minus, rms, size_of
 from ._roles import complete, leader, points_are_places, role_of
@@ -36,6 +36,7 @@ class Options(NamedTuple):
     tol: Any = None
     target: Any = None
     patience: Any = None
+    deviation: Any = None
     resampling: Any = None
     boundary: str = "clip"
     constraints: Any = None
@@ -125,6 +126,7 @@ def prepare(
         tol=number(o.tol, max(1e-6, eps**0.5)),
         target=number(o.target, -jnp.inf),
         patience=count(most if o.patience is None else o.patience),
+        deviation=None if o.deviation is None else number(o.deviation, 0),
         resampling=None if o.resampling is None else number(o.resampling, 0),
         jumps=jumps,
         batch=o.batch,
@@ -134,6 +136,8 @@ def prepare(
         callback=o.callback,
         images=images,
     )
+    if o.deviation is not None and (search.pair or search.role.own):
+        raise ValueError("`deviation` is of the values of one objective; leave it out.")
     cost = search.cost(size)
     steps = int(budget) // cost if concrete(budget) else 0
     if grow == 1 and concrete(budget) and (steps < 1 or int(budget) < cost + search.pair):
@@ -186,7 +190,7 @@ def _first(mu: Particles, method: Any, o: Options, walls: Any) -> tuple[Any, Dom
             f"`exponential` steps solve the pull −λ(X − c), and {type(method).__name__} has other "
             "forces; leave it out."
         )
-    residual = residual_of(o.constraints)
+    residual = residual_of(o.constraints, constraints_of(method))
     domain = Domain(walls, o.boundary, residual)
     x, role = placed(mu, mu.x).retract().x, role_of(method)
     if isinstance(method, MirrorConsensus):
@@ -251,12 +255,19 @@ def _check(o: Options) -> None:
         real = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
         if not real or not (0 < float(value) < np.inf):
             raise ValueError(f"`{name}` is {value!r}; give one positive, finite number.")
-    for name, value in {"tol": o.tol, "target": o.target, "budget": o.budget}.items():
+    least = {"tol": o.tol, "deviation": o.deviation, "target": o.target, "budget": o.budget}
+    for name, value in least.items():
         if value is None or not concrete(value):
             continue
         real = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
-        if not real or np.isnan(float(value)) or (name == "tol" and float(value) < 0):
+        if (
+            not real
+            or np.isnan(float(value))
+            or (name in ("tol", "deviation") and float(value) < 0)
+        ):
             raise ValueError(f"`{name}` is {value!r}; give one number.")
+    if o.deviation is not None and o.patience is None:
+        raise ValueError("`deviation` is that over `patience` steps; give both.")
     if o.particles is not None and not (isinstance(o.particles, int) and o.particles >= 2):
         raise ValueError(f"`particles` is {o.particles!r}; give how many points, at least 2.")
     if o.boundary not in ("clip", "reflect"):

@@ -35,7 +35,7 @@ def compilations():
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("memory", "mirror", "jumps")]
 
 
-@pytest.mark.parametrize("method", ["swarm", "sampling", *SLOW])
+@pytest.mark.parametrize("method", ["swarm", "sampling", "adam", *SLOW])
 def test_methods_by_name_find_the_minimum(method):
     result = minimize(lambda x: sphere(x - 1.0), bounds=BOX, key=KEY, method=method, budget=40_000)
     np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
@@ -228,6 +228,32 @@ def test_time_and_restarts():
     assert again.fun <= one.fun and one.nfev < again.nfev <= 3000
 
 
+def test_stops_where_the_lowest_values_deviate_little():
+    """The standard deviation over blocks of `patience` steps, against NumPy's."""
+    lowest = {"lowest": lambda mu: jnp.min(jax.vmap(sphere)(mu.x))}
+    options = dict(bounds=BOX, key=KEY, particles=20, budget=4000, observe=lowest)
+    values = minimize(sphere, tol=0.0, **options).history["lowest"]
+    spread = np.std(np.reshape(values, (-1, 8)), axis=1)
+    level = 1e-6
+    assert spread[0] > level > spread[-1]
+    result = minimize(sphere, patience=8, deviation=level, **options)
+    assert int(result.nit) == 8 * (1 + np.argmax(spread <= level)) and result.status == 3
+
+
+def test_a_constraint_in_a_sum_holds():
+    """As one of `constraints`: the lowest place of Rastrigin's function on a circle."""
+    circle = lambda x: x @ x - 4.0  # noqa: E731
+    free = fm.ConsensusBased(rastrigin, 1.0, 2.0, 30.0, "anisotropic")
+    options = dict(bounds=BOX, key=KEY, particles=50, budget=5000)
+    result = minimize(rastrigin, method=free + fm.EqualityConstraint(circle), **options)
+    assert result.constr_violation < 1e-6
+    np.testing.assert_allclose(result.fun, 4.0, atol=1e-6)
+    method = fm.RegularizedConsensus(rastrigin, circle, 1.0, 2.0, 30.0, "anisotropic")
+    result = minimize(rastrigin, method=method, **options)
+    assert result.constr_violation < 1e-6
+    np.testing.assert_allclose(result.fun, 4.0, atol=1e-6)
+
+
 def test_labels_stay_and_weights_count():
     """The best of two kinds is found; a point of mass zero is no answer."""
     x = {"place": jr.normal(KEY, (30, 2)), "kind": jnp.arange(30) % 2}
@@ -303,6 +329,7 @@ REFUSED = {
     "no objective": lambda: minimize(sphere, bounds=BOX, key=KEY, method=fm.SelfAttention()),
     "coincide": lambda: minimize(sphere, fm.Particles(jnp.ones((5, 2))), key=KEY),
     "`dt`": lambda: minimize(sphere, bounds=BOX, key=KEY, dt=float("nan")),
+    "`deviation`": lambda: minimize(sphere, bounds=BOX, key=KEY, deviation=0.1),
     "`batch`": lambda: minimize(sphere, bounds=BOX, key=KEY, batch=500),
     "`particles`": lambda: minimize(sphere, bounds=BOX, key=KEY, particles=0),
     "`boundary`": lambda: minimize(sphere, bounds=BOX, key=KEY, boundary="periodic"),
