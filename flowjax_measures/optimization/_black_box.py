@@ -194,5 +194,11 @@ class Stored:
 
 def replaced(system: Any, objective: Any, other: Any) -> Any:
     """The system with a function in place of `objective`, wherever it holds it."""
-    is_it = lambda a: callable(a) and a is objective  # noqa: E731
+
+    def is_it(a):
+        # Modules compare their arrays, which may be traced.
+        if not callable(a) or isinstance(objective, eqx.Module):
+            return a is objective and a is not None
+        return a is objective or (a == objective) is True
+
     return jax.tree.map(lambda a: other if is_it(a) else a, system, is_leaf=is_it)

@@ -74,6 +74,13 @@ class Known(eqx.Module):
         return self.values[numbers[0]] if numbers else self.objective(*(x for x, _ in places))
 
 
+class Asked(eqx.Module):
+    """Stands in a system for the objective whose values it will be told."""
+
+    def __call__(self, *places):
+        raise NotImplementedError("The values of the objective are told, not computed.")
+
+
 class _Plain(eqx.Module):
     """A function of a place, given numbered ones."""
 
@@ -93,9 +100,9 @@ class _Shown(eqx.Module):
 
 
 def informed(system: Any, objective: Any, values: Array, elsewhere: Callable[[Any], Array]) -> Any:
-    """The system, told the values at the numbered places.
+    """The system, told the values of `objective` at the numbered places, where it stands `Asked`.
 
-    Where it weighs by another function than `objective`, `elsewhere` evaluates that one.
+    Where it weighs by another function, `elsewhere` evaluates that one.
     """
     if isinstance(system, Sum):
         first, second = (
@@ -105,8 +112,11 @@ def informed(system: Any, objective: Any, values: Array, elsewhere: Callable[[An
     for name in ("objective", "objectives"):
         if hasattr(system, name):
             function = getattr(system, name)
-            mine = values if function == objective else elsewhere(function)
-            system = _with(system, name, Known(function, mine))
+            if isinstance(function, Asked):
+                known = Known(objective, values)
+            else:
+                known = Known(function, elsewhere(function))
+            system = _with(system, name, known)
     if hasattr(system, "constraint"):
         system = _with(system, "constraint", _Plain(system.constraint))
     if hasattr(system, "mirror"):

@@ -19,7 +19,7 @@ from ._black_box import Host, replaced, traced_shape
 from ._choices import chosen, constraints_of, dual
 from ._domain import Domain, residual_of
 from ._points import mean_of, minus, rms, size_of
-from ._roles import complete, leader, points_are_places, role_of
+from ._roles import Asked, complete, leader, points_are_places, role_of
 from ._search import Search
 from ._start import dimension_of, placed, points, walls_of
 
@@ -117,7 +117,7 @@ def prepare(
     most = np.iinfo(np.int32).max
     count = lambda a: jnp.asarray(min(a, most) if concrete(a) else a, jnp.int32)  # noqa: E731
     search = Search(
-        method=_traced(method, dtype),
+        method=replaced(_traced(method, dtype), one, Asked()),
         weighs=one,
         domain=domain,
         key=run,

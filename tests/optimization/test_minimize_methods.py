@@ -240,6 +240,30 @@ def test_stops_where_the_lowest_values_deviate_little():
     assert int(result.nit) == 8 * (1 + np.argmax(spread <= level)) and result.status == 3
 
 
+def test_objectives_with_numbers_of_their_own():
+    """A module is an objective, under a transformation too; another number compiles nothing."""
+
+    class Shifted(eqx.Module):
+        centre: jax.Array
+
+        def __call__(self, x):
+            return sphere(x - self.centre)
+
+    options = dict(bounds=BOX, key=KEY, particles=20, budget=1000)
+    solve = lambda c: minimize(Shifted(c), **options).x  # noqa: E731
+    two = jnp.array([2.0, 2.0])
+    np.testing.assert_allclose(solve(jnp.ones(2)), 1.0, atol=0.1)
+    with compilations() as names:
+        found = solve(two)
+    assert not names
+    np.testing.assert_allclose(found, 2.0, atol=0.1)
+    objective = Shifted(jnp.ones(2))
+    method = fm.ConsensusBased(objective, 1.0, 2.0, 30.0, "anisotropic")
+    both = jax.vmap(solve)(jnp.array([[1.0, 1.0], [2.0, 2.0]]))
+    np.testing.assert_allclose(both[1], found, rtol=1e-9)
+    np.testing.assert_allclose(minimize(objective, method=method, **options).x, 1.0, atol=0.1)
+
+
 def test_a_constraint_in_a_sum_holds():
     """As one of `constraints`: the lowest place of Rastrigin's function on a circle."""
     circle = lambda x: x @ x - 4.0  # noqa: E731
