@@ -35,7 +35,14 @@ def ours(options):
             f = Problem(problems.number, best, r, q, peaks)
             box = jnp.full(best.size, -5.0), jnp.full(best.size, 5.0)
             lowest = lambda mu: jnp.min(jax.vmap(f)(places(mu)))  # noqa: E731
-            result = fm.minimize(f, bounds=box, key=key, budget=budget, observe=lowest, **options)
+            result = fm.minimize(
+                f,
+                bounds=box,
+                key=key,
+                budget=budget,
+                observe=lowest,
+                **(options(f) if callable(options) else options),
+            )
             return result.history, result.nit, result.nfev, result.fun
 
         return jax.vmap(run)(problems.best, problems.r, problems.q, problems.peaks, keys)

@@ -264,6 +264,9 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Particles(fm.AdamPoint(cloud(d=2).x, cloud(d=2, seed=1).x, cloud(d=2, seed=2).x ** 2)),
         dt=0.02,
     ),
+    "consensus-covariance-adapted": lambda: Case(
+        fm.CovarianceConsensus(_bowl, 1.0, 0.6, 5.0), cloud(d=2), dt=0.02
+    ),
     "consensus-regularized": lambda: Case(
         fm.RegularizedConsensus(
             _bowl, lambda x: jnp.sum(x**2) - 1, sigma=0.6, alpha=5.0, epsilon=0.5, nu=0.7

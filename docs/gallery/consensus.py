@@ -55,6 +55,18 @@ ax = plot.contours(rastrigin, -4.5, 4.5, levels=5)
 plot.trajectory(run, ax=ax, alpha=0.3)
 plot.measure(fm.Particles(run.final.x.x), ax=ax, color="C3")
 
+# %% CovarianceConsensus
+# Points learn the shape of Rosenbrock's valley, and follow it to its end at (1, 1).
+valley = lambda x: jnp.log(0.1 + 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
+law = fm.CovarianceConsensus(valley, drift_rate=8.0, sigma=3.3)
+start = fm.Particles(jnp.array([-1.0, 1.0]) + 0.1 * jr.normal(jr.key(0), (60, 2)))
+run = fm.simulate(law, start, jnp.linspace(0.0, 6.0, 61), dt=0.1, key=jr.key(1))
+ax = plot.contours(valley, -1.5, 1.5)
+for k in range(0, 60, 6):
+    plot.measure(fm.Particles(run.ys.x[k]), ax=ax, color=plt.get_cmap("viridis")(k / 60))
+plot.measure(run.final, ax=ax, color="C3")
+ax.axis([-1.5, 1.5, -0.5, 1.5])
+
 # %% RegularizedConsensus
 # The lowest place of Himmelblau's function on a circle (black), by a penalty and a force, in steps
 # of a hundred times the force's own time.

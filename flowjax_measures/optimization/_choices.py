@@ -17,6 +17,7 @@ from ..systems.consensus import (
     AdamConsensus,
     ConsensusBased,
     ConsensusBasedSampling,
+    CovarianceConsensus,
     EffectiveSampleSize,
     EqualityConstraint,
     MemoryConsensus,
@@ -28,8 +29,8 @@ from ..systems.consensus import (
 )
 
 NAMES = (
-    "consensus", "polarized", "memory", "mirror", "swarm", "adam", "saddle", "pareto", "sampling",
-    "jumps",
+    "consensus", "covariance", "polarized", "memory", "mirror", "swarm", "adam", "saddle", "pareto",
+    "sampling", "jumps",
 )  # fmt: skip
 
 
@@ -78,6 +79,10 @@ def _named(name, objective, mu, walls, dt, images):
     if name in ("consensus", "jumps"):
         # Multiplicative noise without walls has heavy tails: jumps end at the first width.
         return ConsensusBased(objective, 1.0, 2.7, rule, "anisotropic", truncation=truncation)
+    if name == "covariance":
+        # The covariance stays without selection, and a tenth of each width is added.
+        sigma = 1.1 * jnp.sqrt((1 - 0.2**2) / step)
+        return CovarianceConsensus(objective, 0.8 / step, sigma, EffectiveSampleSize(0.3))
     if name == "polarized":
         return PolarizedConsensus(
             objective, 1.0, 1.0, EffectiveSampleSize(0.1), "anisotropic",

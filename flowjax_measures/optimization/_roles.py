@@ -275,11 +275,8 @@ _ROLES = {
 
 def complete(method: Any, x: PyTree) -> bool:
     """Whether points are whole already, with velocity, memory or preferences."""
-    kinds = {
-        AdamConsensus: AdamPoint, SwarmConsensus: Phase, MemoryConsensus: Memory,
-        AdaptivePareto: tuple,
-    }  # fmt: skip
-    kind = kinds.get(type(method))
+    kinds = {AdamConsensus: AdamPoint, SwarmConsensus: Phase, MemoryConsensus: Memory}
+    kind = (kinds | {AdaptivePareto: tuple}).get(type(method))
     return kind is not None and isinstance(x, kind)
 
 

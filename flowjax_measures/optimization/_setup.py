@@ -96,9 +96,8 @@ def prepare(
     start, run = jax.random.split(key)
     walls = None if o.bounds is None else walls_of(o.bounds, initial)
     dimension = dimension_of(initial, walls)
-    mu = points(
-        initial, walls, start, grow * (o.particles or max(200, 20 * dimension)), o.spread, o.space
-    )
+    count = grow * (o.particles or default_particles(dimension, o))
+    mu = points(initial, walls, start, count, o.spread, o.space)
     dtype = jnp.result_type(*jax.tree.leaves(floating(mu.x)))
     pair = _of_two(o.method)
     one, many, host, images = _evaluations(objective, mu, o, pair, dtype)
@@ -238,6 +237,15 @@ def _several(method: Any) -> bool:
 
 def default_budget(dimension: int) -> int:
     return max(100_000, 10_000 * dimension)
+
+
+def default_particles(dimension: int, options: Options) -> int:
+    """So many that a small budget is a hundred steps, where all points seek one place."""
+    most, budget = max(200, 20 * dimension), options.budget
+    apart = options.method in ("polarized", "pareto", "saddle") or not concrete(budget)
+    if budget is None or apart:
+        return most
+    return int(min(most, max(20, budget // 100)))
 
 
 def _unknown(*place):

@@ -42,6 +42,19 @@ def test_methods_by_name_find_the_minimum(method):
     assert result.nfev <= 40_000 and result.constr_violation == 0
 
 
+def test_covariance_solves_what_is_ill_conditioned():
+    """A rotated ellipsoid of condition 10⁶, in 3,000 evaluations."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    scales = jnp.array([1.0, 1e3, 1e6])
+    box, budget = (jnp.full(3, -5.12), jnp.full(3, 4.8)), 3000
+    result = minimize(
+        lambda x: scales @ (turn @ (x - 1)) ** 2, bounds=box, key=KEY, method="covariance",
+        budget=budget,
+    )  # fmt: skip
+    assert result.fun < 1e-6 and result.nfev <= budget
+    assert result.population.shape[0] == budget // 100
+
+
 @pytest.mark.slow
 def test_polarized_points_find_four_minima():
     result = minimize(himmelblau, bounds=BOX, key=KEY, method="polarized", budget=40_000)

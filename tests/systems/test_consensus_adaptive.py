@@ -103,3 +103,30 @@ def test_a_kernel_as_wide_as_a_share_of_the_cloud():
     np.testing.assert_allclose(law.consensus(X[0], far), centres[0], rtol=1e-11)
     with pytest.raises(ValueError, match="`relative_width`"):
         law.width(fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
+
+
+def test_covariance_consensus_is_about_the_mean_of_all():
+    """c, C and a step in NumPy; the law is the same in all affine coordinates."""
+    law = fm.CovarianceConsensus(rastrigin, 1.3, 0.6, 0.2)
+    centre, away = mean(X, -0.2 * rugged(X)), X - X.mean(0)
+    weights = np.exp(-0.2 * rugged(X))
+    spread = (away.T * weights) @ away / weights.sum()
+    np.testing.assert_allclose(law.consensus(fm.Particles(X)), centre, rtol=1e-12)
+    np.testing.assert_allclose(law.spread(fm.Particles(X)), spread, rtol=1e-11)
+    now = law(0.0, fm.Particles(X))
+    np.testing.assert_allclose(now.drift.x, -1.3 * (X - centre), rtol=1e-12)
+    columns = [now.noise.apply((jnp.tile(e, (6, 1)),)).x[0] for e in np.eye(2)]
+    np.testing.assert_allclose(sum(np.outer(c, c) for c in columns), 0.36 * spread, rtol=1e-10)
+    turn = np.array([[2.0, 0.3], [-0.5, 0.1]])
+    other = fm.CovarianceConsensus(lambda y: rastrigin(jnp.linalg.solve(turn, y)), 1.3, 0.6, 0.2)
+    np.testing.assert_allclose(other.spread(fm.Particles(X @ turn.T)), turn @ spread @ turn.T)
+
+
+def test_covariance_grows_down_a_slope():
+    """From N(m, V) with f = g·x: c = m − αVg and C = V + α²Vg(Vg)ᵀ."""
+    v, g = np.array([[1.0, 0.3], [0.3, 0.5]]), np.array([0.7, -1.1])
+    mu = fm.Gaussian(jnp.array([0.4, -0.2]), jnp.asarray(v))
+    law = fm.CovarianceConsensus(lambda x: jnp.vdot(g, x), alpha=1.7)
+    way = -1.7 * v @ g
+    np.testing.assert_allclose(law.consensus(mu), mu.m + way, rtol=1e-11)
+    np.testing.assert_allclose(law.spread(mu), v + np.outer(way, way), rtol=1e-10)

@@ -2,6 +2,7 @@ from ._adam_consensus import AdamConsensus as AdamConsensus, AdamPoint as AdamPo
 from ._adaptive_pareto import AdaptivePareto as AdaptivePareto
 from ._consensus_based import ConsensusBased as ConsensusBased
 from ._consensus_based_sampling import ConsensusBasedSampling as ConsensusBasedSampling
+from ._covariance_consensus import CovarianceConsensus as CovarianceConsensus
 from ._effective_sample_size import EffectiveSampleSize as EffectiveSampleSize
 from ._ensemble_kalman_inversion import EnsembleKalmanInversion as EnsembleKalmanInversion
 from ._ensemble_kalman_sampler import EnsembleKalmanSampler as EnsembleKalmanSampler
