@@ -84,9 +84,10 @@ def _named(name, objective, mu, walls, dt, images):
         sigma = 1.1 * jnp.sqrt((1 - 0.2**2) / step)
         return CovarianceConsensus(objective, 0.8 / step, sigma, EffectiveSampleSize(0.3))
     if name == "polarized":
+        # Narrower kernels and less noise leave groups of few points behind on slopes.
         return PolarizedConsensus(
-            objective, 1.0, 1.0, EffectiveSampleSize(0.1), "anisotropic",
-            kernel_width=0.1 * _width(mu.x), local_alpha=True,
+            objective, 1.0, 2.0, EffectiveSampleSize(0.2), "anisotropic",
+            kernel_width=0.15 * _width(mu.x), local_alpha=True,
         )  # fmt: skip
     if name == "memory":
         # Memories move to better places at once.
