@@ -254,6 +254,26 @@ CASES: dict[str, Callable[[], Case]] = {
     "consensus-polarized": lambda: Case(
         fm.PolarizedConsensus(_bowl, sigma=0.6, alpha=5.0, kernel_width=0.8), cloud(d=2), dt=0.02
     ),
+    "consensus-polarized-relative": lambda: Case(
+        fm.PolarizedConsensus(_bowl, sigma=0.6, alpha=5.0, kernel_width=0.3, relative_width=True),
+        cloud(d=2),
+        dt=0.02,
+    ),
+    "consensus-adam": lambda: Case(
+        fm.AdamConsensus(_bowl, 0.4, sigma=0.6, alpha=5.0, step=0.02),
+        fm.Particles(fm.AdamPoint(cloud(d=2).x, cloud(d=2, seed=1).x, cloud(d=2, seed=2).x ** 2)),
+        dt=0.02,
+    ),
+    "consensus-covariance-adapted": lambda: Case(
+        fm.CovarianceConsensus(_bowl, 1.0, 0.6, 5.0), cloud(d=2), dt=0.02
+    ),
+    "consensus-regularized": lambda: Case(
+        fm.RegularizedConsensus(
+            _bowl, lambda x: jnp.sum(x**2) - 1, sigma=0.6, alpha=5.0, epsilon=0.5, nu=0.7
+        ),
+        cloud(d=2),
+        dt=0.02,
+    ),
     "consensus-memory": lambda: Case(
         fm.MemoryConsensus(_bowl, sigma=0.6, alpha=5.0, memory_sigma=0.3, sharpness=2.0),
         fm.Particles(fm.Memory(cloud(d=2).x, cloud(d=2, seed=1).x)),

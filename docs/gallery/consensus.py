@@ -45,6 +45,41 @@ run = fm.simulate(law, memories, jnp.linspace(0.0, 4.0, 81), dt=0.02, key=jr.key
 ax = plot.trajectory(run, ax=plot.contours(ackley, -4.5, 4.5), alpha=0.25)
 plot.measure(fm.Particles(run.final.x.best), ax=ax, color="k")
 
+# %% AdamConsensus
+# Adam's moments of X − c: points come at one speed, which falls in time, and overshoot.
+start = fm.initial.uniform(jr.key(0), 60, jnp.full(2, -4.0), jnp.full(2, 4.0)).x
+law = fm.AdamConsensus(rastrigin, lambda t: 2 * jnp.exp(-t / 2), sigma=0.3)
+points = fm.Particles(fm.AdamPoint(start, jnp.zeros_like(start), jnp.zeros_like(start)))
+run = fm.simulate(law, points, jnp.linspace(0.0, 8.0, 81), dt=0.1, key=jr.key(1))
+ax = plot.contours(rastrigin, -4.5, 4.5, levels=5)
+plot.trajectory(run, ax=ax, alpha=0.3)
+plot.measure(fm.Particles(run.final.x.x), ax=ax, color="C3")
+
+# %% CovarianceConsensus
+# Points learn the shape of Rosenbrock's valley, and follow it to its end at (1, 1).
+valley = lambda x: jnp.log(0.1 + 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
+law = fm.CovarianceConsensus(valley, drift_rate=8.0, sigma=3.3)
+start = fm.Particles(jnp.array([-1.0, 1.0]) + 0.1 * jr.normal(jr.key(0), (60, 2)))
+run = fm.simulate(law, start, jnp.linspace(0.0, 6.0, 61), dt=0.1, key=jr.key(1))
+ax = plot.contours(valley, -1.5, 1.5)
+for k in range(0, 60, 6):
+    plot.measure(fm.Particles(run.ys.x[k]), ax=ax, color=plt.get_cmap("viridis")(k / 60))
+plot.measure(run.final, ax=ax, color="C3")
+ax.axis([-1.5, 1.5, -0.5, 1.5])
+
+# %% RegularizedConsensus
+# The lowest place of Himmelblau's function on a circle (black), by a penalty and a force, in steps
+# of a hundred times the force's own time.
+circle = lambda x: jnp.sum(x**2) - 16
+law = fm.RegularizedConsensus(himmelblau, circle, sigma=0.5, alpha=1.0, epsilon=1e-3, nu=1.0)
+start = fm.initial.uniform(jr.key(0), 60, jnp.full(2, -5.0), jnp.full(2, 5.0))
+ts, solver = jnp.linspace(0.0, 8.0, 81), fm.ConstrainedEuler()
+run = fm.simulate(law, start, ts, dt=0.1, key=jr.key(1), solver=solver)
+ax = plot.contours(himmelblau, -5.5, 5.5)
+ax.add_patch(plt.Circle((0, 0), 4, fill=False))
+plot.measure(run.final, ax=plot.trajectory(run, ax=ax, alpha=0.3), color="C3")
+ax.axis([-5.5, 5.5, -5.5, 5.5])
+
 # %% MirrorConsensus
 # Points of the simplex as softmax of points that move freely; the minimum is the cross.
 goal = jnp.array([0.1, 0.2, 0.7])

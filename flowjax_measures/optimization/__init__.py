@@ -5,6 +5,7 @@ from ._gradient_spread import (
     GradientSpread as GradientSpread,
     gradient_spread as gradient_spread,
 )
+from ._host import host as host
 from ._kalman_filter import FilterResult as FilterResult, kalman_filter as kalman_filter
 from ._kalman_inversion import (
     InversionResult as InversionResult,

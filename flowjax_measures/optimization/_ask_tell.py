@@ -21,8 +21,8 @@ class AskTell(eqx.Module):
     The step and the noise are those of `minimize`; the consensus at the end is not evaluated.
 
     **Arguments:** `initial`, and by keyword those of `minimize` that say how to search: `bounds`,
-    `method`, `particles`, `spread`, `dt`, `budget`, `tol`, `target`, `patience`, `resampling`,
-    `boundary`, `constraints`, `space`, `batch`, `batch_moves`, `exponential`.
+    `method`, `particles`, `spread`, `dt`, `budget`, `tol`, `target`, `patience`, `deviation`,
+    `resampling`, `boundary`, `constraints`, `space`, `batch`, `batch_moves`, `exponential`.
 
     !!! example
 

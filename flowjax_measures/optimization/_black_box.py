@@ -5,15 +5,16 @@ the function fails is forbidden, as one where it is NaN.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from ..storage.checkpoint import load, save
 
@@ -76,12 +77,12 @@ class Host:
         places = jax.tree.map(np.array, places)
         size = jax.tree.leaves(places)[0].shape[0]
         shape = (size,) if self.images is None else (size, self.images)
-        if self.vectorized:
-            values = self.call(places)
-            found = _numbers(values, shape, "the values of all points")
-            return found
         blank = np.zeros(size, bool), np.full(shape, np.nan)
         done, values = blank if stored is None else stored.read(shape)
+        if self.vectorized:
+            if done.all():
+                return values
+            return _numbers(self.call(places), shape, "the values of all points")
         left = np.flatnonzero(~done)
         if isinstance(places, np.ndarray):
             rows = list(places[left])
@@ -114,22 +115,36 @@ class Host:
             return (future.result() for future in waiting)
         return self.workers(attempt, rows)
 
-    def traced(self, dtype: Any) -> Callable[..., Array]:
+    def traced(self, dtype: Any) -> "Called":
         """The objective as a function that compiled code can call."""
         shape = () if self.images is None else (self.images,)
+        known = isinstance(self.objective, Hashable)
+        objective = self.objective if known else partial(self.objective)
+        return Called(objective, self.vectorized, shape, dtype)
 
-        def measured(*place):
-            place = jax.tree.map(np.array, place)
-            if self.vectorized:
-                place = jax.tree.map(lambda a: a[None], place)
-                return _numbers(self.objective(*place), (1, *shape), "values")[0].astype(dtype)
+
+class Called(eqx.Module):
+    """A black box as a function of one place; the same one compiles nothing again."""
+
+    objective: Callable[..., Any] = eqx.field(static=True)
+    vectorized: bool = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+
+    def __call__(self, *place):
+        value = jax.ShapeDtypeStruct(self.shape, self.dtype)
+        return jax.pure_callback(self._measured, value, *place, vmap_method="sequential")
+
+    def _measured(self, *place):
+        place = jax.tree.map(np.array, place)
+        if self.vectorized:
+            place = jax.tree.map(lambda a: a[None], place)
+            found = _numbers(self.objective(*place), (1, *self.shape), "values")[0]
+        else:
             found = _attempt(self.objective, True, place)
             failed = isinstance(found, Exception)
-            found = np.full(shape, np.nan) if failed else _numbers(found, shape, "one number")
-            return np.asarray(found, dtype)
-
-        value = jax.ShapeDtypeStruct(shape, dtype)
-        return lambda *place: jax.pure_callback(measured, value, *place, vmap_method="sequential")
+            found = np.nan if failed else _numbers(found, self.shape, "one number")
+        return np.broadcast_to(np.asarray(found, self.dtype), self.shape)
 
 
 def _attempt(objective: Callable[..., Any], spread: bool, place: Any) -> Any:
@@ -170,11 +185,20 @@ class Stored:
 
     def keep(self, done: np.ndarray, values: np.ndarray) -> None:
         if time.monotonic() - self.written > 1.0:
-            save(self.path, (self.nit, done, values), self.config)
-            self.written = time.monotonic()
+            self.write(done, values)
+
+    def write(self, done: np.ndarray, values: np.ndarray) -> None:
+        save(self.path, (self.nit, done, values), self.config)
+        self.written = time.monotonic()
 
 
 def replaced(system: Any, objective: Any, other: Any) -> Any:
     """The system with a function in place of `objective`, wherever it holds it."""
-    is_it = lambda a: callable(a) and a is objective  # noqa: E731
+
+    def is_it(a):
+        # Modules compare their arrays, which may be traced.
+        if not callable(a) or isinstance(objective, eqx.Module):
+            return a is objective and a is not None
+        return a is objective or (a == objective) is True
+
     return jax.tree.map(lambda a: other if is_it(a) else a, system, is_leaf=is_it)

@@ -14,9 +14,12 @@ from ..measures import Particles
 from ..noise._noise import floating
 from ..solvers import ConsensusJumps
 from ..systems.consensus import (
+    AdamConsensus,
     ConsensusBased,
     ConsensusBasedSampling,
+    CovarianceConsensus,
     EffectiveSampleSize,
+    EqualityConstraint,
     MemoryConsensus,
     MirrorConsensus,
     ParetoConsensus,
@@ -26,7 +29,8 @@ from ..systems.consensus import (
 )
 
 NAMES = (
-    "consensus", "polarized", "memory", "mirror", "swarm", "saddle", "pareto", "sampling", "jumps",
+    "consensus", "covariance", "polarized", "memory", "mirror", "swarm", "adam", "saddle", "pareto",
+    "sampling", "jumps",
 )  # fmt: skip
 
 
@@ -55,6 +59,14 @@ def chosen(
     return method, None
 
 
+def constraints_of(method: Any) -> list[EqualityConstraint]:
+    """The constraints in a system, which hold at its minimum."""
+    method = getattr(method, "parts", method)
+    if isinstance(method, Sum):
+        return constraints_of(method.first) + constraints_of(method.second)
+    return [method] if isinstance(method, EqualityConstraint) else []
+
+
 def _objectives(method: Any) -> bool:
     if isinstance(method, Sum):
         return _objectives(method.first) or _objectives(method.second)
@@ -67,10 +79,15 @@ def _named(name, objective, mu, walls, dt, images):
     if name in ("consensus", "jumps"):
         # Multiplicative noise without walls has heavy tails: jumps end at the first width.
         return ConsensusBased(objective, 1.0, 2.7, rule, "anisotropic", truncation=truncation)
+    if name == "covariance":
+        # The covariance stays without selection, and a tenth of each width is added.
+        sigma = 1.1 * jnp.sqrt((1 - 0.2**2) / step)
+        return CovarianceConsensus(objective, 0.8 / step, sigma, EffectiveSampleSize(0.3))
     if name == "polarized":
+        # Narrower kernels and less noise leave groups of few points behind on slopes.
         return PolarizedConsensus(
-            objective, 1.0, 1.0, EffectiveSampleSize(0.1), "anisotropic",
-            kernel_width=0.1 * _width(mu.x), local_alpha=True,
+            objective, 1.0, 2.0, EffectiveSampleSize(0.2), "anisotropic",
+            kernel_width=0.15 * _width(mu.x), local_alpha=True,
         )  # fmt: skip
     if name == "memory":
         # Memories move to better places at once.
@@ -83,11 +100,23 @@ def _named(name, objective, mu, walls, dt, images):
         return MirrorConsensus(objective, into, 1 / slope, 2.7 / slope, rule, "anisotropic")
     if name == "swarm":
         return SwarmConsensus(objective, 1.0, 2.0, rule, "anisotropic", inertia=2 * step)
+    if name == "adam":
+        return AdamConsensus(objective, _Falling(_width(mu.x) / 2, 4.0), 2.0, rule, step=step)
     if name == "sampling":
         return ConsensusBasedSampling(objective, EffectiveSampleSize(0.5), "optimization")
     if name == "saddle":
         return SaddleConsensus(objective, 1.0, 2.0, rule, rule, "anisotropic")
     return ParetoConsensus(objective, _preferences(images, mu.size()), 1.0, 2.0, 1e3, "anisotropic")
+
+
+class _Falling(eqx.Module):
+    """A speed that falls by e in a time."""
+
+    speed: Scalar
+    time: Scalar
+
+    def __call__(self, t):
+        return self.speed * jnp.exp(-t / self.time)
 
 
 def _into(walls: Any) -> Callable[[PyTree], PyTree]:

@@ -6,11 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import Point
+from .._numerics import jitted
 from ..noise._noise import floating
 from ..systems.consensus import EqualityConstraint
 
@@ -25,14 +25,15 @@ class Domain(eqx.Module):
 
     walls: tuple[PyTree, PyTree] | None
     boundary: str = eqx.field(static=True, default="clip")
-    residual: Callable[[Point], Float[Array, " m"]] | None = None
+    residual: "Residual | None" = None
 
     def inside(self, x: PyTree) -> PyTree:
         """The places, brought between the walls."""
         if self.walls is None:
             return x
-        return _between(_folded if self.boundary == "reflect" else jnp.clip, x, self.walls)
+        return _fold_all(_folded if self.boundary == "reflect" else jnp.clip, x, self.walls)
 
+    @jitted
     def nearest(self, x: PyTree, rounds: int = 4) -> PyTree:
         """The places, brought between the walls and by Newton's steps onto the constraints."""
         if self.residual is None:
@@ -62,7 +63,7 @@ def _newton(residual: Callable, x: Point) -> Point:
     return eqx.combine(unravel(here - slopes.T @ push), x)
 
 
-def _between(fold: Callable, x: PyTree, walls: tuple[PyTree, PyTree]) -> PyTree:
+def _fold_all(fold: Callable, x: PyTree, walls: tuple[PyTree, PyTree]) -> PyTree:
     floats, labels = floating(x), eqx.filter(x, eqx.is_inexact_array, inverse=True)
     return eqx.combine(jax.tree.map(fold, floats, *walls), labels)
 
@@ -77,55 +78,78 @@ def _folded(x: Array, low: Array, high: Array) -> Array:
     return jnp.clip(jnp.where(both, folded, one), low, high)
 
 
-def residual_of(constraints: Any) -> Callable[[Point], Float[Array, " m"]] | None:
-    """One function that is zero where all constraints hold, from what users give.
+class Residual(eqx.Module):
+    """One function that is zero where all constraints hold; numbers in them are traced."""
 
-    An inequality h(x) ≥ 0 is the residual max(−h, 0).
-    """
-    if constraints is None:
-        return None
-    given = constraints if isinstance(constraints, Sequence) else [constraints]
-    parts = [_residual(constraint) for constraint in given]
-    if not parts:
-        return None
-    return lambda x: jnp.concatenate([part(x) for part in parts])
+    parts: tuple["_Equal | _AtLeast | _Between", ...]
+
+    def __call__(self, x: Point) -> Float[Array, " m"]:
+        return jnp.concatenate([part(x) for part in self.parts])
 
 
-def _residual(constraint: Any) -> Callable[[Point], Float[Array, " m"]]:
+class _Equal(eqx.Module):
+    """g(x) = 0."""
+
+    function: Callable[..., Any]
+    args: Any = ()
+
+    def __call__(self, x):
+        return jnp.ravel(self.function(x, *self.args))
+
+
+class _AtLeast(eqx.Module):
+    """h(x) ≥ 0, of which the residual is max(−h, 0)."""
+
+    function: Callable[..., Any]
+    args: Any = ()
+
+    def __call__(self, x):
+        return jnp.maximum(-jnp.ravel(self.function(x, *self.args)), 0)
+
+
+class _Between(eqx.Module):
+    """low ≤ g(x) ≤ high."""
+
+    function: Callable[[Point], Any]
+    low: Array
+    high: Array
+
+    def __call__(self, x):
+        values = jnp.ravel(self.function(x))
+        low, high = self.low.astype(values.dtype), self.high.astype(values.dtype)
+        return jnp.maximum(low - values, 0) - jnp.maximum(values - high, 0)
+
+
+class _Linear(eqx.Module):
+    """x ↦ Ax."""
+
+    matrix: Array
+
+    def __call__(self, x):
+        return self.matrix.astype(x.dtype) @ x
+
+
+def residual_of(constraints: Any, others: list[EqualityConstraint]) -> Residual | None:
+    """One function that is zero where all constraints hold: those that users give, and others."""
+    several = constraints is None or isinstance(constraints, Sequence)
+    given = [*(constraints or [] if several else [constraints]), *others]
+    # A float of Python would be part of the program; as an array another one compiles nothing.
+    number = lambda a: jnp.asarray(a) if type(a) is float else a  # noqa: E731
+    return jax.tree.map(number, Residual(tuple(map(_residual, given)))) if given else None
+
+
+def _residual(constraint: Any) -> "_Equal | _AtLeast | _Between":
     if isinstance(constraint, EqualityConstraint):
-        return lambda x: jnp.ravel(constraint.constraint(x))
-    if isinstance(constraint, dict):
-        return _of_dict(constraint)
-    if hasattr(constraint, "lb") and hasattr(constraint, "ub"):
+        return _Equal(constraint.constraint)
+    if isinstance(constraint, dict) and constraint.get("type") in ("eq", "ineq"):
+        kind = _Equal if constraint["type"] == "eq" else _AtLeast
+        return kind(constraint["fun"], tuple(constraint.get("args", ())))
+    if not isinstance(constraint, dict) and hasattr(constraint, "lb") and hasattr(constraint, "ub"):
         matrix = getattr(constraint, "A", None)
-        if matrix is None:
-            return _range(constraint.fun, constraint.lb, constraint.ub)
-        matrix = np.asarray(matrix)
-        return _range(lambda x: jnp.asarray(matrix, x.dtype) @ x, constraint.lb, constraint.ub)
-    raise _unknown(constraint)
-
-
-def _of_dict(constraint: dict) -> Callable[[Point], Float[Array, " m"]]:
-    if constraint.get("type") not in ("eq", "ineq"):
-        raise _unknown(constraint)
-    function, args = constraint["fun"], constraint.get("args", ())
-    if constraint["type"] == "eq":
-        return lambda x: jnp.ravel(function(x, *args))
-    return lambda x: jnp.maximum(-jnp.ravel(function(x, *args)), 0)
-
-
-def _unknown(constraint: Any) -> ValueError:
-    return ValueError(
+        function = constraint.fun if matrix is None else _Linear(jnp.asarray(matrix))
+        return _Between(function, jnp.asarray(constraint.lb), jnp.asarray(constraint.ub))
+    raise ValueError(
         f"`constraints` holds {constraint!r}; give EqualityConstraint(g), {{'type': 'eq', 'fun': "
         "g} for g(x) = 0, {'type': 'ineq', 'fun': h} for h(x) >= 0, or scipy's "
         "NonlinearConstraint or LinearConstraint."
     )
-
-
-def _range(function: Callable, low: Any, high: Any) -> Callable[[Point], Float[Array, " m"]]:
-    def outside(x):
-        values = jnp.ravel(function(x))
-        bound = lambda b: jnp.asarray(b, values.dtype)  # noqa: E731
-        return jnp.maximum(bound(low) - values, 0) - jnp.maximum(values - bound(high), 0)
-
-    return outside

@@ -15,7 +15,7 @@ from ..simulation._progress import bar
 from ..spaces import AbstractSpace
 from ._result import OptimizeResult
 from ._run import Files, best_of, compiled, on_the_host
-from ._setup import Options, default_budget, prepare
+from ._setup import Options, default_budget, default_particles, prepare
 from ._start import dimension_of, walls_of
 
 
@@ -33,6 +33,7 @@ def minimize(
     tol: Scalar | None = None,
     target: Scalar | None = None,
     patience: Any = None,
+    deviation: Scalar | None = None,
     max_time: float | None = None,
     resampling: Scalar | None = None,
     restarts: int = 0,
@@ -54,8 +55,8 @@ def minimize(
 
     The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.05),
     "anisotropic")` with 200 points, from ten dimensions on 20 d, and steps of 0.1, found by the
-    study in `benchmarks/`: it has no scale of energies or lengths. On smooth functions with one
-    basin, or ill-conditioned ones, try CMA-ES too, which learns the shape of the basin.
+    study in `benchmarks/`: it has no scale of energies or lengths. Where coordinates depend on each
+    other, in up to tens of dimensions, take "covariance", which learns the shape of the basin.
 
     The whole loop is one compiled program; `jax.vmap` over `key` makes independent runs, each of
     which keeps its state once it has stopped.
@@ -73,10 +74,12 @@ def minimize(
       scipy a sequence of pairs. A list of numbers is a vector.
     - `key`: a JAX key.
     - `method`: a consensus system of your own choice of parameters, or a name: "consensus" (the
-      default), "polarized" (several minima, read off `result.minima`), "memory", "mirror" (into the
-      bounds by a sigmoid), "swarm", "sampling", "jumps", "saddle", "pareto" (`result.front`).
-    - `particles`: number of points, by default the larger of 200 and 20 d; a `Particles` given as
-      `initial` has its own.
+      default), "covariance" (which learns the shape of a basin), "polarized" (several minima, read
+      off `result.minima`), "memory", "mirror" (into the bounds by a sigmoid), "swarm", "adam",
+      "sampling", "jumps", "saddle", "pareto" (`result.front`). An `EqualityConstraint` in a sum is
+      one of `constraints`.
+    - `particles`: number of points, by default the larger of 200 and 20 d, but so few, from 20 on,
+      that a small `budget` is a hundred steps; a `Particles` given as `initial` has its own.
     - `spread`: standard deviation around a single `initial` point.
     - `dt`: the step, part of the algorithm. `exponential`: whether steps solve the pull exactly,
       X⁺ = c + (X − c)e^{−λh} + σ√h (…)ξ.
@@ -85,7 +88,8 @@ def minimize(
     - `tol`: consensus is a root mean square distance of `tol` times the first one; default 1e-6,
       in float32 3.5e-4, the width over which a smooth function is flat to round-off.
     - `target`: stops at a value at or below it.
-    - `patience`: stops when the best value hasn't improved in so many steps.
+    - `patience`: stops when the best value hasn't improved in so many steps; with `deviation` when,
+      over so many steps, the lowest values of the steps have at most this standard deviation.
     - `resampling`: in place of an end by consensus or patience, all points are moved by normals of
       this standard deviation, and the run goes on to its target or budget.
     - `restarts`: how often to start again with twice the points, within the budget.
@@ -102,7 +106,8 @@ def minimize(
     - `workers`: an executor of `concurrent.futures` or its like (Dask, MPI), a function like `map`,
       or a number of threads: `objective` is called on the host, a point at a time.
     - `folder`: where every step is written. The same call, after it was killed, goes on from there
-      and ends with the same bits. An objective that JAX can't trace is known by its name alone.
+      and ends with the same bits; so does one with another `budget`, `target`, `tol` or `patience`
+      after its end. An objective that JAX can't trace is known by its name alone.
     - `overwrite`: whether to begin anew where `folder` holds a run, this or another.
     - `observe`: pytree of functions of the measure, whose values at every step become `history`.
     - `callback`: host function `(nit, fun)`, called every step.
@@ -118,8 +123,9 @@ def minimize(
         ```
     """
     options = Options(
-        bounds, method, particles, spread, dt, budget, tol, target, patience, resampling, boundary,
-        constraints, space, batch, batch_moves, exponential, vectorized, workers, observe, callback,
+        bounds, method, particles, spread, dt, budget, tol, target, patience, deviation, resampling,
+        boundary, constraints, space, batch, batch_moves, exponential, vectorized, workers, observe,
+        callback,
     )  # fmt: skip
     if restarts == 0:
         files = Files(folder, overwrite)
@@ -129,8 +135,10 @@ def minimize(
             "`restarts` draw new points, more of them each time: leave out `observe` and `folder`, "
             "and give `bounds` or one point in place of `Particles`."
         )
+    dimension = dimension_of(initial, None if bounds is None else walls_of(bounds, initial))
+    options = options._replace(particles=particles or default_particles(dimension, options))
     result = _run(objective, initial, key, options, Files(), max_time, progress)
-    left = _evaluations(initial, options)
+    left = default_budget(dimension) if budget is None else budget
     for k in range(1, restarts + 1):
         # What has met its target asks for no more.
         rest = jnp.where(result.status == 2, 0, left - result.nfev)
@@ -139,14 +147,6 @@ def minimize(
         other = _run(objective, initial, next_key, again, Files(), max_time, progress, 2**k)
         result = best_of(result, other)
     return result
-
-
-def _evaluations(initial: Any, options: Options) -> Any:
-    """The budget of all runs together."""
-    if options.budget is not None:
-        return options.budget
-    walls = None if options.bounds is None else walls_of(options.bounds, initial)
-    return default_budget(dimension_of(initial, walls))
 
 
 def _run(objective, initial, key, options, files, max_time, progress, grow=1):

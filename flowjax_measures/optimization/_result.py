@@ -107,7 +107,8 @@ class OptimizeResult(eqx.Module):
         """The minima that a polarised run found: its points, merged within `radius`.
 
         From the best point on, all within `radius` of a minimum belong to it. Those that hold
-        fewer than 1% of the points are stragglers, and left out.
+        fewer than 1% of the points, or a fifth of the largest's, are stragglers, and left out. A
+        group that was left on a plateau may still be among them: look at `fun`.
         """
         if isinstance(self.status, Tracer) or np.ndim(self.status):
             raise ValueError("`minima` are read off one run, outside of jit and vmap.")
@@ -122,7 +123,9 @@ class OptimizeResult(eqx.Module):
                 near = np.linalg.norm(rows - rows[i], axis=1) <= radius
                 basin[near & (basin == -1)] = i
                 seeds.append(i)
-        held = [i for i in seeds if np.mean(basin == i) >= 0.01]
+        sizes = [np.mean(basin == i) for i in seeds]
+        least = max(0.01, 0.2 * max(sizes, default=0))
+        held = [i for i, size in zip(seeds, sizes, strict=True) if size >= least]
         number = {seed: k for k, seed in enumerate(held)}
         basin = np.array([number.get(i, -1) for i in basin], int)
         share = np.array([np.mean(basin == k) for k in range(len(held))])

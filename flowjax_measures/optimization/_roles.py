@@ -20,6 +20,8 @@ from .._system import Sum
 from ..noise._noise import floating
 from ..spaces import Phase
 from ..systems.consensus import (
+    AdamConsensus,
+    AdamPoint,
     AdaptivePareto,
     ConsensusBasedSampling,
     Memory,
@@ -72,6 +74,13 @@ class Known(eqx.Module):
         return self.values[numbers[0]] if numbers else self.objective(*(x for x, _ in places))
 
 
+class Asked(eqx.Module):
+    """Stands in a system for the objective whose values it will be told."""
+
+    def __call__(self, *places):
+        raise NotImplementedError("The values of the objective are told, not computed.")
+
+
 class _Plain(eqx.Module):
     """A function of a place, given numbered ones."""
 
@@ -91,9 +100,9 @@ class _Shown(eqx.Module):
 
 
 def informed(system: Any, objective: Any, values: Array, elsewhere: Callable[[Any], Array]) -> Any:
-    """The system, told the values at the numbered places.
+    """The system, told the values of `objective` at the numbered places, where it stands `Asked`.
 
-    Where it weighs by another function than `objective`, `elsewhere` evaluates that one.
+    Where it weighs by another function, `elsewhere` evaluates that one.
     """
     if isinstance(system, Sum):
         first, second = (
@@ -103,8 +112,11 @@ def informed(system: Any, objective: Any, values: Array, elsewhere: Callable[[An
     for name in ("objective", "objectives"):
         if hasattr(system, name):
             function = getattr(system, name)
-            mine = values if function == objective else elsewhere(function)
-            system = _with(system, name, Known(function, mine))
+            if isinstance(function, Asked):
+                known = Known(objective, values)
+            else:
+                known = Known(function, elsewhere(function))
+            system = _with(system, name, known)
     if hasattr(system, "constraint"):
         system = _with(system, "constraint", _Plain(system.constraint))
     if hasattr(system, "mirror"):
@@ -170,6 +182,10 @@ def _numbers(x: PyTree, first: int = 0) -> Array:
     return jnp.arange(first, first + size, dtype=jnp.int32)
 
 
+def _still(x: PyTree) -> PyTree:
+    return jax.tree.map(jnp.zeros_like, floating(x))
+
+
 def _itself(method: Any, x: PyTree) -> PyTree:
     return x
 
@@ -184,13 +200,23 @@ _POINTS = Role(
     agree=_shared(_itself),
 )
 _SWARM = _POINTS._replace(
-    begin=lambda method, place: Phase(place, jax.tree.map(jnp.zeros_like, floating(place))),
+    begin=lambda method, place: Phase(place, _still(place)),
     place=lambda method, x: x.q,
     put=lambda x, place: x._replace(q=place),
     asked=lambda method, state, x: x.q,
     tag=lambda x: Phase((x.q, _numbers(x.q)), (x.p, None)),
     untag=lambda x: Phase(x.q[0], x.p[0]),
     agree=_shared(lambda method, x: x.q),
+    pulls=False,
+)
+_ADAM = _POINTS._replace(
+    begin=lambda method, place: AdamPoint(place, _still(place), _still(place)),
+    place=lambda method, x: x.x,
+    put=lambda x, place: x._replace(x=place),
+    asked=lambda method, state, x: x.x,
+    tag=lambda x: AdamPoint((x.x, _numbers(x.x)), (x.first, None), (x.second, None)),
+    untag=lambda x: AdamPoint(x.x[0], x.first[0], x.second[0]),
+    agree=_shared(lambda method, x: x.x),
     pulls=False,
 )
 _MEMORY = _POINTS._replace(
@@ -236,6 +262,7 @@ _SADDLE = _POINTS._replace(
     rounds=2,
 )
 _ROLES = {
+    AdamConsensus: _ADAM,
     SwarmConsensus: _SWARM,
     MemoryConsensus: _MEMORY,
     MirrorConsensus: _MIRROR,
@@ -248,8 +275,8 @@ _ROLES = {
 
 def complete(method: Any, x: PyTree) -> bool:
     """Whether points are whole already, with velocity, memory or preferences."""
-    kinds = {SwarmConsensus: Phase, MemoryConsensus: Memory, AdaptivePareto: tuple}
-    kind = kinds.get(type(method))
+    kinds = {AdamConsensus: AdamPoint, SwarmConsensus: Phase, MemoryConsensus: Memory}
+    kind = (kinds | {AdaptivePareto: tuple}).get(type(method))
     return kind is not None and isinstance(x, kind)
 
 

@@ -1,6 +1,6 @@
 """The loops that drive a search: compiled, or in Python around what only the host can evaluate."""
 
-import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._numerics import jitted
 from ..storage._folder import claimed, emptied
-from ..storage.checkpoint import environment, load, save
+from ..storage.checkpoint import environment, load, save, shapes
 from ._black_box import Stored
 from ._points import one_of, points_of, size_of
 from ._result import OptimizeResult, finished
 from ._search import Search, SearchState
 from ._setup import Prepared
+from ._state import with_
 
 
 class Files(NamedTuple):
@@ -61,16 +63,41 @@ def on_the_host(
     state = eqx.filter_jit(prepared.search.begin)(prepared.points, history)
     if files.folder is None:
         return _loop(prepared, state, None, {}, max_time, progress)
-    folder = emptied(files.folder, files.overwrite, "state", "values")
+    folder = emptied(files.folder, files.overwrite, "state", "values", "end")
     config = _identity(prepared, state)
-    if (folder / "state").exists():
-        state = load(folder / "state", state, config, argument="folder")
-    with claimed(folder) if int(state.status) == 0 else contextlib.nullcontext():
+    with claimed(folder):
+        if (folder / "state").exists():
+            state = _found(prepared.search, folder / "state", state, config)
         return _loop(prepared, state, folder, config, max_time, progress)
 
 
+def _found(search: Search, path: Path, like: SearchState, config: Any) -> SearchState:
+    """The state in a file, with as much room for what is observed as `like` has."""
+    leaves, structure = jax.tree.flatten(like)
+    sizes = shapes(path)
+    if len(sizes) == len(leaves):
+        pairs = zip(leaves, sizes, strict=True)
+        leaves = [a if a.shape == s else jax.ShapeDtypeStruct(s, a.dtype) for a, s in pairs]
+    state = load(path, jax.tree.unflatten(structure, leaves), config, argument="folder")
+    if not search.more(state):
+        raise ValueError(
+            f"`folder`: {path} holds a run of {int(state.nfev)} evaluations, which `budget` does "
+            "not allow. Give that many and those of another step, or another `folder`."
+        )
+
+    def longer(room, a):
+        # There are no more steps than room for them, in both.
+        count = min(len(room), len(a))
+        return room.at[:count].set(a[:count])
+
+    return with_(state, history=jax.tree.map(longer, like.history, state.history))
+
+
 def _identity(prepared: Prepared, state: SearchState) -> dict[str, Any]:
-    """What a run is, by parts; an objective on the host is known by its name alone."""
+    """What a run is, by parts; an objective on the host is known by its name alone.
+
+    When it stops is no part of it.
+    """
     search, points, _, many, host, _ = prepared
     told = state.values[: search.role.rounds * (search.batch or size_of(state.points))]
     if host is None:
@@ -78,8 +105,14 @@ def _identity(prepared: Prepared, state: SearchState) -> dict[str, Any]:
     else:
         kind = type(host.objective)
         objective = getattr(host.objective, "__qualname__", kind.__qualname__)
+    first = with_(state, history=jax.tree.map(lambda a: a[:1], state.history))
+    steps = _tell.lower(search, first, told).as_text()
+    ends = ["budget", "target"]
+    if search.resampling is None:
+        ends += ["tol"] + ["patience"] * (search.deviation is None)
+    search = dataclasses.replace(search, **dict.fromkeys(ends))
     return {
-        "objective": objective, "method": (_tell.lower(search, state, told).as_text(), search),
+        "objective": objective, "method": (steps, search),
         "initial": points, "environment": environment(),
     }  # fmt: skip
 
@@ -92,33 +125,51 @@ def _loop(
     max_time: float | None,
     progress: bool,
 ) -> OptimizeResult:
-    search, _, one, many, host, steps = prepared
+    search, _, _, many, host, steps = prepared
     begun = time.monotonic()
     bar = _bar(steps, progress)
     while int(state.status) == 0:
         if max_time is not None and time.monotonic() - begun > max_time:
-            state = eqx.tree_at(lambda s: s.status, state, jnp.asarray(6, jnp.int32))
+            state = with_(state, status=jnp.asarray(6, jnp.int32))
             break
         places = _ask(search, state)
+        stored = None if folder is None else Stored(folder, int(state.nit), config)
         if host is None:
             values = _many(many, places)
         else:
-            stored = None if folder is None else Stored(folder, int(state.nit), config)
             values = jnp.asarray(host(places, stored), state.values.dtype)
         state = _tell(search, state, values)
         bar(int(state.nit))
-        if folder is not None:
+        if folder is None:
+            continue
+        if int(state.status) == 0:
             save(folder / "state", state, config)
-    place, value = candidate(search, state), None
-    if place is not None:
-        value = jnp.asarray(jnp.inf, state.values.dtype)
-        if bool(final_room(search, state)):
-            if host is None:
-                value = jnp.asarray(one(*place), value.dtype)
-            else:
-                batch = jax.tree.map(lambda a: jnp.asarray(a)[None], place)
-                value = jnp.asarray(host(batch if host.spread else batch[0])[0], value.dtype)
-    return finish(search, state, value)
+        elif stored is not None and host is not None:
+            # The step that ended the run stays open: with another end it is taken again.
+            stored.write(np.ones(values.shape[0], bool), np.asarray(values, float))
+    return finish(search, state, _at_the_end(prepared, state, folder, config))
+
+
+def _at_the_end(
+    prepared: Prepared, state: SearchState, folder: Path | None, config: dict[str, Any]
+) -> Any:
+    """The objective at the consensus, where there is room for it."""
+    search, _, one, _, host, _ = prepared
+    place, dtype = candidate(search, state), state.values.dtype
+    if place is None or not bool(final_room(search, state)):
+        return None if place is None else jnp.asarray(jnp.inf, dtype)
+    if host is None:
+        return jnp.asarray(one(*place), dtype)
+    path, blank = None if folder is None else folder / "end", (0, np.zeros(()))
+    if path is not None and path.exists():
+        nit, value = load(path, blank, config, argument="folder")
+        if nit == int(state.nit):
+            return jnp.asarray(value, dtype)
+    batch = jax.tree.map(lambda a: jnp.asarray(a)[None], place)
+    value = host(batch if host.spread else batch[0])[0]
+    if path is not None:
+        save(path, (int(state.nit), np.asarray(value, float)), config)
+    return jnp.asarray(value, dtype)
 
 
 _ask = eqx.filter_jit(Search.ask)
@@ -177,7 +228,7 @@ def finish(search: Search, state: SearchState, value: Any) -> OptimizeResult:
         x=x, fun=fun, nfev=nfev, nit=state.nit, success=success, status=state.status,
         spread=state.width, history=state.history, constr_violation=violation,
         population=role.place(search.method, points), population_energies=state.values,
-        radius=jnp.asarray(search.radius, state.values.dtype),
+        radius=jnp.asarray(search.radius(state.points), state.values.dtype),
     )  # fmt: skip
 
 

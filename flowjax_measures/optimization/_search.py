@@ -57,6 +57,7 @@ class Search(eqx.Module):
     tol: Float[Array, ""]
     target: Float[Array, ""]
     patience: Int[Array, ""]
+    deviation: Float[Array, ""] | None
     resampling: Float[Array, ""] | None
     jumps: tuple[Any, Any] | None
     batch: int | None = eqx.field(static=True)
@@ -85,10 +86,9 @@ class Search(eqx.Module):
         """Whether the space of the points is that of the places."""
         return points_are_places(self.method)
 
-    @property
-    def radius(self) -> Any:
+    def radius(self, points: Any) -> Any:
         """The distance within which places are one minimum."""
-        return getattr(self.method, "kernel_width", jnp.inf)
+        return jnp.inf if self.one_consensus else self.method.width(points)
 
     def cost(self, size: int) -> int:
         """Evaluations of a step of `size` points."""
@@ -127,6 +127,7 @@ class Search(eqx.Module):
             width=first,
             first=first,
             stale=zero,
+            levels=None if self.deviation is None else jnp.zeros(2, dtype),
             status=jnp.where(self._fits(zero, points), zero, 4).astype(jnp.int32),
             nit=zero,
             nfev=zero,
@@ -202,9 +203,13 @@ class Search(eqx.Module):
             best_x = jax.tree.map(lambda a, b: jnp.where(better, a[winner], b), asked, state.best_x)
             best = best_value = jnp.where(better, scores[winner], state.best)
         stale = jnp.int32(jnp.where(jnp.any(better), 0, state.stale + 1))
+        levels = state.levels
+        if levels is not None:
+            levels = _updated(levels, jnp.min(scores), k % self.patience)
         return with_(
-            state, values=values, best_x=best_x, best=best, best_value=best_value, stale=stale
-        )
+            state, values=values, best_x=best_x, best=best, best_value=best_value, stale=stale,
+            levels=levels,
+        )  # fmt: skip
 
     def _lengths(self, time: FloatScalar, dtype: Any) -> tuple[Array, Array]:
         """What multiplies the drift and the normals of a step."""
@@ -221,8 +226,10 @@ class Search(eqx.Module):
         """The state moved, or stopped where it was found."""
         role, points, k = self.role, state.points, state.nit
         agreed = (state.width <= self.tol * state.first) & (state.first > 0)
-        lost = state.stale >= self.patience
-        stale = state.stale
+        lost, stale = state.stale >= self.patience, state.stale
+        if state.levels is not None and self.deviation is not None:
+            allowed = self.deviation**2 * self.patience.astype(self.deviation.dtype)
+            lost = ((k + 1) % self.patience == 0) & (state.levels[1] <= allowed)
         if self.resampling is not None:
             shaken = jax.random.fold_in(jax.random.fold_in(self.key, k), 1)
             where = floating(role.place(self.method, after))
@@ -271,3 +278,11 @@ class Search(eqx.Module):
 
     def _watch(self, points: Any) -> PyTree:
         return jax.tree.map(lambda f: f(points), self.observe, is_leaf=callable)
+
+
+def _updated(levels: Array, value: Array, count: Array) -> Array:
+    """Mean and sum of squared deviations of `count` values, and then of one more."""
+    mean, square = jnp.where(count == 0, 0, levels)
+    gap = value - mean
+    mean = mean + gap / (count + 1).astype(gap.dtype)
+    return jnp.stack([mean, square + gap * (value - mean)])

@@ -16,10 +16,10 @@ from ..noise._noise import floating
 from ..spaces import Euclidean
 from ..systems.consensus import MirrorConsensus
 from ._black_box import Host, replaced, traced_shape
-from ._choices import chosen, dual
+from ._choices import chosen, constraints_of, dual
 from ._domain import Domain, residual_of
 from ._points import mean_of, minus, rms, size_of
-from ._roles import complete, leader, points_are_places, role_of
+from ._roles import Asked, complete, leader, points_are_places, role_of
 from ._search import Search
 from ._start import dimension_of, placed, points, walls_of
 
@@ -36,6 +36,7 @@ class Options(NamedTuple):
     tol: Any = None
     target: Any = None
     patience: Any = None
+    deviation: Any = None
     resampling: Any = None
     boundary: str = "clip"
     constraints: Any = None
@@ -95,9 +96,8 @@ def prepare(
     start, run = jax.random.split(key)
     walls = None if o.bounds is None else walls_of(o.bounds, initial)
     dimension = dimension_of(initial, walls)
-    mu = points(
-        initial, walls, start, grow * (o.particles or max(200, 20 * dimension)), o.spread, o.space
-    )
+    count = grow * (o.particles or default_particles(dimension, o))
+    mu = points(initial, walls, start, count, o.spread, o.space)
     dtype = jnp.result_type(*jax.tree.leaves(floating(mu.x)))
     pair = _of_two(o.method)
     one, many, host, images = _evaluations(objective, mu, o, pair, dtype)
@@ -116,7 +116,7 @@ def prepare(
     most = np.iinfo(np.int32).max
     count = lambda a: jnp.asarray(min(a, most) if concrete(a) else a, jnp.int32)  # noqa: E731
     search = Search(
-        method=_traced(method, dtype),
+        method=replaced(_traced(method, dtype), one, Asked()),
         weighs=one,
         domain=domain,
         key=run,
@@ -125,6 +125,7 @@ def prepare(
         tol=number(o.tol, max(1e-6, eps**0.5)),
         target=number(o.target, -jnp.inf),
         patience=count(most if o.patience is None else o.patience),
+        deviation=None if o.deviation is None else number(o.deviation, 0),
         resampling=None if o.resampling is None else number(o.resampling, 0),
         jumps=jumps,
         batch=o.batch,
@@ -134,6 +135,8 @@ def prepare(
         callback=o.callback,
         images=images,
     )
+    if o.deviation is not None and (search.pair or search.role.own):
+        raise ValueError("`deviation` is of the values of one objective; leave it out.")
     cost = search.cost(size)
     steps = int(budget) // cost if concrete(budget) else 0
     if grow == 1 and concrete(budget) and (steps < 1 or int(budget) < cost + search.pair):
@@ -186,7 +189,7 @@ def _first(mu: Particles, method: Any, o: Options, walls: Any) -> tuple[Any, Dom
             f"`exponential` steps solve the pull −λ(X − c), and {type(method).__name__} has other "
             "forces; leave it out."
         )
-    residual = residual_of(o.constraints)
+    residual = residual_of(o.constraints, constraints_of(method))
     domain = Domain(walls, o.boundary, residual)
     x, role = placed(mu, mu.x).retract().x, role_of(method)
     if isinstance(method, MirrorConsensus):
@@ -236,6 +239,15 @@ def default_budget(dimension: int) -> int:
     return max(100_000, 10_000 * dimension)
 
 
+def default_particles(dimension: int, options: Options) -> int:
+    """So many that a small budget is a hundred steps, where all points seek one place."""
+    most, budget = max(200, 20 * dimension), options.budget
+    apart = options.method in ("polarized", "pareto", "saddle") or not concrete(budget)
+    if budget is None or apart:
+        return most
+    return int(min(most, max(20, budget // 100)))
+
+
 def _unknown(*place):
     raise ValueError(
         "`method` evaluates the objective at a point that was not asked for (a `correction`, "
@@ -251,12 +263,19 @@ def _check(o: Options) -> None:
         real = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
         if not real or not (0 < float(value) < np.inf):
             raise ValueError(f"`{name}` is {value!r}; give one positive, finite number.")
-    for name, value in {"tol": o.tol, "target": o.target, "budget": o.budget}.items():
+    least = {"tol": o.tol, "deviation": o.deviation, "target": o.target, "budget": o.budget}
+    for name, value in least.items():
         if value is None or not concrete(value):
             continue
         real = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
-        if not real or np.isnan(float(value)) or (name == "tol" and float(value) < 0):
+        if (
+            not real
+            or np.isnan(float(value))
+            or (name in ("tol", "deviation") and float(value) < 0)
+        ):
             raise ValueError(f"`{name}` is {value!r}; give one number.")
+    if o.deviation is not None and o.patience is None:
+        raise ValueError("`deviation` is that over `patience` steps; give both.")
     if o.particles is not None and not (isinstance(o.particles, int) and o.particles >= 2):
         raise ValueError(f"`particles` is {o.particles!r}; give how many points, at least 2.")
     if o.boundary not in ("clip", "reflect"):

@@ -21,6 +21,7 @@ class SearchState(eqx.Module):
     width: Float[Array, ""]
     first: Float[Array, ""]
     stale: Int[Array, ""]
+    levels: Float[Array, "2"] | None
     status: Int[Array, ""]
     nit: Int[Array, ""]
     nfev: Int[Array, ""]

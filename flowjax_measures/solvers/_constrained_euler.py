@@ -36,6 +36,7 @@ class ConstrainedEuler(AbstractScheme):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         system, mu = posed(terms, y0)
+        system = getattr(system, "parts", system)
         constraint = getattr(system, "second", None)
         if not (
             isinstance(system, Sum)
@@ -43,7 +44,8 @@ class ConstrainedEuler(AbstractScheme):
             and isinstance(y0, Particles)
         ):
             raise ValueError(
-                "ConstrainedEuler steps `system + EqualityConstraint(...)` from `Particles`."
+                "ConstrainedEuler steps `system + EqualityConstraint(...)`, or a "
+                "RegularizedConsensus, from `Particles`."
             )
         # Without the constraint's force, which would drown the rest in its round-off.
         time = clock(terms, t0)

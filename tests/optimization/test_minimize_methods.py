@@ -1,6 +1,7 @@
 """`minimize` by every method, on the host, under constraints, in batches."""
 
 import concurrent.futures
+import contextlib
 import time
 
 import equinox as eqx
@@ -19,14 +20,39 @@ BOX = (jnp.full(2, -5.12), jnp.full(2, 4.8))
 KEY = jr.key(0)
 
 
+@contextlib.contextmanager
+def compilations():
+    """The list of what is compiled inside."""
+    names = []
+    listen = lambda name, *_, **__: "backend_compile" in name and names.append(name)  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("memory", "mirror", "jumps")]
 
 
-@pytest.mark.parametrize("method", ["swarm", "sampling", *SLOW])
+@pytest.mark.parametrize("method", ["swarm", "sampling", "adam", *SLOW])
 def test_methods_by_name_find_the_minimum(method):
     result = minimize(lambda x: sphere(x - 1.0), bounds=BOX, key=KEY, method=method, budget=40_000)
     np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
     assert result.nfev <= 40_000 and result.constr_violation == 0
+
+
+def test_covariance_solves_what_is_ill_conditioned():
+    """A rotated ellipsoid of condition 10⁶, in 3,000 evaluations."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    scales = jnp.array([1.0, 1e3, 1e6])
+    box, budget = (jnp.full(3, -5.12), jnp.full(3, 4.8)), 3000
+    result = minimize(
+        lambda x: scales @ (turn @ (x - 1)) ** 2, bounds=box, key=KEY, method="covariance",
+        budget=budget,
+    )  # fmt: skip
+    assert result.fun < 1e-6 and result.nfev <= budget
+    assert result.population.shape[0] == budget // 100
 
 
 @pytest.mark.slow
@@ -137,9 +163,10 @@ def test_black_boxes_are_called_on_the_host():
     np.testing.assert_allclose(one.x, 1.0, atol=0.1)
     many = minimize(lambda x: np.sum((np.asarray(x) - 1) ** 2, axis=1), vectorized=True, **options)
     np.testing.assert_allclose(many.x, 1.0, atol=0.1)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, compilations() as names:
         np.testing.assert_array_equal(minimize(numpy_objective, workers=pool, **options).x, one.x)
-    np.testing.assert_array_equal(minimize(numpy_objective, workers=map, **options).x, one.x)
+        np.testing.assert_array_equal(minimize(numpy_objective, workers=map, **options).x, one.x)
+    assert not names
     # Under vmap compiled code calls it.
     runs = jax.vmap(lambda key: minimize(numpy_objective, **options | {"key": key}))(KEY[None])
     np.testing.assert_allclose(runs.x[0], one.x, rtol=1e-9)
@@ -173,6 +200,18 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
     assert len(calls) <= 95 + 200 - 90 + 2
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(result), strict=True):
         np.testing.assert_array_equal(a, b)
+    # The end is on file too; with more evaluations the run goes on, as one that never stopped.
+    calls.clear()
+    assert minimize(dies(-1), folder=tmp_path, **options).fun == whole.fun and len(calls) <= 2
+    longer = options | {"budget": 333}
+    result = minimize(dies(-1), folder=tmp_path, **longer)
+    assert len(calls) <= 4 + 333 - 190
+    for a, b in zip(
+        jax.tree.leaves(minimize(dies(-1), **longer)), jax.tree.leaves(result), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"`folder`.*`budget`"):
+        minimize(dies(-1), folder=tmp_path, **options | {"budget": 100})
     with pytest.raises(ValueError, match=r"`folder`.*method differs .*dt: 0\.1 → 0\.2"):
         minimize(dies(-1), folder=tmp_path, **options | {"dt": 0.2})
     anew = minimize(dies(-1), folder=tmp_path, overwrite=True, **options | {"dt": 0.2})
@@ -180,9 +219,13 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
 
 
 def test_a_traced_objective_that_was_edited_is_another_run(tmp_path):
-    options = dict(bounds=BOX, key=KEY, particles=10, budget=50, folder=tmp_path)
+    options = dict(bounds=BOX, key=KEY, particles=10, folder=tmp_path)
+    options |= dict(budget=50, observe={"width": lambda mu: jnp.std(mu.x)})
     first = minimize(lambda x: jnp.sum(x**2), **options)
     assert minimize(lambda x: jnp.sum(x**2), **options).fun == first.fun
+    longer = minimize(lambda x: jnp.sum(x**2), **options | {"budget": 90})
+    assert longer.history["width"].shape == (9,) and np.all(longer.history["width"] > 0)
+    np.testing.assert_array_equal(longer.history["width"][:5], first.history["width"])
     with pytest.raises(ValueError, match=r"`folder`.*objective differs"):
         minimize(lambda x: jnp.sum((x - 1) ** 2), **options)
 
@@ -196,6 +239,56 @@ def test_time_and_restarts():
     one = minimize(rastrigin, budget=3000, **options)
     again = minimize(rastrigin, budget=3000, restarts=2, **options)
     assert again.fun <= one.fun and one.nfev < again.nfev <= 3000
+
+
+def test_stops_where_the_lowest_values_deviate_little():
+    """The standard deviation over blocks of `patience` steps, against NumPy's."""
+    lowest = {"lowest": lambda mu: jnp.min(jax.vmap(sphere)(mu.x))}
+    options = dict(bounds=BOX, key=KEY, particles=20, budget=4000, observe=lowest)
+    values = minimize(sphere, tol=0.0, **options).history["lowest"]
+    spread = np.std(np.reshape(values, (-1, 8)), axis=1)
+    level = 1e-6
+    assert spread[0] > level > spread[-1]
+    result = minimize(sphere, patience=8, deviation=level, **options)
+    assert int(result.nit) == 8 * (1 + np.argmax(spread <= level)) and result.status == 3
+
+
+def test_objectives_with_numbers_of_their_own():
+    """A module is an objective, under a transformation too; another number compiles nothing."""
+
+    class Shifted(eqx.Module):
+        centre: jax.Array
+
+        def __call__(self, x):
+            return sphere(x - self.centre)
+
+    options = dict(bounds=BOX, key=KEY, particles=20, budget=1000)
+    solve = lambda c: minimize(Shifted(c), **options).x  # noqa: E731
+    two = jnp.array([2.0, 2.0])
+    np.testing.assert_allclose(solve(jnp.ones(2)), 1.0, atol=0.1)
+    with compilations() as names:
+        found = solve(two)
+    assert not names
+    np.testing.assert_allclose(found, 2.0, atol=0.1)
+    objective = Shifted(jnp.ones(2))
+    method = fm.ConsensusBased(objective, 1.0, 2.0, 30.0, "anisotropic")
+    both = jax.vmap(solve)(jnp.array([[1.0, 1.0], [2.0, 2.0]]))
+    np.testing.assert_allclose(both[1], found, rtol=1e-9)
+    np.testing.assert_allclose(minimize(objective, method=method, **options).x, 1.0, atol=0.1)
+
+
+def test_a_constraint_in_a_sum_holds():
+    """As one of `constraints`: the lowest place of Rastrigin's function on a circle."""
+    circle = lambda x: x @ x - 4.0  # noqa: E731
+    free = fm.ConsensusBased(rastrigin, 1.0, 2.0, 30.0, "anisotropic")
+    options = dict(bounds=BOX, key=KEY, particles=50, budget=5000)
+    result = minimize(rastrigin, method=free + fm.EqualityConstraint(circle), **options)
+    assert result.constr_violation < 1e-6
+    np.testing.assert_allclose(result.fun, 4.0, atol=1e-6)
+    method = fm.RegularizedConsensus(rastrigin, circle, 1.0, 2.0, 30.0, "anisotropic")
+    result = minimize(rastrigin, method=method, **options)
+    assert result.constr_violation < 1e-6
+    np.testing.assert_allclose(result.fun, 4.0, atol=1e-6)
 
 
 def test_labels_stay_and_weights_count():
@@ -230,23 +323,36 @@ def test_walls_that_reflect():
     assert np.all(result.population >= 0.5)
 
 
+class Ring(eqx.Module):
+    radius: float
+
+    def __call__(self, x):
+        return x @ x - self.radius**2
+
+
+def right_of(x, wall):
+    return x[0] - wall
+
+
 def test_another_value_compiles_nothing():
     method = lambda s: fm.ConsensusBased(sphere, 1.0, s, 30.0, "anisotropic")  # noqa: E731
     start = fm.Particles(jr.normal(KEY, (10, 2)))
 
-    def solve(s, dt, tol, target, budget):
+    def solve(s, dt, tol, target, budget, radius, wall):
+        constraints = [
+            fm.EqualityConstraint(Ring(radius)),
+            {"type": "ineq", "fun": right_of, "args": (wall,)},
+            scipy.optimize.LinearConstraint([[1.0, wall]], -radius, 9.0),
+        ]
         return minimize(sphere, start, key=KEY, method=method(s), dt=dt, tol=tol, target=target,
-                        budget=budget).x  # fmt: skip
+                        budget=budget, constraints=constraints)  # fmt: skip
 
-    solve(0.5, 0.1, 1e-3, 1e-9, 100)
-    names = []
-    listen = lambda name, *_, **__: names.append(name)  # noqa: E731
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        solve(0.6, 0.05, 1e-4, 1e-8, 90)
-    finally:
-        jax.monitoring.clear_event_listeners()
-    assert not [name for name in names if "backend_compile" in name]
+    solve(0.5, 0.1, 1e-3, 1e-9, 100, 2.0, 0.0)
+    with compilations() as names:
+        result = solve(0.6, 0.05, 1e-4, 1e-8, 90, 3.0, 0.1)
+    assert not names
+    np.testing.assert_allclose(result.x @ result.x, 9.0, rtol=1e-6)
+    assert result.x[0] >= 0.1 - 1e-6 and result.constr_violation < 1e-6
 
 
 REFUSED = {
@@ -260,6 +366,7 @@ REFUSED = {
     "no objective": lambda: minimize(sphere, bounds=BOX, key=KEY, method=fm.SelfAttention()),
     "coincide": lambda: minimize(sphere, fm.Particles(jnp.ones((5, 2))), key=KEY),
     "`dt`": lambda: minimize(sphere, bounds=BOX, key=KEY, dt=float("nan")),
+    "`deviation`": lambda: minimize(sphere, bounds=BOX, key=KEY, deviation=0.1),
     "`batch`": lambda: minimize(sphere, bounds=BOX, key=KEY, batch=500),
     "`particles`": lambda: minimize(sphere, bounds=BOX, key=KEY, particles=0),
     "`boundary`": lambda: minimize(sphere, bounds=BOX, key=KEY, boundary="periodic"),

@@ -14,8 +14,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Positive, Scalar
+from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Particles, Rates
+from ...measures import AbstractMeasure, Gaussian, Particles, Rates
 from ...noise._noise import floating
 from ._effective_sample_size import EffectiveSampleSize
 from ._exploration import check_exploration, exploration
@@ -31,7 +32,8 @@ class PolarizedConsensus(AbstractMeanField):
     **Arguments:**
 
     - `objective`, `drift_rate`, `sigma`, `alpha`, `noise`, `truncation`: as of `ConsensusBased`.
-    - `kernel_width`: κ of the Gaussian kernel.
+    - `kernel_width`: κ of the Gaussian kernel. `relative_width`: whether κ is a fraction of the
+      largest distance between two points (the kernel named Taz), so that it shrinks with the cloud.
     - `log_kernel`: function log k(x, y) of two points, in place of the Gaussian kernel.
     - `local_alpha`: whether `EffectiveSampleSize` is that of what a point sees through the kernel,
       an α for each point: clusters of other energies then are as sharp as the best one.
@@ -50,18 +52,32 @@ class PolarizedConsensus(AbstractMeanField):
     log_kernel: Callable[[Point, Point], FloatScalar] | None = None
     truncation: Scalar | None = None
     local_alpha: bool = eqx.field(static=True, default=False)
+    relative_width: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         check_exploration(self.noise, self.truncation)
 
+    def width(self, mu: AbstractMeasure) -> FloatScalar:
+        """The width of the kernel among the points of `mu`."""
+        if not self.relative_width:
+            return jnp.asarray(self.kernel_width)
+        if isinstance(mu, Gaussian):
+            raise ValueError("`relative_width` of a Gaussian: its points are at all distances.")
+        points, log_w = mu.atoms()
+        rows = jax.vmap(lambda y: ravel_pytree(floating(y))[0])(points)
+        # A point of mass zero is taken for the first one that has some.
+        rows = jnp.where(jnp.isneginf(log_w)[:, None], rows[jnp.argmax(log_w)], rows)
+        farthest = jax.lax.map(lambda a: jnp.max(jnp.sum((a - rows) ** 2, 1)), rows, batch_size=64)
+        return self.kernel_width * safe_sqrt(jnp.max(farthest))
+
     def _logits(self, x, mu, t):
-        here = floating(x)
+        here, width = floating(x), self.width(mu)
 
         def near(y):
             if self.log_kernel is not None:
                 return self.log_kernel(x, y)
             squares = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), here, floating(y))
-            return -jax.tree.reduce(jnp.add, squares) / (2 * self.kernel_width**2)
+            return -jax.tree.reduce(jnp.add, squares) / (2 * width**2)
 
         seen = mu
         if self.local_alpha:
