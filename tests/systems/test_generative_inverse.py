@@ -47,6 +47,28 @@ def test_guided_flow_of_a_gaussian_is_its_posterior():
             )
 
 
+def test_a_velocity_that_is_wrong_leaves_guided_points_where_data_are():
+    """A network may take a variance for negative, of which R + A V Aᵀ would be singular."""
+    prior = fm.StochasticInterpolant(NORMAL, fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
+    wrong = jnp.array([[0.0, 0.0], [0.0, 3.0]])
+    velocity = lambda t, x: prior.velocity(t, x) - jnp.sin(jnp.pi * t) * (wrong @ x)  # noqa: E731
+    start = fm.Particles(NORMAL.sample(jr.key(0), 50))
+
+    @jax.jit
+    def mean(y):
+        law = fm.GuidedFlow(velocity, jnp.eye(2), jnp.stack([y, -y]), 1e-4 * jnp.eye(2))
+        return fm.simulate(
+            law, start, [0.0, 1.0], dt=0.1, solver=fm.ExponentialIntegrator()
+        ).final.mean()
+
+    # The first coordinate is right, and seen; of the second nothing is left to be corrected.
+    np.testing.assert_allclose(mean(0.6)[0], 0.6, atol=0.01)
+    assert abs(mean(0.6)[1]) < 1
+    # Variances that are equal, of which eigenvectors have no derivative.
+    slope = jax.jvp(mean, (0.6,), (1.0,))[1]
+    np.testing.assert_allclose((mean(0.601) - mean(0.599)) / 0.002, slope, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_guided_flow_of_a_mixture_is_near_its_posterior():
     target = fm.linear_posterior(MIXTURE, MATRIX, Y, NOISE)

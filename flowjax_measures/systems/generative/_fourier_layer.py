@@ -1,5 +1,7 @@
 """A layer of a network of functions, which acts on the channels at points and at frequencies."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,5 +41,6 @@ class FourierLayer(eqx.Module):
 
 def pointwise(layer: eqx.nn.Linear, v: Array) -> Array:
     """The layer at each point of the grid."""
-    found = layer.weight @ v.reshape(len(v), -1) + layer.bias[:, None]
+    bias: Any = layer.bias
+    found = layer.weight @ v.reshape(len(v), -1) + bias[:, None]
     return found.reshape(-1, *v.shape[1:])

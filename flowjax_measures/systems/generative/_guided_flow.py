@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
+from ..._numerics import positive_part
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ._schedules import LinearSchedule, Schedule, moving
@@ -33,7 +34,9 @@ class GuidedFlow(AbstractMeanField):
     - `observation`: y. `noise`: R, the covariance of its error.
     - `schedule`: that of the velocity, with γ = 0.
 
-    The Jacobian ∇D takes d products. Exact posteriors of mixtures are `linear_posterior`.
+    The Jacobian ∇D takes d products. Where R is small take `ExponentialIntegrator`, whose steps
+    need not be: the pull on x is stiff, D_y is not. Exact posteriors of mixtures are
+    `linear_posterior`.
 
     !!! example
 
@@ -65,8 +68,9 @@ class GuidedFlow(AbstractMeanField):
         forward: Any = self.forward
         h: Any = forward if callable(forward) else lambda x: forward @ x
         matrix = jax.jacfwd(h)(clean)
-        # V/α, which stays finite where V does not matter, at α = 0.
-        spread = alpha / beta * (slope + slope.T) / 2
+        # V/α, which stays finite where V does not matter, at α = 0. What a network takes for a
+        # negative variance is none.
+        spread = positive_part(alpha / beta * slope)
         inner = alpha * (matrix @ spread @ matrix.T) + self.noise
         pull = spread @ (matrix.T @ jnp.linalg.solve(inner, self.observation - h(clean)))
         return Rates(self.velocity(t, x) + (alpha * beta_dot - alpha_dot * beta) * pull)
