@@ -88,7 +88,7 @@ def test_frequencies_are_a_convolution():
         np.testing.assert_allclose(layer(v, told), jax.nn.silu(total), atol=1e-12)
 
 
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("periodic", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_same_network_on_finer_grids(periodic):
     network = fm.FourierNeuralOperator(
         (24,), modes=4, width=6, depth=2, periodic=periodic, key=jr.key(0)

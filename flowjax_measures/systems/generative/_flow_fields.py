@@ -36,7 +36,8 @@ def flow_fields(flow: Any) -> FlowFields:
     Exact where the system knows them: `StochasticInterpolant` (and `schroedinger_bridge`) from
     Gaussians, mixtures and atoms, `KacFlow`, whose own methods count the time of the noise, and
     `LeastSquaresFlow` along Gaussians; the velocity alone of `PoissonFlow`, `EquilibriumMatching`
-    and flows without noise; what a `ProbabilityFlow` was given. For densities of the rest take `log_likelihood`.
+    and flows without noise; what a `ProbabilityFlow` was given. For densities of the rest take
+    `log_likelihood`.
 
     **Arguments:** `flow`: a generative system.
 
