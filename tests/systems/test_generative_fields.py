@@ -103,3 +103,31 @@ def test_wrong_arguments_are_named():
             fm.LogLikelihood(flow, **options)
     with pytest.raises(ValueError, match="`source`"):
         fm.log_likelihood(flow, MEANS, fm.Particles(MEANS))
+
+
+@pytest.mark.parametrize("flow", [
+    fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS))),
+    fm.GuidedFlow(lambda t, x: -x, jnp.eye(2), jnp.zeros(2), jnp.eye(2)),
+    fm.KacFlow(fm.Particles(jnp.ones((2, 2))), horizon=0.7),
+    fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS))) + fm.Custom(lambda t, x, mu: x),
+])  # fmt: skip
+def test_times_outside_of_a_flow_are_named(flow):
+    start, last = fm.Particles(jnp.ones((3, 2))), float(flow.span[1])
+    for ts in ([0.0, last + 0.1], [-0.1, last]):
+        with pytest.raises(ValueError, match="`ts` goes from"):
+            fm.simulate(flow, start, ts, dt=0.1)
+    velocity = lambda t: flow.rates(t, jnp.ones(2), None).velocity  # noqa: E731
+    if not isinstance(flow, fm.GuidedFlow):
+        assert jnp.all(jnp.isfinite(velocity(last - 1e-3)))
+    with pytest.raises(ValueError, match="`t` is"):
+        velocity(last + 0.1)
+    # Compiled code cannot raise.
+    assert jnp.all(jnp.isnan(jax.jit(velocity)(last + 0.1)))
+    for method in ("velocity", "score", "log_density"):
+        if hasattr(flow, method) and not isinstance(flow, fm.GuidedFlow):
+            with pytest.raises(ValueError, match="`t` is"):
+                getattr(flow, method)(-0.1, jnp.ones(2))
+    denoiser = fm.PreconditionedDenoiser(lambda t, x: x)
+    for call in (denoiser, denoiser.velocity, denoiser.score):
+        with pytest.raises(ValueError, match="`t` is"):
+            call(1.1, jnp.ones(2))
