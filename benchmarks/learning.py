@@ -1,14 +1,21 @@
-"""Steps a second of `learn` beside a scan of optax written by hand; and of draws from atoms.
+"""Steps a second of `learn` beside a scan of optax written by hand; and of draws from atoms. With
+torchcfm: how near to data in the plane either comes, with equal data, networks and steps.
 
-python benchmarks/learning.py
+python benchmarks/learning.py [PYTHON], the interpreter of an environment that has torchcfm.
 """
 
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 
 import flowjax_measures as fm
@@ -52,7 +59,75 @@ def seconds(run):
     return min(found)
 
 
-def main():
+def eight_gaussians(rng, n):
+    angle = 2 * np.pi * rng.integers(8, size=n) / 8
+    centre = 4 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return centre + 0.3 * rng.normal(size=(n, 2))
+
+
+def two_moons(rng, n):
+    angle, side = np.pi * rng.uniform(size=n), rng.integers(2, size=n)
+    moon = np.stack([np.cos(angle) + side, (1 - 2 * side) * (np.sin(angle) - 0.25)], 1)
+    return 2 * (moon - np.array([0.5, 0.0])) + 0.1 * rng.normal(size=(n, 2))
+
+
+def pinwheel(rng, n):
+    radius, arm = 1 + 0.3 * rng.normal(size=n), rng.integers(5, size=n)
+    angle = 2 * np.pi * arm / 5 + 0.25 * np.exp(radius)
+    across = 0.1 * rng.normal(size=n)
+    along = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return 2 * (radius[:, None] * along + across[:, None] * along[:, ::-1] * np.array([-1, 1]))
+
+
+def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
+    """Energy distances to n held-out points: those of n others are the floor."""
+    sets = {f.__name__: f for f in (eight_gaussians, two_moons, pinwheel)}
+    start = np.random.default_rng(99).normal(size=(n, 2)).astype(np.float32)
+    given = dict(steps=steps, batch=BATCH, rate=rate, start=start)
+    tests, floors, ours = {}, {}, {}
+    for name, make in sets.items():
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            data, test, other = (make(rng, m).astype(np.float32) for m in (10_000, n, n))
+            given[f"train-{name}-{seed}"] = data
+            tests[name, seed], floors[name, seed] = test, other
+            flow = fm.StochasticInterpolant(
+                fm.Gaussian(jnp.zeros(2), jnp.eye(2)), fm.Particles(jnp.asarray(data))
+            )
+            network = fm.MLP(2, width=64, depth=3, key=jr.key(seed))
+            learned = fm.learn(
+                lambda v, key, flow=flow: fm.flow_matching_loss(v, flow, key, BATCH), network,
+                key=jr.key(100 + seed), steps=steps, learning_rate=rate,
+            ).network  # fmt: skip
+            law = fm.ProbabilityFlow(learned)
+            points = fm.Particles(jnp.asarray(start))
+            end = fm.simulate(law, points, [0.0, 1.0], dt=0.01, solver=diffrax.Heun()).final
+            ours[name, seed] = end.x
+    theirs, speed = None, None
+    if peer:
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "given")
+            np.savez(path + ".npz", **given)
+            script = Path(__file__).with_name("learning_torchcfm.py")
+            subprocess.run([peer, script, path], check=True)
+            found = np.load(path + ".out.npz")
+            speed = float(found["speed"])
+            theirs = {at: found[f"train-{at[0]}-{at[1]}"] for at in tests}
+    for name in sets:
+        line = f"{name}, energy distance (1e-3):"
+        rows = ("floor", floors), ("learn", ours), ("torchcfm", theirs)
+        for who, points in rows:
+            if points is not None:
+                each = [
+                    1e3 * float(fm.evaluate(points[name, k], tests[name, k]).energy_distance)
+                    for k in range(seeds)
+                ]
+                line += f" {who} {np.mean(each):.2f} ± {np.std(each, ddof=1) / seeds**0.5:.2f}"
+        print(line)
+    return speed
+
+
+def main(peer=None):
     network = fm.MLP(2, width=64, time=0, key=jr.key(2))
     flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), fm.Particles(DATA))
     scan, keys = by_hand(network)
@@ -65,11 +140,17 @@ def main():
     # The compiled loop of `learn` alone, as the scan by hand is timed.
     learn = STEPS / seconds(lambda: trainer.advance(trainer.start, 0, STEPS, STEPS))
     print(f"steps/s: by hand {hand:.0f}, learn {learn:.0f}, ratio {learn / hand:.2f}")
+    begin = time.perf_counter()
+    fm.learn(lambda v, k: fm.flow_matching_loss(v, flow, k, 100), network, key=jr.key(0), steps=1)
+    print(f"the first step of a new loss: {time.perf_counter() - begin:.1f} s")
     draw = jax.jit(lambda mu, key: mu.sample(key, 256))
     for name, mu in (("equal", fm.Particles(DATA)), ("weighted", fm.Particles(DATA, DATA[:, 0]))):
         each = seconds(lambda mu=mu: [draw(mu, key) for key in keys[:200]]) / 200
         print(f"256 of {len(DATA)} atoms, {name}: {1e3 * each:.3f} ms")
+    speed = quality(peer)
+    if speed:
+        print(f"steps/s: torchcfm {speed:.0f}, learn {learn / speed:.1f} times as many")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

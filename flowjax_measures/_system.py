@@ -5,6 +5,7 @@ dX = v(t, X, μ) dt + σ(t, X, μ) dW + σ⁰(t, X, μ) dB,   d log w = g(t, X, 
 
 import abc
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -22,6 +23,8 @@ class AbstractSystem(Checked):
     """A law of motion of a state: a measure, a dict of measures, or any pytree of arrays."""
 
     calculus: ClassVar[Literal["ito", "stratonovich"]] = "ito"
+    span: ClassVar[tuple[Any, Any]] = (-math.inf, math.inf)
+    """The first and the last time at which the law is defined; runs beyond are refused."""
 
     @abc.abstractmethod
     def __call__(self, t: FloatScalar, state: Any) -> Increment:
@@ -56,6 +59,11 @@ class Sum(AbstractMeanField):
     def calculus(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         kinds = {self.first.calculus, self.second.calculus}
         return "ito" if kinds == {"ito"} else "stratonovich"
+
+    @property
+    def span(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        (first, last), (start, end) = self.first.span, self.second.span
+        return jnp.maximum(first, start), jnp.minimum(last, end)
 
     def rates(self, t, x, mu):
         laws = self.first.rates(t, x, mu), self.second.rates(t, x, mu)

@@ -1,4 +1,4 @@
-"""The ten examples run in their fast setting: a picture, and a last line of finite numbers."""
+"""The examples run in their fast setting: a picture, and a last line of finite numbers."""
 
 import re
 import runpy
@@ -12,8 +12,8 @@ FOLDER = Path(__file__).parent.parent / "examples"
 NAMES = re.findall(r"^\| `(\w+)\.py`", (FOLDER / "README.md").read_text(), re.MULTILINE)
 
 
-def test_ten_fields_of_use():
-    assert len(NAMES) == 10 and all((FOLDER / f"{name}.py").exists() for name in NAMES)
+def test_fields_of_use():
+    assert len(NAMES) == 13 and all((FOLDER / f"{name}.py").exists() for name in NAMES)
 
 
 @pytest.mark.slow

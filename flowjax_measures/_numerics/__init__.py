@@ -14,7 +14,11 @@ from ._draw import draw as draw, key_of as key_of
 from ._fields import Checked as Checked
 from ._friction import Damping as Damping, damped as damped, undamped as undamped
 from ._groups import group_sums as group_sums, groups as groups
-from ._matrix import lyapunov as lyapunov, square_root as square_root
+from ._matrix import (
+    lyapunov as lyapunov,
+    positive_part as positive_part,
+    square_root as square_root,
+)
 from ._powers import (
     noise_size as noise_size,
     safe_power as safe_power,

@@ -1,6 +1,7 @@
-"""The square root of a symmetric matrix, differentiable any number of times.
+"""Square root and positive part of a symmetric matrix, differentiable any number of times.
 
-The derivative Ṡ of S = A^{1/2} solves S Ṡ + Ṡ S = Ȧ. Nothing differentiates eigenvectors, which
+The derivative Ṡ of S = A^{1/2} solves S Ṡ + Ṡ S = Ȧ, that of |A| solves it with |A| for S and
+A Ȧ + Ȧ A on the right. Nothing differentiates eigenvectors, which
 have no derivative where eigenvalues meet, as they do at every isotropic covariance.
 """
 
@@ -24,6 +25,20 @@ def _square_root_jvp(primals, tangents):
     root = square_root(*primals)
     (a_dot,) = tangents
     return root, lyapunov(root, (a_dot + a_dot.T) / 2)
+
+
+@jax.custom_jvp
+def positive_part(a: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """A symmetric matrix without its negative eigenvalues: the nearest covariance."""
+    values, vectors = jnp.linalg.eigh((a + a.T) / 2)
+    return (vectors * jnp.maximum(values, 0)) @ vectors.T
+
+
+@positive_part.defjvp
+def _positive_part_jvp(primals, tangents):
+    (a,), (a_dot,) = primals, tangents
+    part, a, a_dot = positive_part(a), (a + a.T) / 2, (a_dot + a_dot.T) / 2
+    return part, (a_dot + lyapunov(2 * part - a, a @ a_dot + a_dot @ a)) / 2
 
 
 def lyapunov(root: Float[Array, "d d"], right: Float[Array, "d d"]) -> Float[Array, "d d"]:

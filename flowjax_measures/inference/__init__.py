@@ -14,6 +14,7 @@ from ._regress import (
     regress as regress,
     velocity_error as velocity_error,
 )
+from ._score_error import ScoreError as ScoreError, score_error as score_error
 from ._self_test import self_test as self_test
 from ._slope import Slope as Slope
 from ._transformer import Transformer as Transformer, read_transformer as read_transformer

@@ -134,6 +134,19 @@ def _holds_nan(leaf: Array) -> bool:
     return bool(np.any(np.isnan(values) | (values == np.inf)))
 
 
+def check_span(system: Any, ts: Any) -> None:
+    """Raises where a run goes beyond the times at which its law is defined."""
+    if isinstance(ts, Tracer) or not concrete(system.span):
+        return
+    first, last = (float(t) for t in system.span)
+    slack = 1e-6 * (1 + abs(float(ts[-1])))
+    if float(ts[0]) < first - slack or float(ts[-1]) > last + slack:
+        raise ValueError(
+            f"`ts` goes from {float(ts[0]):g} to {float(ts[-1]):g}; {type(system).__name__} is "
+            f"defined from {first:g} to {last:g}."
+        )
+
+
 def check_times(ts: Any, dt: Any, steps: Any = None) -> Any:
     """The times as a NumPy array, or traced; checks them, the step and the number of steps."""
     if steps is not None:

@@ -21,7 +21,7 @@ from ..storage._folder import claimed, emptied
 from ..storage._progress import counted
 from ..storage.checkpoint import environment, load, save
 from . import _constant_step, _simulate
-from ._arguments import check, check_times, fixed, real_dtype
+from ._arguments import check, check_span, check_times, fixed, real_dtype
 from ._brownian import StepKeyed
 from ._constant_step import _Interval
 from ._progress import bar
@@ -72,6 +72,7 @@ def simulate_resumable(
     if every < 1:
         raise ValueError(f"`every` is {every}; give a positive number of intervals of `ts`.")
     times, dtype, folder = check_times(ts, dt), real_dtype(state), Path(folder)
+    check_span(system, times)
     step, whole = planned(times, dt, None, dtype)
     asked = Request(
         system, state, step, key, observe, fixed(solver), None, None, None,

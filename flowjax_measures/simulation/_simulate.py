@@ -17,7 +17,15 @@ from ..measures import Gaussian, Particles
 from ..measures._base import is_measure
 from ..storage._xarray import dataset
 from . import _adaptive, _constant_step
-from ._arguments import check, check_noise, check_times, chosen_steps, fixed, real_dtype
+from ._arguments import (
+    check,
+    check_noise,
+    check_span,
+    check_times,
+    chosen_steps,
+    fixed,
+    real_dtype,
+)
 from ._brownian import Shapes, StepKeyed, silent
 from ._method import Method, method
 from ._progress import bar
@@ -137,6 +145,7 @@ def simulate(
         dt = getattr(solver, "tau", None)
     stepsize_controller = chosen_steps(stepsize_controller, dt, steps)
     ts = check_times(ts, dt, steps)
+    check_span(system, ts)
     if isinstance(progress, bool):
         progress = bar(progress)
     dt, times = planned(ts, dt, steps, dtype, stepsize_controller is None)

@@ -1,5 +1,6 @@
 """Solvers of ours, for schemes that diffrax lacks; they are diffrax solvers."""
 
+from ._ancestral_sampling import AncestralSampling as AncestralSampling
 from ._anderson_mixing import AndersonMixing as AndersonMixing
 from ._annealed_importance import AnnealedImportance as AnnealedImportance
 from ._birth_death import BirthDeath as BirthDeath
@@ -30,6 +31,7 @@ from ._restart import Restart as Restart
 from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
 from ._sinkhorn_iterations import SinkhornIterations as SinkhornIterations
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
+from ._stochastic_churn import StochasticChurn as StochasticChurn
 from ._strang import Strang as Strang
 from ._variational_integrator import VariationalIntegrator as VariationalIntegrator
 from ._variational_movement import VariationalMovement as VariationalMovement

@@ -8,14 +8,15 @@ With I = αX_0 + βX_1, D = E[X_1 | x] and r = β/α the flow is d(x/α) = D dr,
 u = β/(α + β), as [lu2022] does in log r; the weights are finite from u = 0 to u = 1.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import jax
 import jax.numpy as jnp
 
+from .._custom_types import PRNGKey
 from ..systems.generative._schedules import LinearSchedule, Schedule, moving
-from ._base import AbstractScheme
+from ._base import AbstractScheme, clock, unwrapped
 
 
 class ExponentialIntegrator(AbstractScheme):
@@ -23,7 +24,8 @@ class ExponentialIntegrator(AbstractScheme):
 
     The velocity of the system, exact or learned, is all that it needs.
 
-    **Arguments:** `schedule`: that of the velocity. `order`: 1, one evaluation a step, or 2, two.
+    **Arguments:** `schedule`: that of the velocity. `order`: 1, one evaluation a step, or 2, two;
+    the second knows its error to the first, for adaptive steps.
 
     !!! example
 
@@ -44,32 +46,26 @@ class ExponentialIntegrator(AbstractScheme):
         return self.steps_order
 
     def init(self, terms, t0, t1, y0, args):
-        if not isinstance(terms, diffrax.ODETerm) and not hasattr(terms, "vector_field"):
+        if not hasattr(unwrapped(terms), "vector_field"):
             raise ValueError("ExponentialIntegrator takes no noise; see PredictorCorrector.")
         return None
 
+    def error_order(self, terms):
+        return 2 if self.steps_order == 2 else None
+
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         middle = t0 + (t1 - t0) / 2
-        clean = self._denoised(terms.vf(t0, y0, args), t0, y0)
-        if self.steps_order == 1:
-            y1 = self._move(t0, t1, y0, clean)
-        else:
-            between = self._move(t0, middle, y0, clean)
-            change = self._denoised(terms.vf(middle, between, args), middle, between)
+        begin, between, end = (clock(terms, t) for t in (t0, middle, t1))
+        clean = denoised(self.schedule, terms.vf(t0, y0, args), begin, y0)
+        y1, error = self._move(begin, end, y0, clean), None
+        if self.steps_order == 2:
+            half = self._move(begin, between, y0, clean)
+            change = denoised(self.schedule, terms.vf(middle, half, args), between, half)
             change = jax.tree.map(jnp.subtract, change, clean)
-            y1 = self._move(t0, t1, y0, clean)
-            weight = self._weight(t0, middle, t1)
-            y1 = jax.tree.map(lambda y, c: y + weight.astype(y.dtype) * c, y1, change)
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
-
-    def _denoised(self, velocity, t, y):
-        """D from b: the solution of x = αX_0 + βX_1, b = α̇X_0 + β̇X_1."""
-        (alpha, beta, _), (alpha_dot, beta_dot, _) = moving(self.schedule, jnp.asarray(t))
-        size = alpha * beta_dot - alpha_dot * beta
-        on = (alpha / size, alpha_dot / size)
-        return jax.tree.map(
-            lambda b, x: on[0].astype(x.dtype) * b - on[1].astype(x.dtype) * x, velocity, y
-        )
+            weight = self._weight(begin, between, end)
+            error = jax.tree.map(lambda c: weight.astype(c.dtype) * c, change)
+            y1 = jax.tree.map(jnp.add, y1, error)
+        return y1, error, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
 
     def _move(self, t0, t1, y, clean):
         (alpha, beta, _), (alpha_1, beta_1, _) = (self.schedule(jnp.asarray(t)) for t in (t0, t1))
@@ -88,3 +84,24 @@ class ExponentialIntegrator(AbstractScheme):
         (u0, rest_0, *_), (us, *_), (u1, rest_1, alpha, beta) = map(share, (t0, middle, t1))
         grown = jnp.where(rest_1 > 0, jnp.log(jnp.where(rest_1 > 0, rest_1, 1) / rest_0), 0)
         return ((u1 - u0) * (alpha + beta) + alpha * grown) / (us - u0)
+
+
+def denoised(schedule: Schedule, velocity: Any, t: Any, y: Any) -> Any:
+    """D from b: the solution of x = αX_0 + βX_1, b = α̇X_0 + β̇X_1."""
+    (alpha, beta, _), (alpha_dot, beta_dot, _) = moving(schedule, jnp.asarray(t))
+    size = alpha * beta_dot - alpha_dot * beta
+    on = (alpha / size, alpha_dot / size)
+    return jax.tree.map(
+        lambda b, x: on[0].astype(x.dtype) * b - on[1].astype(x.dtype) * x, velocity, y
+    )
+
+
+def noised(key: PRNGKey, y: Any, keep: Any, noise: Any) -> Any:
+    """keep y + noise ξ, leaf by leaf."""
+    leaves, structure = jax.tree.flatten(y)
+    keys = jax.random.split(key, len(leaves))
+    moved = [
+        keep.astype(x.dtype) * x + noise.astype(x.dtype) * jax.random.normal(k, x.shape, x.dtype)
+        for k, x in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, moved)

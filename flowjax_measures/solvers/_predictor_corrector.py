@@ -16,7 +16,7 @@ from ..measures import Particles
 from ..measures._base import replace
 from ..simulation._terms import Term
 from ..systems.generative import ProbabilityFlow, StochasticInterpolant
-from ._base import AbstractScheme, posed, unwrapped
+from ._base import AbstractScheme, clock, posed, unwrapped
 
 
 class PredictorCorrector(AbstractScheme):
@@ -43,14 +43,16 @@ class PredictorCorrector(AbstractScheme):
             )
         h = jnp.asarray(t1 - t0, mu.x.dtype)
 
+        begin, end = clock(terms, t0), clock(terms, t1)
+
         def predict(x):
-            slope = system.velocity(t0, x)
-            return x + h / 2 * (slope + system.velocity(t1, x + h * slope))
+            slope = system.velocity(begin, x)
+            return x + h / 2 * (slope + system.velocity(end, x + h * slope))
 
         x = jax.vmap(predict)(mu.x)
         # The system's own noise and drift at the end of the step; b is taken out again.
         drift, noise = terms.vf(t1, replace(y0, x=x), args)
-        forced = jax.vmap(lambda x, d: d - system.velocity(t1, x))(x, drift.x)
+        forced = jax.vmap(lambda x, d: d - system.velocity(end, x))(x, drift.x)
         still = jax.tree.map(jnp.zeros_like, y0)
         kick = terms.prod((still, noise), terms.contr(t0, t1))
         y1 = replace(y0, x=x + h * forced + kick.x)

@@ -103,3 +103,69 @@ def test_wrong_arguments_are_named():
             fm.LogLikelihood(flow, **options)
     with pytest.raises(ValueError, match="`source`"):
         fm.log_likelihood(flow, MEANS, fm.Particles(MEANS))
+
+
+@pytest.mark.parametrize("flow", [
+    fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS))),
+    fm.GuidedFlow(lambda t, x: -x, jnp.eye(2), jnp.zeros(2), jnp.eye(2)),
+    fm.KacFlow(fm.Particles(jnp.ones((2, 2))), horizon=0.7),
+    fm.StochasticInterpolant(NORMAL, fm.Particles((MEANS, COVS))) + fm.Custom(lambda t, x, mu: x),
+])  # fmt: skip
+def test_times_outside_of_a_flow_are_named(flow):
+    start, last = fm.Particles(jnp.ones((3, 2))), float(flow.span[1])
+    for ts in ([0.0, last + 0.1], [-0.1, last]):
+        with pytest.raises(ValueError, match="`ts` goes from"):
+            fm.simulate(flow, start, ts, dt=0.1)
+    velocity = lambda t: flow.rates(t, jnp.ones(2), None).velocity  # noqa: E731
+    if not isinstance(flow, fm.GuidedFlow):
+        assert jnp.all(jnp.isfinite(velocity(last - 1e-3)))
+    with pytest.raises(ValueError, match="`t` is"):
+        velocity(last + 0.1)
+    # Compiled code cannot raise.
+    assert jnp.all(jnp.isnan(jax.jit(velocity)(last + 0.1)))
+    for method in ("velocity", "score", "log_density"):
+        if hasattr(flow, method) and not isinstance(flow, fm.GuidedFlow):
+            with pytest.raises(ValueError, match="`t` is"):
+                getattr(flow, method)(-0.1, jnp.ones(2))
+    denoiser = fm.PreconditionedDenoiser(lambda t, x: x)
+    for call in (denoiser, denoiser.velocity, denoiser.score):
+        with pytest.raises(ValueError, match="`t` is"):
+            call(1.1, jnp.ones(2))
+
+
+@pytest.mark.parametrize("target", [
+    fm.Gaussian(MEANS[0], COVS[0]),
+    pytest.param(fm.Particles((MEANS, COVS)), marks=pytest.mark.slow),
+])  # fmt: skip
+def test_the_error_of_a_score_is_known_along_the_paths(target):
+    """A score that is off by a field, of which a part turns: the residual carries it on."""
+    flow = fm.StochasticInterpolant(NORMAL, target)
+    wrong = jnp.array([[0.1, 0.05], [-0.02, 0.0]])
+    field = lambda t, x: (1 - t) * (wrong @ x) + 0.03 * jnp.sin(x[::-1])  # noqa: E731
+    law = fm.ProbabilityFlow(flow.velocity, lambda t, x: flow.score(t, x) + field(t, x), 0.5)
+    found = fm.score_error(law, NORMAL, key=jr.key(0), n=20, horizon=0.8, dt=0.02)
+    exact = jax.vmap(lambda x: field(0.8, x))(found.points)
+    np.testing.assert_allclose(found.errors, exact, atol=2e-4 * float(jnp.max(jnp.abs(exact))))
+    with pytest.raises(ValueError, match="`flow`"):
+        fm.score_error(fm.ProbabilityFlow(flow.velocity), NORMAL, key=jr.key(0))
+
+
+def test_the_gap_of_flow_and_diffusion_is_bounded():
+    """Between Gaussians, where both laws are Gaussian and their divergence is a formula."""
+    source, target = (
+        fm.Gaussian(jnp.zeros(1), jnp.eye(1)),
+        fm.Gaussian(jnp.ones(1), 0.3 * jnp.eye(1)),
+    )
+    exact = fm.StochasticInterpolant(source, target)
+    for size in (0.1, 0.4):
+        score = lambda t, x, size=size: exact.score(t, x) + size * x  # noqa: E731
+        law = fm.ProbabilityFlow(exact.velocity, score, 0.5)
+        found = fm.score_error(law, source, key=jr.key(0), n=2000, horizon=0.9, dt=0.03)
+        flow = fm.simulate(fm.ProbabilityFlow(exact.velocity), source, [0.0, 0.9]).final
+        diffusion = fm.simulate(law, source, [0.0, 0.9]).final
+        gap = float(fm.kl_divergence(flow, diffusion))
+        # ¼ ∫ ½ size² E X² dt, of X the flow.
+        t = np.linspace(0, 0.9, 1001)
+        wanted = size**2 / 8 * np.trapezoid((1 - t) ** 2 + 1.3 * t**2, t)
+        assert abs(found.bound - wanted) < 4 * found.standard_error + 1e-3 * wanted
+        assert 0.02 * found.bound < gap < found.bound

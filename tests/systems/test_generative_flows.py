@@ -124,6 +124,15 @@ def test_blind_denoiser():
     expected = np.sum(joint, 0) @ x / joint.sum()
     np.testing.assert_allclose(blind.denoiser(X), expected, rtol=1e-12)
     np.testing.assert_allclose(blind.posterior(X), joint.sum(1) / joint.sum(), rtol=1e-12)
+    # At a level that is given: the density of the noised data and its slope.
+    density = lambda s: np.array([0.5, 0.3, 0.2]) @ np.exp(  # noqa: E731
+        -np.sum((y - x) ** 2, 1) / 2 / s**2
+    ) / (2 * np.pi * s**2)  # fmt: skip
+    np.testing.assert_allclose(blind.log_density(0.8, X), np.log(density(0.8)), rtol=1e-12)
+    slope = jax.grad(lambda y: blind.log_density(0.8, y))(X)
+    np.testing.assert_allclose(blind.score(0.8, X), slope, rtol=1e-10)
+    with pytest.raises(ValueError, match="noise_level"):
+        fm.flow_fields(blind)
     # The level of the noise: σ² solves (σ²)˙ = −2σ² + 2a.
     a = lambda t: 0.3 + 0.2 * jnp.sin(t)  # noqa: E731
     level = fm.BlindDenoising(ATOMS, levels, a).noise_level(1.7, 2.0)
@@ -234,6 +243,15 @@ def test_only_the_span_of_potentials_counts():
     np.testing.assert_allclose(flow.action(0.6), 2.0, rtol=1e-9)
     slope = jax.grad(lambda x: flow.rates(0.3, x, None).velocity[0])(x)
     np.testing.assert_allclose(slope, 1 / 1.3, rtol=1e-8)
+    # N(0.3, 1.3²) at t = 0.3.
+    fields = fm.flow_fields(flow)
+    np.testing.assert_allclose(fields.velocity(0.3, x), (1 + x) / 1.3, rtol=1e-9)
+    np.testing.assert_allclose(fields.score(0.3, x), -(x - 0.3) / 1.69, rtol=1e-9)
+    exact = -0.5 * (0.4 / 1.3) ** 2 - np.log(1.3) - np.log(2 * np.pi) / 2
+    np.testing.assert_allclose(fields.log_density(0.3, x), exact, rtol=1e-9)
+    along = fm.LeastSquaresFlow(lambda t: fm.Particles(jnp.zeros((2, 1)) + t), span)
+    with pytest.raises(ValueError, match="`path`"):
+        along.log_density(0.3, x)
 
 
 @pytest.mark.slow

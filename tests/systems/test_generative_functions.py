@@ -58,6 +58,17 @@ def test_random_fields_have_the_covariance(kernel, shape, periodic):
     np.testing.assert_allclose(x.T @ x / count, exact, atol=4.5 * error)
 
 
+@pytest.mark.parametrize("length", [0.06, 0.15])
+def test_single_precision_is_no_lost_variance(length):
+    """Round-off of a spectrum that ends in zeros is not taken for negative eigenvalues."""
+    grid = fm.GridDensity(jnp.ones((32, 32), jnp.float32), 0.0, 1.0, periodic=True)
+    x = fm.random_fields(jr.key(0), 400, fm.GaussianKernel(length), grid)
+    assert x.dtype == jnp.float32
+    # A field has about 1/(2 length)² independent patches.
+    error = np.sqrt(2 * (2 * length) ** 2 / 400)
+    assert abs(float(jnp.mean(x**2)) - 1) < 4 * error
+
+
 def test_a_correlation_longer_than_the_torus_is_refused():
     with pytest.raises(ValueError, match="`kernel`"):
         fm.random_fields(

@@ -47,6 +47,28 @@ def test_guided_flow_of_a_gaussian_is_its_posterior():
             )
 
 
+def test_a_velocity_that_is_wrong_leaves_guided_points_where_data_are():
+    """A network may take a variance for negative, of which R + A V Aᵀ would be singular."""
+    prior = fm.StochasticInterpolant(NORMAL, fm.Gaussian(jnp.zeros(2), jnp.eye(2)))
+    wrong = jnp.array([[0.0, 0.0], [0.0, 3.0]])
+    velocity = lambda t, x: prior.velocity(t, x) - jnp.sin(jnp.pi * t) * (wrong @ x)  # noqa: E731
+    start = fm.Particles(NORMAL.sample(jr.key(0), 50))
+
+    @jax.jit
+    def mean(y):
+        law = fm.GuidedFlow(velocity, jnp.eye(2), jnp.stack([y, -y]), 1e-4 * jnp.eye(2))
+        return fm.simulate(
+            law, start, [0.0, 1.0], dt=0.1, solver=fm.ExponentialIntegrator()
+        ).final.mean()
+
+    # The first coordinate is right, and seen; of the second nothing is left to be corrected.
+    np.testing.assert_allclose(mean(0.6)[0], 0.6, atol=0.01)
+    assert abs(mean(0.6)[1]) < 1
+    # Variances that are equal, of which eigenvectors have no derivative.
+    slope = jax.jvp(mean, (0.6,), (1.0,))[1]
+    np.testing.assert_allclose((mean(0.601) - mean(0.599)) / 0.002, slope, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_guided_flow_of_a_mixture_is_near_its_posterior():
     target = fm.linear_posterior(MIXTURE, MATRIX, Y, NOISE)
@@ -126,3 +148,88 @@ def test_corrector_keeps_the_law_and_forgets_a_wrong_start():
     assert abs(spread[2.0] - wanted) < 3 * wanted / np.sqrt(8000) + 0.02
     with pytest.raises(ValueError, match="PredictorCorrector"):
         fm.simulate(exact, start, [0.0, 0.5], dt=0.1, solver=fm.PredictorCorrector())
+
+
+ONE = fm.StochasticInterpolant(NORMAL, fm.Particles(jnp.array([[1.0, -2.0]])))
+
+
+@pytest.mark.parametrize(
+    "solver", [fm.StochasticChurn(jr.key(1), 4.0), fm.AncestralSampling(jr.key(1), 0.7)]
+)
+def test_noise_within_steps_keeps_the_law(solver):
+    """To one atom the denoiser is constant: N(ta, (1 − t)²) in any number of steps."""
+    for ts in ((0.0, 0.6), (0.3, 0.6)):
+        start = fm.Particles(ts[0] * ONE.target.x + (1 - ts[0]) * jr.normal(jr.key(0), (4000, 2)))
+        final = fm.simulate(ONE, start, ts, dt=0.1, solver=solver).final
+        rest = (final.x - 0.6 * ONE.target.x) / 0.4
+        np.testing.assert_allclose(jnp.mean(rest, 0), 0, atol=4 / 4000**0.5)
+        np.testing.assert_allclose(jnp.cov(rest.T), jnp.eye(2), atol=4 * (2 / 4000) ** 0.5)
+    # It is fresh noise: where points start matters less than for the flow, which keeps x − ta.
+    assert abs(float(jnp.mean(rest * (start.x - 0.3 * ONE.target.x)))) < 0.63
+    few = fm.Particles(start.x[:3])
+    final = fm.simulate(ONE, few, [0.3, 1.0], dt=0.35, solver=solver).final
+    np.testing.assert_allclose(final.x, np.tile(ONE.target.x, (3, 1)), atol=1e-9)
+    with pytest.raises(ValueError, match="steps Particles"):
+        fm.simulate(ONE, NORMAL, [0.0, 0.5], dt=0.1, solver=solver)
+
+
+def test_without_noise_they_are_the_flow_also_of_a_run_that_starts_late():
+    flow = fm.StochasticInterpolant(NORMAL, MIXTURE)
+    start = fm.Particles(NORMAL.sample(jr.key(0), 20))
+
+    def end(dt, solver, law=flow, key=None):
+        return fm.simulate(law, start, [0.4, 0.8], dt=dt, solver=solver, key=key).final.x
+
+    exact = end(0.02, diffrax.Dopri8())
+    second, first = fm.ExponentialIntegrator(), fm.ExponentialIntegrator(order=1)
+    np.testing.assert_allclose(end(0.1, fm.StochasticChurn(jr.key(0), 0.0)), end(0.1, second))
+    np.testing.assert_allclose(end(0.1, fm.AncestralSampling(jr.key(0), 0.0)), end(0.1, first))
+    silent = fm.ProbabilityFlow(flow.velocity, flow.score, 0.0)
+    corrector = dict(solver=fm.PredictorCorrector(), law=silent, key=jr.key(0))
+    for order, options in ((2, dict(solver=second)), (1, dict(solver=first)), (2, corrector)):
+        coarse, fine = (jnp.mean(jnp.abs(end(dt, **options) - exact)) for dt in (0.04, 0.02))
+        assert abs(np.log2(coarse / fine) - order) < 0.25
+
+
+def test_adaptive_exponential_steps():
+    flow = fm.StochasticInterpolant(NORMAL, MIXTURE)
+    start = fm.Particles(NORMAL.sample(jr.key(0), 20))
+    exact = fm.simulate(flow, start, [0.0, 1.0], dt=1 / 128, solver=diffrax.Dopri8()).final.x
+    gaps, steps = [], []
+    for tolerance in (1e-3, 1e-5):
+        run = fm.simulate(
+            flow, start, [0.0, 1.0], solver=fm.ExponentialIntegrator(),
+            stepsize_controller=diffrax.PIDController(tolerance, tolerance),
+        )  # fmt: skip
+        gaps.append(float(jnp.max(jnp.abs(run.final.x - exact))))
+        steps.append(int(run.stats["num_steps"]))
+    assert gaps[0] < 1e-2 and gaps[1] < 1e-4 and steps[0] < steps[1]
+
+
+def test_churn_forgets_a_wrong_start():
+    target = fm.Gaussian(jnp.array([1.0]), jnp.array([[0.25]]))
+    flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(1), jnp.eye(1)), target)
+    start = fm.Particles(0.5 * jr.normal(jr.key(0), (4000, 1)))
+    spread = [
+        float(jnp.std(fm.simulate(flow, start, [0.0, 1.0], dt=0.02, solver=solver).final.x))
+        for solver in (fm.ExponentialIntegrator(), fm.StochasticChurn(jr.key(1), 10.0))
+    ]
+    # The flow multiplies by ½; with noise the deviation is that of the target, to its error.
+    assert abs(spread[0] - 0.25) < 0.02 and abs(spread[1] - 0.5) < 4 * 0.5 / 8000**0.5 + 0.01
+
+
+@pytest.mark.slow
+def test_ancestral_steps_have_weak_order_one():
+    parts = jnp.array([[-1.0], [1.5]]), jnp.array([[[0.04]], [[0.09]]])
+    target = fm.Particles(parts, weights=jnp.array([0.4, 0.6]))
+    flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(1), jnp.eye(1)), target)
+    start = fm.Particles(jr.normal(jr.key(0), (200_000, 1)))
+    exact = 0.4 * 1.04 + 0.6 * 2.34
+    off = [
+        float(jnp.mean(fm.simulate(
+            flow, start, [0.0, 1.0], dt=h, solver=fm.AncestralSampling(jr.key(1))
+        ).final.x ** 2)) - exact
+        for h in (1 / 8, 1 / 16, 1 / 32)
+    ]  # fmt: skip
+    # Standard errors of 0.003 of errors 0.16, 0.08 and 0.04.
+    assert abs(np.log2(off[0] / off[1]) - 1) < 0.25 and abs(np.log2(off[1] / off[2]) - 1) < 0.25

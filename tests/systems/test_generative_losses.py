@@ -201,3 +201,47 @@ def test_smooth_function_noise_has_a_velocity(n):
     np.testing.assert_allclose(
         flow.velocity(0.3, x), (jnp.sin(3 * grid[:, 0]) - x) / 0.7, atol=1e-3
     )
+
+
+DATA = fm.Particles((ATOMS.x, jnp.arange(3)))
+LOSSES = {
+    name: lambda net, key, loss=loss, flow=flow: loss(net, flow, key, 6)
+    for name, (loss, flow, _) in CASES.items()
+} | {
+    "labels": lambda net, key: fm.conditional_flow_matching_loss(net, NORMAL, DATA, key, 6),
+    "pairing": lambda net, key: fm.flow_matching_loss(net, FLOW, key, 6, fm.coupling),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [
+    ("velocity", "score with noise", "denoiser", "blind denoiser", "bridge", "labels"),
+    pytest.param(
+        ("velocity with noise", "score", "Kac", "equilibrium", "Poisson", "pairing"),
+        marks=pytest.mark.slow,
+    ),
+])  # fmt: skip
+def test_gradient_of_each_loss_is_its_difference(names):
+    """Along a direction of all numbers of a network; of `drifting_loss`, whose drift is a constant,
+    and `jarzynski_loss`, whose walkers are, the gradients are those of other tests."""
+
+    def losses(size):
+        found = {}
+        for name in names:
+            dim = 1 if name == "Poisson" else 2
+            options = dict(labels=3) if name == "labels" else {}
+            time = 0 if name in ("blind denoiser", "Poisson") else 2
+            net = fm.MLP(dim, width=4, depth=1, time=time, key=jr.key(0), **options)
+            arrays, rest = eqx.partition(net, eqx.is_inexact_array)
+            moved = jax.tree.map(lambda w: w + size * jnp.cos(3 * w + 1), arrays)
+            net = eqx.combine(moved, rest)
+            if name == "blind denoiser":
+                found[name] = LOSSES[name](lambda x, net=net: net(0.0, x), jr.key(1))
+            else:
+                found[name] = LOSSES[name](net, jr.key(1))
+        return found
+
+    # One program, of values and slopes.
+    both = jax.jit(lambda size: jax.jvp(losses, (size,), (1.0,)))
+    (_, slopes), (ahead, _), (behind, _) = both(0.0), both(1e-5), both(-1e-5)
+    for name, slope in slopes.items():
+        np.testing.assert_allclose((ahead[name] - behind[name]) / 2e-5, slope, rtol=1e-6)

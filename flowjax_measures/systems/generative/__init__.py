@@ -14,6 +14,7 @@ from ._energy_based_model import (
 )
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
 from ._flow_fields import FlowFields as FlowFields, flow_fields as flow_fields
+from ._fourier_neural_operator import FourierNeuralOperator as FourierNeuralOperator
 from ._gaussian_process import (
     Modes as Modes,
     gaussian_process as gaussian_process,
@@ -51,3 +52,4 @@ from ._schroedinger_bridge import (
 )
 from ._score_matching import score_matching_loss as score_matching_loss
 from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant
+from ._unet import UNet as UNet

@@ -8,6 +8,7 @@ data have few dimensions k in many, d, the posterior of σ is narrow, and Y_t ha
     (σ²)˙ = −2σ² + 2a,   σ_t² = σ_0² e^{−2t} + 2∫_0^t a_s e^{−2(t−s)} ds.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -50,15 +51,15 @@ class BlindDenoising(AbstractMeanField):
         if concrete(self.levels) and not bool(jnp.all(self.levels > 0)):
             raise ValueError("`levels` are not all positive; leave out what is no noise.")
 
+    def _at(self, sigma, y):
+        """E[x | y, σ] and log p_σ(y), without the constant of the dimension."""
+        logits = lambda x: -jnp.sum((y - x) ** 2) / (2 * sigma**2)  # noqa: E731
+        mean, log = self.data.tilt(lambda x: x, logits)
+        return mean, log - y.size * jnp.log(sigma)
+
     def _by_level(self, y):
         """E[x | y, σ] for each level, and the log posterior of the levels."""
-
-        def at(sigma):
-            logits = lambda x: -jnp.sum((y - x) ** 2) / (2 * sigma**2)  # noqa: E731
-            mean, log = self.data.tilt(lambda x: x, logits)
-            return mean, log - y.size * jnp.log(sigma)
-
-        means, logs = jax.vmap(at)(self.levels)
+        means, logs = jax.vmap(lambda sigma: self._at(sigma, y))(self.levels)
         return means, jax.nn.log_softmax(logs if self.log_prior is None else logs + self.log_prior)
 
     def denoiser(self, y: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -71,6 +72,16 @@ class BlindDenoising(AbstractMeanField):
     def posterior(self, y: Float[Array, " d"]) -> Float[Array, " k"]:
         """The masses Π(σ | y) of the levels."""
         return jnp.exp(self._by_level(y)[1])
+
+    def log_density(self, sigma: FloatScalar, y: Float[Array, " d"]) -> FloatScalar:
+        """log p_σ(y), of the data under noise of a level that is given."""
+        log = self._at(jnp.asarray(sigma, y.dtype), y)[1]
+        return log - y.size * math.log(2 * math.pi) / 2
+
+    def score(self, sigma: FloatScalar, y: Float[Array, " d"]) -> Float[Array, " d"]:
+        """∇ log p_σ(y) = (E[x | y, σ] − y)/σ²."""
+        sigma = jnp.asarray(sigma, y.dtype)
+        return (self._at(sigma, y)[0] - y) / sigma**2
 
     def path(self, key: PRNGKey, n: int) -> Path:
         """`n` draws x of the data with noise σz, σ of the prior; the draws themselves as ends."""

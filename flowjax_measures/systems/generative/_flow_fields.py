@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ...measures import Rates
+from ._blind_denoising import BlindDenoising
 from ._kac_flow import KacFlow
 
 
@@ -33,9 +34,10 @@ def flow_fields(flow: Any) -> FlowFields:
     r"""The velocity of the flow without noise, the score and the log-density of its law.
 
     Exact where the system knows them: `StochasticInterpolant` (and `schroedinger_bridge`) from
-    Gaussians, mixtures and atoms, `KacFlow`, whose own methods count the time of the noise; the
-    velocity alone of `PoissonFlow`, `EquilibriumMatching` and flows without noise; what a
-    `ProbabilityFlow` was given. For densities of the rest take `log_likelihood`.
+    Gaussians, mixtures and atoms, `KacFlow`, whose own methods count the time of the noise, and
+    `LeastSquaresFlow` along Gaussians; the velocity alone of `PoissonFlow`, `EquilibriumMatching`
+    and flows without noise; what a `ProbabilityFlow` was given. For densities of the rest take
+    `log_likelihood`.
 
     **Arguments:** `flow`: a generative system.
 
@@ -45,6 +47,11 @@ def flow_fields(flow: Any) -> FlowFields:
 
         `velocity, score, log_density = fm.flow_fields(flow)`, and `score(0.5, x)`
     """
+    if isinstance(flow, BlindDenoising):
+        raise ValueError(
+            "The law of BlindDenoising at t is p_σ at σ = flow.noise_level(t, start): ask its own "
+            "`log_density(σ, y)` and `score(σ, y)`."
+        )
     if isinstance(flow, KacFlow):
         left = lambda t: flow.horizon - t  # noqa: E731
         return FlowFields(

@@ -8,16 +8,17 @@ exact for a Gaussian prior and linear h, else an approximation ([boys2023]).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
+from ..._numerics import positive_part
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._schedules import LinearSchedule, Schedule, moving
+from ._schedules import LinearSchedule, Schedule, moving, within
 
 # At t = 0 the covariance is 0/0: its value at this time is taken before it.
 _FIRST = 1e-3
@@ -33,7 +34,9 @@ class GuidedFlow(AbstractMeanField):
     - `observation`: y. `noise`: R, the covariance of its error.
     - `schedule`: that of the velocity, with γ = 0.
 
-    The Jacobian ∇D takes d products. Exact posteriors of mixtures are `linear_posterior`.
+    The Jacobian ∇D takes d products. Where R is small take `ExponentialIntegrator`, whose steps
+    need not be: the pull on x is stiff, D_y is not. Exact posteriors of mixtures are
+    `linear_posterior`.
 
     !!! example
 
@@ -46,6 +49,8 @@ class GuidedFlow(AbstractMeanField):
     noise: Float[Array, "m m"]
     schedule: Schedule = LinearSchedule()
 
+    span: ClassVar = (0.0, 1.0)
+
     def __check_init__(self):
         k = self.observation.size
         if self.noise.shape != (k, k):
@@ -53,11 +58,11 @@ class GuidedFlow(AbstractMeanField):
 
     def denoiser(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """E[X_1 | I_t = x] of the prior, by its velocity."""
-        (alpha, beta, _), (alpha_dot, beta_dot, _) = moving(self.schedule, jnp.asarray(t, x.dtype))
+        (alpha, beta, _), (alpha_dot, beta_dot, _) = moving(self.schedule, within(t, x.dtype))
         return (alpha * self.velocity(t, x) - alpha_dot * x) / (alpha * beta_dot - alpha_dot * beta)
 
     def rates(self, t, x, mu):
-        t = jnp.asarray(t, x.dtype)
+        t = within(t, x.dtype)
         late = jnp.maximum(t, jnp.asarray(_FIRST, x.dtype))
         (alpha, beta, _), (alpha_dot, beta_dot, _) = moving(self.schedule, late)
         clean = self.denoiser(late, x)
@@ -65,8 +70,9 @@ class GuidedFlow(AbstractMeanField):
         forward: Any = self.forward
         h: Any = forward if callable(forward) else lambda x: forward @ x
         matrix = jax.jacfwd(h)(clean)
-        # V/α, which stays finite where V does not matter, at α = 0.
-        spread = alpha / beta * (slope + slope.T) / 2
+        # V/α, which stays finite where V does not matter, at α = 0. What a network takes for a
+        # negative variance is none.
+        spread = positive_part(alpha / beta * slope)
         inner = alpha * (matrix @ spread @ matrix.T) + self.noise
         pull = spread @ (matrix.T @ jnp.linalg.solve(inner, self.observation - h(clean)))
         return Rates(self.velocity(t, x) + (alpha * beta_dot - alpha_dot * beta) * pull)

@@ -25,13 +25,14 @@ from ..._custom_types import FloatScalar, Positive, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ._paths import Path
+from ._schedules import moving, within
 
 
 class KacFlow(AbstractMeanField):
     r"""The flow from Kac's noise at t = 0 to the data at t = T.
 
-    Exact inside the fronts of the data's atoms, which hold the share e^{−a g} of the mass of a
-    coordinate; a point that its front has caught goes with it to the atom.
+    Exact inside the fronts of the atoms, which hold the share e^{−a g} of a coordinate's mass; a
+    point that its front has caught goes with it to the atom.
 
     **Arguments:**
 
@@ -50,23 +51,23 @@ class KacFlow(AbstractMeanField):
     horizon: Positive = 1.0
     schedule: Callable[[FloatScalar], tuple[Any, Any]] | None = None
 
+    @property
+    def span(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return 0.0, self.horizon
+
     def _coefficients(self, s):
         return (jnp.ones_like(s), s) if self.schedule is None else self.schedule(s)
 
     def velocity(self, s: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """The velocity of the noising flow, forward in s; in a coordinate at most c for f = 1."""
-        s = jnp.asarray(s, x.dtype)
-        (f, g), (f_dot, g_dot) = jax.jvp(self._coefficients, (s,), (jnp.ones_like(s),))
-
-        def pushed(y):
-            law = jax.vmap(lambda z: self._kac(g, z)[1])
-            return f_dot * y + g_dot * law(x - f * y)
-
+        (f, g), (f_dot, g_dot) = moving(self._coefficients, within(s, x.dtype, jnp.inf))
+        law = jax.vmap(lambda z: self._kac(g, z)[1])
+        pushed = lambda y: f_dot * y + g_dot * law(x - f * y)  # noqa: E731
         return self.data.mean(pushed, self._logits(f, g, x))
 
     def log_density(self, s: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
         """log of the density of the noised data, without the mass of the fronts."""
-        f, g = self._coefficients(jnp.asarray(s, x.dtype))
+        f, g = self._coefficients(within(s, x.dtype, jnp.inf))
         return self.data.logmean(self._logits(f, g, x))
 
     def score(self, s: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -110,11 +111,10 @@ class KacFlow(AbstractMeanField):
         times, ends, noise = jax.random.split(key, 3)
         y = self.data.sample(ends, n)
         s = self.horizon * jax.random.uniform(times, (n, 1), y.dtype)
-        (f, g), (f_dot, g_dot) = jax.jvp(self._coefficients, (s,), (jnp.ones_like(s),))
+        (f, g), (f_dot, g_dot) = moving(self._coefficients, s)
         z = self.noise(noise, n, y.shape[1], g)
         speed = jax.vmap(lambda g, z: jax.vmap(lambda z: self._kac(g[0], z)[1])(z))(g, z)
-        x = f * y + z
-        return Path(self.horizon - s[:, 0], x, -(f_dot * y + g_dot * speed), z, y)
+        return Path(self.horizon - s[:, 0], f * y + z, -(f_dot * y + g_dot * speed), z, y)
 
     def rates(self, t, x, mu):
         return Rates(-self.velocity(self.horizon - t, x))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Rates
+from ...measures import AbstractMeasure, Gaussian, Rates
 
 
 class LeastSquaresFlow(AbstractMeanField):
@@ -57,6 +57,13 @@ class LeastSquaresFlow(AbstractMeanField):
     def action(self, t: FloatScalar) -> FloatScalar:
         """∫ ‖v_t‖² dμ_t."""
         return jnp.vdot(*self._solve(jnp.asarray(t, float)))
+
+    def log_density(self, t: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
+        """Of μ_t, where the path is of Gaussians."""
+        measure = self.path(jnp.asarray(t, x.dtype))
+        if not isinstance(measure, Gaussian):
+            raise ValueError(f"`path` is of {type(measure).__name__}, without a `log_density`.")
+        return measure.log_density(x)
 
     def rates(self, t, x, mu):
         weights, _ = self._solve(jnp.asarray(t, x.dtype))

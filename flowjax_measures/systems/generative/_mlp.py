@@ -9,10 +9,10 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
 from ..._custom_types import FloatScalar, PRNGKey
+from ._conditioning import Conditioning
 
 
 class MLP(eqx.Module):
@@ -28,16 +28,17 @@ class MLP(eqx.Module):
     - `condition`: the size of a vector c in place of labels.
     - `activation`, `dtype`: of the layers; `None` is JAX's default.
 
+    **Raises:** `ValueError` for points of another size, and for labels that it doesn't know: in
+    compiled code its value is NaN there.
+
     !!! example
 
         `MLP(2, key=jax.random.key(0))(0.3, jnp.zeros(2))`
     """
 
     layers: eqx.nn.MLP
-    names: Float[Array, "labels width"] | None
+    given: Conditioning
     dim: int = eqx.field(static=True)
-    time: int = eqx.field(static=True)
-    condition: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -53,35 +54,16 @@ class MLP(eqx.Module):
         activation: Callable[[Array], Array] = jax.nn.silu,
         dtype: DTypeLike | None = None,
     ):
-        if labels and condition:
-            raise ValueError("`labels` and `condition` are both given; a condition is one of them.")
         one, two = jax.random.split(key)
-        self.dim, self.time, self.condition = dim, time, condition
-        size = min(width, 16) if labels else condition
-        # A last row for points without a label.
-        self.names = jax.random.normal(two, (labels + 1, size), dtype) if labels else None
-        inputs = dim + (1 + 2 * time if time else 0) + size
-        size_out = dim if out is None else out
-        self.layers = eqx.nn.MLP(inputs, size_out, width, depth, activation, dtype=dtype, key=one)
+        self.dim = dim
+        self.given = Conditioning(time, labels, condition, min(width, 16), two, dtype)
+        inputs, size = dim + self.given.size, dim if out is None else out
+        self.layers = eqx.nn.MLP(inputs, size, width, depth, activation, dtype=dtype, key=one)
 
     def __call__(self, t: FloatScalar, x: Float[Array, " d"], c: Any = None) -> Array:
         if x.shape != (self.dim,):
             raise ValueError(f"`x` has shape {x.shape}; this MLP takes points of {self.dim}.")
-        parts = [x]
-        if self.time:
-            t = jnp.asarray(t, x.dtype)
-            angles = t * np.asarray(np.pi * np.arange(1, self.time + 1), x.dtype)
-            parts += [t[None], jnp.cos(angles), jnp.sin(angles)]
-        if self.names is not None:
-            parts.append(self.names[-1 if c is None else c].astype(x.dtype))
-        elif self.condition:
-            shape = None if c is None else jnp.shape(c)
-            if shape != (self.condition,):
-                raise ValueError(f"`c` has the shape {shape} and not ({self.condition},).")
-            parts.append(jnp.asarray(c, x.dtype))
-        elif c is not None:
-            raise ValueError("`c` is given; make the MLP with `labels` or `condition`.")
-        return self.layers(jnp.concatenate(parts))
+        return self.layers(jnp.concatenate([x, self.given(t, c, x.dtype)]))
 
 
 class GradientField(eqx.Module):

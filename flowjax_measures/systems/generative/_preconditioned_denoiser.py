@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Scalar
-from ._schedules import LinearSchedule, Schedule, moving
+from ._schedules import LinearSchedule, Schedule, moving, within
 
 
 class PreconditionedDenoiser(eqx.Module):
@@ -41,18 +41,18 @@ class PreconditionedDenoiser(eqx.Module):
         return alpha * x / size**2 - beta * found, beta * s**2 * x / size**2 + alpha * found
 
     def __call__(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
-        return self._ends(jnp.asarray(t, x.dtype), x)[1]
+        return self._ends(within(t, x.dtype), x)[1]
 
     def velocity(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """b(t, x) = α̇ E[X_0 | x] + β̇ E[X_1 | x]."""
-        t = jnp.asarray(t, x.dtype)
+        t = within(t, x.dtype)
         _, (alpha_dot, beta_dot, _) = moving(self.schedule, t)
         source, target = self._ends(t, x)
         return alpha_dot * source + beta_dot * target
 
     def score(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """s(t, x) = −E[X_0 | x]/α, for t < 1."""
-        t = jnp.asarray(t, x.dtype)
+        t = within(t, x.dtype)
         return -self._ends(t, x)[0] / self.schedule(t)[0]
 
     def weight(self, t: FloatScalar) -> FloatScalar:

@@ -10,8 +10,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike
 
 from ..._custom_types import FloatScalar, Point, Scalar
+from ...measures._base import concrete
 
 Schedule = Callable[[Any], tuple[Any, Any, Any]]
 
@@ -62,7 +64,18 @@ class DiffusionSchedule(eqx.Module):
         return jnp.sqrt(-jnp.expm1(-2 * self.horizon * (1 - t))), beta, jnp.zeros_like(t)
 
 
-def moving(schedule: Schedule, t: FloatScalar) -> tuple[Any, Any]:
+def within(t: FloatScalar, dtype: DTypeLike, last: FloatScalar = 1.0) -> Array:
+    """The time t in [0, `last`]; others raise, or are NaN in compiled code."""
+    t = jnp.asarray(t, dtype)
+    # Sums of steps may go past the ends by what is rounded.
+    slack = 1e-6 * (1 + jnp.abs(t))
+    inside = (t >= -slack) & (t <= last + slack)
+    if concrete(inside) and not bool(jnp.all(inside)):
+        raise ValueError(f"`t` is {t}; the flow is defined for times from 0 to {last}.")
+    return jnp.where(inside, t, jnp.nan)
+
+
+def moving(schedule: Callable[[Any], Any], t: FloatScalar) -> tuple[Any, Any]:
     """The schedule at t, and its derivative."""
     return jax.jvp(schedule, (t,), (jnp.ones_like(t),))
 
@@ -84,7 +97,7 @@ def velocity_from_score(
     """
 
     def velocity(t, x):
-        t = jnp.asarray(t, x.dtype)
+        t = within(t, x.dtype)
         (alpha, beta, square), (alpha_dot, beta_dot, square_dot) = moving(schedule, t)
         s = score(t, x)
         noise = (alpha * alpha_dot + square_dot / 2) * s

@@ -14,6 +14,7 @@ r = x − E I_t and K = Cov I_t in a part, which weighs N(r; 0, K),
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from ...noise._noise import Covariance, Isotropic
 from ._coupling import Coupling
 from ._paths import Pairing, Path, interpolate, paired
 from ._posterior import Posterior, posterior, shared
-from ._schedules import LinearSchedule, Schedule, moving
+from ._schedules import LinearSchedule, Schedule, moving, within
 
 
 class StochasticInterpolant(AbstractMeanField):
@@ -58,6 +59,7 @@ class StochasticInterpolant(AbstractMeanField):
     coupling: Coupling
     diffusion: Scalar | Callable[[FloatScalar], FloatScalar] | None
     preconditioner: Float[Array, "d d"] | None
+    span: ClassVar = (0.0, 1.0)
 
     def __init__(
         self, source, target, schedule=LinearSchedule(), coupling=None, diffusion=None,
@@ -69,9 +71,9 @@ class StochasticInterpolant(AbstractMeanField):
 
     def posterior(self, t: FloatScalar, x: Float[Array, " d"]) -> Posterior:
         """What is known of the ends of an interpolant that is at x at time t."""
-        tilt = partial(self.coupling.tilt, self.source, self.target)
-        common = shared(self.source, self.target, self.coupling.cross)
-        return posterior(tilt, common, self.schedule(jnp.asarray(t, x.dtype)), x)
+        ends = self.source, self.target
+        tilt, common = partial(self.coupling.tilt, *ends), shared(*ends, self.coupling.cross)
+        return posterior(tilt, common, self.schedule(within(t, x.dtype)), x)
 
     def velocity(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """b(t, x)."""
@@ -89,8 +91,7 @@ class StochasticInterpolant(AbstractMeanField):
         self, t: FloatScalar, x: Float[Array, " d"], epsilon: FloatScalar
     ) -> tuple[Float[Array, " d"], Posterior]:
         """b + εs and the posterior that it is made of."""
-        t = jnp.asarray(t, x.dtype)
-        _, (alpha_dot, beta_dot, square_dot) = moving(self.schedule, t)
+        _, (alpha_dot, beta_dot, square_dot) = moving(self.schedule, within(t, x.dtype))
         found = self.posterior(t, x)
         ends = alpha_dot * found.source + beta_dot * found.target
         # Where the score is unbounded, at the ends of a bridge, the factor makes the drift finite.

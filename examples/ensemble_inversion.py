@@ -1,6 +1,6 @@
-"""Inverse problems: rates of predators and prey from noisy counts, by an ensemble.
+"""Ensemble inversion: rates of predators and prey from noisy counts.
 
-`python examples/inverse_problems.py [--fast]` writes `inverse_problems.png`.
+`python examples/ensemble_inversion.py [--fast]` writes `ensemble_inversion.png`.
 """
 
 import sys
@@ -46,7 +46,7 @@ plt.plot(times, jnp.exp(data).reshape(20, 2), "o")
 plt.gca().set_prop_cycle(None)
 plt.plot(times, jnp.exp(counts(final.mean())).reshape(20, 2))
 plt.legend(["prey", "predators"])
-plt.savefig("inverse_problems.png", dpi=110)
+plt.savefig("ensemble_inversion.png", dpi=110)
 error = jnp.max(jnp.abs(found / jnp.exp(truth) - 1))
 print(
     f"rates {', '.join(f'{r:.2f}' for r in found)} (true 0.80, 0.60, 0.50, 0.70), {error:.0%} off"

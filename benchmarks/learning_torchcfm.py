@@ -1,0 +1,62 @@
+"""The peer of `learning.py`: the same trainings by torchcfm, in the environment that has it.
+
+`python benchmarks/learning_torchcfm.py FILE` trains on the arrays of FILE.npz, one a data set and
+seed, and leaves points and steps a second in FILE.out.npz.
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+from torchcfm.models.models import MLP
+
+
+def train(data, steps, batch, rate, seed):
+    torch.manual_seed(seed)
+    data = torch.as_tensor(data)
+    matcher, network = ConditionalFlowMatcher(sigma=0.0), MLP(dim=2, time_varying=True, w=64)
+    optimizer = torch.optim.Adam(network.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        x1 = data[torch.randint(len(data), (batch,))]
+        t, point, velocity = matcher.sample_location_and_conditional_flow(torch.randn_like(x1), x1)
+        found = network(torch.cat([point, t[:, None]], dim=-1))
+        loss = torch.mean((found - velocity) ** 2)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network
+
+
+@torch.no_grad()
+def sample(network, start, steps):
+    """By the steps of Heun."""
+    x, h = torch.as_tensor(start), 1 / steps
+    field = lambda t, x: network(torch.cat([x, torch.full((len(x), 1), t)], dim=-1))  # noqa: E731
+    for k in range(steps):
+        slope = field(k * h, x)
+        x = x + h / 2 * (slope + field((k + 1) * h, x + h * slope))
+    return x.numpy()
+
+
+def main(path):
+    torch.set_num_threads(1)
+    given, found = np.load(path + ".npz"), {}
+    steps, batch, rate = int(given["steps"]), int(given["batch"]), float(given["rate"])
+    train(given["start"], 200, batch, rate, 0)
+    begin = time.process_time()
+    train(given["start"], 1000, batch, rate, 0)
+    found["speed"] = 1000 / (time.process_time() - begin)
+    for name in given:
+        if name.startswith("train"):
+            seed = int(name.split("-")[-1])
+            network = train(given[name], steps, batch, rate, seed)
+            found[name] = sample(network, given["start"], 100)
+    np.savez(path + ".out.npz", **found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
