@@ -122,7 +122,7 @@ ELSEWHERE = {
         entropic_potentials evaluate fisher_information fit flat_mobility flow_matching_loss
         fokker_planck_residual fourier_kernel from_anndata from_arrays from_table
         from_xarray gaspari_cohn gaussian_process geodesic_between gradient_spread
-        gromov_wasserstein harmonic_extension in_context invariant_dimension kalman_filter
+        gromov_wasserstein host harmonic_extension in_context invariant_dimension kalman_filter
         kalman_inversion kinetic_cost kinetic_interpolation kl_divergence layers learn
         least_squares_velocity linear_posterior linearized_wasserstein logarithmic_mean
         lost_in_the_middle lyapunov_exponent martingale_transport mean_field_game

@@ -61,7 +61,7 @@ def test_notebooks_hold_the_code_of_the_examples(name):
     assert all(comment in code for comment in re.findall(r"(?m)^ *# .*", text))
 
 
-NUMBERS = {9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
+NUMBERS = {11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen"}
 
 
 def test_counts_are_those_of_the_tree():

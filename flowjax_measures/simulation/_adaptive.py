@@ -82,11 +82,12 @@ def run(
             progress_meter=asked.meter,
         )
     saved, t_final, ys, final = read(solution)
-    result = solution.result
+    result: Any = solution.result
     if isinstance(adjoint, diffrax.ImplicitAdjoint):
         # A run that ends before it comes to rest has not found the root of its field.
+        unrested: Any = Results.nonlinear_max_steps_reached
         rest = (result == Results.event_occurred) | (result != Results.successful)
-        result = Results.where(rest, result, Results.nonlinear_max_steps_reached)
+        result = Results.where(rest, result, unrested)
     ys = jax.tree.map(lambda a, s: _typed(a, s.dtype), ys, seen)
     stats = {
         "num_steps": solution.stats["num_steps"],
