@@ -4,12 +4,14 @@
 
 A mutant is one operator, sign, constant or condition changed, or a term dropped, in a function of
 the rooms below. The tests that belong to a file are those that name what it defines, the three
-that name it most; they have `--seconds`. Survivors are printed as a difference, to be read.
+that name it most and most clearly; they have `--seconds`, and what survives them is tried by the
+slow ones among them. Survivors are printed as a difference, to be read.
 """
 
 import argparse
 import ast
 import difflib
+import math
 import os
 import random
 import re
@@ -88,17 +90,22 @@ def changed(tree: ast.Module, node: ast.AST, kind: str) -> str:
 
 
 def tests_of(path: Path) -> list[Path]:
-    """The three test files that name most often what a file defines."""
+    """The three test files that name what a file defines, a rare name counting more."""
     tree = ast.parse(path.read_text())
     kinds = (ast.ClassDef, ast.FunctionDef)
-    names = {n.name for n in tree.body if isinstance(n, kinds)} | {path.stem.strip("_")}
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, sorted(names)))})\b")
-    counts = Counter(
-        {p: len(pattern.findall(p.read_text())) for p in ROOT.glob("tests/**/test_*.py")}
-    )
+    names = {n.name for n in tree.body if isinstance(n, kinds)} | {path.stem, path.stem.strip("_")}
+    texts = {p: p.read_text() for p in ROOT.glob("tests/**/test_*.py")}
+    scores: Counter = Counter()
+    for name in names:
+        found = {p: len(re.findall(rf"\b{re.escape(name)}\b", t)) for p, t in texts.items()}
+        naming = sum(map(bool, found.values()))
+        for p, count in found.items():
+            scores[p] += min(count, 5) * math.log(len(texts) / max(naming, 1))
     room = path.relative_to(ROOT / "flowjax_measures").parts[0].strip("_")
+    for p in texts:
+        scores[p] += (p.parent.name == room) + 5 * (path.stem.strip("_") in p.stem)
     near = sorted(ROOT.glob(f"tests/{room}/test_*.py"))
-    return [p for p, count in counts.most_common(3) if count] or near[:3]
+    return [p for p, score in scores.most_common(3) if score > 0] or near[:3]
 
 
 def drawn(count: int, seed: int) -> list[tuple[Path, int, int]]:
@@ -110,7 +117,9 @@ def drawn(count: int, seed: int) -> list[tuple[Path, int, int]]:
     return [(files[i], draw.randrange(sizes[i]), n) for n, i in enumerate(chosen)]
 
 
-def tried(copy: Path, path: Path, number: int, seconds: int) -> tuple[str, str]:
+def tried(
+    copy: Path, path: Path, number: int, seconds: int, which: str = "not slow"
+) -> tuple[str, str]:
     """What became of a mutant, and its difference."""
     text = path.read_text()
     tree = ast.parse(text)
@@ -120,15 +129,26 @@ def tried(copy: Path, path: Path, number: int, seconds: int) -> tuple[str, str]:
     place = copy / path.relative_to(ROOT)
     place.write_text(mutant)
     tests = [str(p.relative_to(ROOT)) for p in tests_of(path)]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        which,
+    ]
     try:
         run = subprocess.run(
-            [*command, *tests], cwd=copy, capture_output=True, timeout=seconds, text=True,
-            env=os.environ | {"PYTHONPATH": str(copy)},
+            [sys.executable, "-m", "pytest", *options, *tests], cwd=copy, capture_output=True, timeout=seconds, text=True,
+            env=os.environ | cache | {"PYTHONPATH": str(copy)},
         )  # fmt: skip
-        outcome = "caught" if run.returncode == 1 else "survived"
-        if run.returncode not in (0, 1):
-            outcome = "caught"  # It could not even be imported.
+        # 5: there was nothing to run. 2 and more: it could not even be imported.
+        outcome = "survived" if run.returncode in (0, 5) else "caught"
     except subprocess.TimeoutExpired:
         outcome = "out of time"
     finally:
@@ -139,7 +159,7 @@ def tried(copy: Path, path: Path, number: int, seconds: int) -> tuple[str, str]:
     )
 
 
-def main(count: int, seed: int, seconds: int) -> None:
+def main(count: int, seed: int, first: int, seconds: int) -> None:
     counts: Counter = Counter()
     with tempfile.TemporaryDirectory() as home:
         copy = Path(home)
@@ -149,11 +169,14 @@ def main(count: int, seed: int, seconds: int) -> None:
             )
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "SECURITY.md"):
             shutil.copy(ROOT / name, copy / name)
-        for path, number, n in drawn(count, seed):
+        for path, number, n in drawn(count, seed)[first:]:
             outcome, difference = tried(copy, path, number, seconds)
+            if outcome == "survived":
+                slow, _ = tried(copy, path, number, seconds, "slow")
+                outcome = "caught, slow" if slow == "caught" else outcome
             counts[outcome] += 1
             print(f"{n:3} {outcome:12} {path.relative_to(ROOT)}", flush=True)
-            if outcome != "caught":
+            if not outcome.startswith("caught"):
                 print("    " + difference.replace("\n", "\n    "), flush=True)
     print(dict(counts))
 
@@ -162,6 +185,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first mutant tried")
     parser.add_argument("--seconds", type=int, default=120)
     given = parser.parse_args()
-    main(given.count, given.seed, given.seconds)
+    main(given.count, given.seed, given.first, given.seconds)
