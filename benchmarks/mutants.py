@@ -129,23 +129,17 @@ def tried(
     place = copy / path.relative_to(ROOT)
     place.write_text(mutant)
     tests = [str(p.relative_to(ROOT)) for p in tests_of(path)]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        which,
-    ]
+    # What the change leaves alone is compiled once for all.
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(copy / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", which]
     try:
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *tests], cwd=copy, capture_output=True, timeout=seconds, text=True,
-            env=os.environ | cache | {"PYTHONPATH": str(copy)},
+            [sys.executable, "-m", "pytest", *options, *tests], cwd=copy, capture_output=True,
+            timeout=seconds, text=True, env=os.environ | cache | {"PYTHONPATH": str(copy)},
         )  # fmt: skip
         # 5: there was nothing to run. 2 and more: it could not even be imported.
         outcome = "survived" if run.returncode in (0, 5) else "caught"
