@@ -1,24 +1,39 @@
-"""Fields that are numbers, checked once, where a module is made with them."""
+"""Fields, checked once, where a module is made with them."""
 
 import dataclasses
 import functools
+import inspect
+from collections.abc import Callable
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
 
+# Arrays of more numbers are not read.
+_LARGE = 2**20
+
 
 class Checked(eqx.Module):
     """A module whose numbers are finite enough, real, of their sign and shape, and no text.
 
     Fields annotated as scalars take one number: whole numbers and NumPy's become Python floats, so
-    that a new value compiles nothing. Functions and modules in their place (schedules) pass.
+    that a new value compiles nothing. Functions and modules in their place (schedules) pass. What
+    is annotated as a function can be called, what is annotated as an array has no NaN, and no
+    field holds a class in place of an instance.
     """
 
     def __check_init__(self):
+        for name, members, choices in _fields(type(self)):
+            value = getattr(self, name, None)
+            if choices and not (isinstance(value, int | str) and value in choices):
+                raise ValueError(
+                    f"`{name}` of {type(self).__name__} is {value!r}; give one of "
+                    f"{', '.join(map(repr, choices))}."
+                )
+            _check_kind(f"`{name}` of {type(self).__name__}", value, members)
         for name, signs, scalar in _numbers(type(self)):
             value = getattr(self, name, None)
             if value is None or callable(value) or isinstance(value, eqx.Module | Tracer):
@@ -26,6 +41,47 @@ class Checked(eqx.Module):
             checked = _checked(f"`{name}` of {type(self).__name__}", value, signs, scalar)
             if checked is not value:
                 object.__setattr__(self, name, checked)
+
+
+@functools.cache
+def _fields(kind: type) -> list[tuple[str, tuple, tuple]]:
+    """The fields of a class, with the types that they take, and the values where all are named."""
+    found = []
+    for field in dataclasses.fields(kind):
+        if field.init:
+            members = _members(field.type)[0]
+            named = all(get_origin(m) is Literal for m in members)
+            choices = tuple(c for m in members for c in get_args(m)) if named else ()
+            found.append((field.name, tuple(get_origin(m) or m for m in members), choices))
+    return found
+
+
+def _check_kind(what: str, value: Any, members: tuple) -> None:
+    """Refuses what cannot be meant: a class, a text, another module, NaN or complex numbers."""
+    if value is None or isinstance(value, Tracer):
+        return
+    if inspect.isclass(value):
+        raise ValueError(f"{what} is the class {value.__name__}; give an instance of it.")
+    if isinstance(value, str) and str not in members and Literal not in members:
+        raise ValueError(f"{what} is the text {value!r}; text has no meaning here.")
+    known = set(members) - {type(None)}
+    if known == {Callable} and not callable(value):
+        raise ValueError(f"{what} is {value!r}; give a function.")
+    if known == {int} and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+        raise ValueError(f"{what} is {value!r}; give a whole number.")
+    modules = all(inspect.isclass(m) and issubclass(m, eqx.Module) for m in known)
+    if known and modules and not isinstance(value, tuple(known)):
+        wanted = " or ".join(m.__name__.removeprefix("Abstract") for m in known)
+        raise ValueError(f"{what} is a {type(value).__name__}; give a {wanted}.")
+    arrays = [m for m in known if hasattr(m, "dims")]
+    if not arrays or not isinstance(value, np.ndarray | jax.Array) or value.size > _LARGE:
+        return
+    if np.iscomplexobj(value) and not any("complex128" in m.dtypes for m in arrays):
+        raise ValueError(f"{what} is complex; give real numbers.")
+    local = isinstance(value, np.ndarray) or value.is_fully_addressable
+    floats = jax.numpy.issubdtype(value.dtype, np.inexact)
+    if local and floats and np.any(np.isnan(np.asarray(value))):
+        raise ValueError(f"{what} holds NaN; give numbers.")
 
 
 @functools.cache

@@ -19,12 +19,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from .._custom_types import FloatScalar
+from .._numerics import Checked
 from ._newton_products import minimum_by_products, solve_by_products
 
 Objective = Callable[[PyTree, PyTree, Any], FloatScalar]
 
 
-class Bilevel(eqx.Module):
+class Bilevel(Checked):
     """An objective J(θ, μ) whose derivative in θ is the implicit one, the hypergradient.
 
     **Arguments:** `outer`: L(θ, u, μ). `inner`: ℓ(θ, u, μ), strongly convex in u. `start`: where

@@ -11,18 +11,18 @@ differentiates through either fit, and x may be many.
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._custom_types import FloatScalar, Point
+from .._numerics import Checked
 
 Pointwise = Callable[[PyTree, Array, Point], FloatScalar]
 Predictor = Callable[[Point], Array]
 
 
-class FunctionalBilevel(eqx.Module):
+class FunctionalBilevel(Checked):
     """The two regressions and the hypergradient that they give.
 
     **Arguments:** `outer`: L(θ, v, x) of one point. `inner`: ℓ(θ, v, x), convex in v.

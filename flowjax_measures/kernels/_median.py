@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._numerics import Checked
 from ._base import flat
 from ._radial import GaussianKernel
 
@@ -18,7 +19,7 @@ from ._radial import GaussianKernel
 _PASSES = 64
 
 
-class MedianKernel(eqx.Module):
+class MedianKernel(Checked):
     """For the `Stein` metric: at each measure the `GaussianKernel` of the median distance.
 
     `scale` multiplies the bandwidth. The derivative is that of the pair that is the median.

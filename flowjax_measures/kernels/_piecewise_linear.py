@@ -1,13 +1,13 @@
 """Functions of a number that are linear between nodes: a basis for what is to be learned."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import Checked
 
 
-class PiecewiseLinear(eqx.Module):
+class PiecewiseLinear(Checked):
     """The function with given values at nodes, linear between them and constant beyond.
 
     **Arguments:** `nodes`: increasing, shape (k,). `values`: shape (k,); zeros by default.

@@ -1,14 +1,13 @@
 """Quadratic potentials and kernels, the cases with closed forms."""
 
-from typing import Any
-
-import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import Checked
 
 
-class Quadratic(eqx.Module):
+class Quadratic(Checked):
     """V(x) = ½ (x − centre)ᵀ A (x − centre); `stiffness` is a number, or the matrix A.
 
     !!! example
@@ -16,8 +15,8 @@ class Quadratic(eqx.Module):
         `fm.Quadratic(2.0)(jnp.ones(2))`
     """
 
-    stiffness: Any = 1.0
-    centre: Any = 0.0
+    stiffness: FloatScalar | Float[Array, "d d"] = 1.0
+    centre: FloatScalar | Float[Array, " d"] = 0.0
 
     def __call__(self, x) -> FloatScalar:
         z = x - self.centre
@@ -25,7 +24,7 @@ class Quadratic(eqx.Module):
         return jnp.vdot(z, pull) / 2
 
 
-class QuadraticKernel(eqx.Module):
+class QuadraticKernel(Checked):
     """K(x, y) = ½ κ ‖x − y‖²; `strength` is κ.
 
     !!! example
@@ -33,7 +32,7 @@ class QuadraticKernel(eqx.Module):
         `fm.InteractionEnergy(fm.QuadraticKernel(1.0))(mu)`
     """
 
-    strength: Any = 1.0
+    strength: FloatScalar = 1.0
 
     def __call__(self, x, y) -> FloatScalar:
         return self.strength * jnp.sum((x - y) ** 2) / 2

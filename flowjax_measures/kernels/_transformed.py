@@ -5,15 +5,15 @@ K(x, y) = C k(C^{-1/2} x, C^{-1/2} y),   C symmetric positive definite ([wang201
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from .._custom_types import Point
+from .._numerics import Checked
 
 
-class MatrixKernel(eqx.Module):
+class MatrixKernel(Checked):
     r"""K(x, y) = C k(C^{-1/2} x, C^{-1/2} y), a matrix (d, d): for the `Stein` metric.
 
     The Stein flow in the coordinates C^{-1/2} x with the kernel k: with C near the target's

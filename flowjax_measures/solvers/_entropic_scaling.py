@@ -14,13 +14,13 @@ density there. A ceiling (`Congestion`) cuts its solution off.
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array
 
 from .._custom_types import Positive
+from .._numerics import Checked
 from ..energies import AbstractEnergy, Congestion
 from ..energies._pairs import lattices, log_product
 from ..measures import GridDensity
@@ -31,7 +31,7 @@ _EMPTY = -80.0
 _LEAP = 3.0
 
 
-class EntropicScaling(eqx.Module):
+class EntropicScaling(Checked):
     """The inner iteration of `JKO` on a grid: entropic transport at the scale `epsilon`.
 
     For energies of the density at a point, in sums: `PotentialEnergy`, `Entropy`, `PowerEnergy`,

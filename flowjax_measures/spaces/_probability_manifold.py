@@ -9,12 +9,12 @@ equation ṗ = Qᵀp. Curvatures are those of the metric in the coordinates p_1,
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import Checked
 
 Vector = Float[Array, " n"]
 
@@ -39,7 +39,7 @@ def logarithmic_mean(a: Array, b: Array) -> Array:
     return jnp.where(positive, mean, 0)
 
 
-class ProbabilityManifold(eqx.Module):
+class ProbabilityManifold(Checked):
     """The interior of the simplex as a Riemannian manifold.
 
     **Arguments:** `weights`: ω, symmetric, ≥ 0, shape (n, n). `stationary`: π, shape (n,), uniform

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize
-from scipy.special import gammainc
+from scipy.special import gammainc, iv
 from scipy.stats import f as f_law
 
 import flowjax_measures as fm
@@ -58,7 +58,6 @@ def test_hitting_the_support_on_the_line_is_no_transport():
     np.testing.assert_allclose(flow.rates(0.0, jnp.array([-1.1]), None).velocity, [1.0], atol=1e-9)
 
 
-@pytest.mark.slow
 def test_poisson_field():
     flow = fm.PoissonFlow(NORMAL, TARGET)
     b = lambda x: flow.rates(0.0, x, None).velocity  # noqa: E731
@@ -177,6 +176,21 @@ def test_blind_denoising_tracks_the_level_of_the_noise():
 
 def kac(a=1.5, c=1.2, **options):
     return fm.KacFlow(fm.Particles(jnp.zeros((1, 1))), a, c, **options)
+
+
+def test_kac_density_by_bessel_functions():
+    """u = (a/2c) e^{−as} (I₀(ζ) + as I₁(ζ)/ζ), ζ = a √(s² − z²/c²); beyond a front v = ±c."""
+    a, c, s = 1.5, 1.2, 0.9
+    flow, z = kac(a, c), np.array([0.0, -0.35, 0.9, 1.05])
+    zeta = a * np.sqrt(s**2 - z**2 / c**2)
+    exact = a / (2 * c) * np.exp(-a * s) * (iv(0, zeta) + a * s * iv(1, zeta) / zeta)
+    density = jax.jit(jax.vmap(lambda x: flow.log_density(s, jnp.stack([x]))))
+    np.testing.assert_allclose(jnp.exp(density(jnp.asarray(z))), exact, rtol=1e-12)
+    speed = jax.jit(jax.vmap(lambda x: flow.velocity(s, jnp.stack([x]))[0]))
+    ratio = iv(1, zeta) / zeta / (iv(0, zeta) + a * s * iv(1, zeta) / zeta)
+    np.testing.assert_allclose(speed(jnp.asarray(z)), a * z * ratio, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(speed(jnp.array([1.2, -1.3, 2.0, -3.0])), [c, -c, c, -c])
+    assert np.all(density(jnp.array([1.2, -1.3, 2.0, -3.0])) < density(jnp.asarray(z)).min() - 50)
 
 
 @pytest.mark.slow

@@ -236,7 +236,6 @@ def test_two_time_scales_meet():
     assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.15
 
 
-@pytest.mark.slow
 def test_bumps_in_the_plane_have_the_energy_of_the_plane():
     """E of one Gaussian in closed form, and of heat: a bump that fades in its own profile."""
     model = fm.AllenCahn(
@@ -253,6 +252,28 @@ def test_bumps_in_the_plane_have_the_energy_of_the_plane():
     np.testing.assert_allclose(rate, -5 * theta[0], rtol=1e-5)
     # The box cuts e^{−16} of it off.
     np.testing.assert_allclose(place, 0, atol=1e-6)
+
+
+def test_a_pair_taken_apart_is_the_pair_to_second_order():
+    """3A/2 at b + δ and −A/2 at b + 3δ are A at b without its slope; the other bumps stay."""
+    model = fm.AllenCahn(jnp.full(2, -4.0), jnp.full(2, 4.0), nodes=4)
+    theta = jnp.array([0.3, 0.4, 0.9]), jnp.array([[0.2, 0.1], [0.4, -0.1], [-2.0, 1.0]])
+    masses, places = model.splittings(theta)
+    assert masses.shape == (8, 3) and places.shape == (8, 3, 2)
+    np.testing.assert_allclose(masses, np.tile([1.05, -0.35, 0.9], (8, 1)), rtol=1e-12)
+    np.testing.assert_array_equal(places[:, 2], np.tile([-2.0, 1.0], (8, 1)))
+    shifts = np.asarray(places[:, 0]) - [0.3, 0.0]
+    np.testing.assert_allclose(places[:, 1] - places[:, 0], 2 * shifts, atol=1e-12)
+    sizes = sorted(np.abs(shifts).sum(1))
+    np.testing.assert_allclose(sizes, [0.05] * 4 + [0.2] * 4, rtol=1e-9)
+    # Σ a φ(x − b) = A φ(x − b̄) − (3/2) A δᵀ∇²φ δ + O(δ³), whose cubic terms the mean over ±δ lacks.
+    x, k = jnp.array([0.9, 0.4]), int(np.argmin(np.abs(shifts).sum(1)))
+    back = int(np.argmin(np.abs(shifts + shifts[k]).sum(1)))
+    profile = lambda z: model.profile(x - z)  # noqa: E731
+    bend = shifts[k] @ jax.hessian(profile)(jnp.array([0.3, 0.0])) @ shifts[k]
+    merged = 0.7 * profile(jnp.array([0.3, 0.0])) + 0.9 * profile(theta[1][2])
+    found = sum(model.value((masses[i], places[i]), x) for i in (k, back)) / 2 - model.background
+    np.testing.assert_allclose(found - merged, -1.5 * 0.7 * bend, rtol=0.02)
 
 
 @pytest.mark.slow

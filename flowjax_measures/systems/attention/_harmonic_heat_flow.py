@@ -36,6 +36,7 @@ class HarmonicHeatFlow(AbstractSystem):
     dimension: int = 2
 
     def __check_init__(self):
+        super().__check_init__()
         if self.dimension < 2:
             raise ValueError(f"`dimension` is {self.dimension}; the circle is in R^2, S² in R^3.")
 

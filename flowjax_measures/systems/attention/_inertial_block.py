@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._custom_types import FloatScalar, Positive
+from ..._numerics import Checked
 from ..._system import AbstractMeanField, motion
 from ...measures import Particles, Rates
 from ...spaces import Phase
@@ -24,7 +25,7 @@ from ._matrices import at
 from ._sympformer import SympFormer
 
 
-class LogLinear(eqx.Module):
+class LogLinear(Checked):
     r"""α(t) = e^{a + b log(1 + t)}, a damping that is linear between logarithms, as learnt.
 
     **Arguments:** `level`: a; `slope`: b, which is −1 for a damping like Nesterov's.

@@ -1,13 +1,13 @@
 """Parameters that are constant on layers of depth: what is trained."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
+from ..._numerics import Checked
 
 
-class PiecewiseConstant(eqx.Module):
+class PiecewiseConstant(Checked):
     r"""θ(t) = values[k] for k T/L ≤ t < (k + 1) T/L, and at the ends the first and the last.
 
     **Arguments:** `values`: shape (L, …), one parameter for each of L intervals; `horizon`: T.

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Positive
+from ..._numerics import Checked
 from ..._system import AbstractMeanField, motion
 from ...measures import AbstractMeasure, Particles, Rates
 from ._feed_forward import Vector
@@ -26,7 +27,7 @@ from ._order import paired
 from ._watched import matrix_of
 
 
-class LayerNorm(eqx.Module):
+class LayerNorm(Checked):
     r"""N(x) = g ⊙ (x − x̄)/√(Var x + ε) + b, mean and variance over the coordinates of a token.
 
     **Arguments:** `gain`: g, and `bias`: b, of shape (d,), or functions of time; `None` is 1 and 0.

@@ -48,6 +48,7 @@ class BlindDenoising(AbstractMeanField):
     learned: Callable[[Array], Array] | None = None
 
     def __check_init__(self):
+        super().__check_init__()
         if concrete(self.levels) and not bool(jnp.all(self.levels > 0)):
             raise ValueError("`levels` are not all positive; leave out what is no noise.")
 

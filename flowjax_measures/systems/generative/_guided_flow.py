@@ -52,6 +52,7 @@ class GuidedFlow(AbstractMeanField):
     span: ClassVar = (0.0, 1.0)
 
     def __check_init__(self):
+        super().__check_init__()
         k = self.observation.size
         if self.noise.shape != (k, k):
             raise ValueError(f"`noise` has shape {self.noise.shape}; give R, of shape {(k, k)}.")

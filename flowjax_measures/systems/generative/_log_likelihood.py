@@ -39,6 +39,7 @@ class LogLikelihood(AbstractMeanField):
     probes: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
+        super().__check_init__()
         if self.divergence not in ("exact", "hutchinson"):
             raise ValueError(f'`divergence` is {self.divergence!r}; give "exact" or "hutchinson".')
         if self.divergence == "hutchinson" and self.key is None:

@@ -7,18 +7,18 @@ with these three values is a schedule.
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike
 
 from ..._custom_types import FloatScalar, Point, Scalar
+from ..._numerics import Checked
 from ...measures._base import concrete
 
 Schedule = Callable[[Any], tuple[Any, Any, Any]]
 
 
-class LinearSchedule(eqx.Module):
+class LinearSchedule(Checked):
     """α = 1 − t, β = t, γ² = `gamma`² t(1 − t): flow matching, and Brownian bridges.
 
     !!! example
@@ -32,7 +32,7 @@ class LinearSchedule(eqx.Module):
         return 1 - t, t, self.gamma**2 * t * (1 - t)
 
 
-class TrigonometricSchedule(eqx.Module):
+class TrigonometricSchedule(Checked):
     """α = cos(πt/2), β = sin(πt/2), γ² = `gamma`² t(1 − t), which preserves variance at γ = 0.
 
     !!! example
@@ -46,7 +46,7 @@ class TrigonometricSchedule(eqx.Module):
         return jnp.cos(jnp.pi * t / 2), jnp.sin(jnp.pi * t / 2), self.gamma**2 * t * (1 - t)
 
 
-class DiffusionSchedule(eqx.Module):
+class DiffusionSchedule(Checked):
     r"""β = e^{−T(1−t)}, α = √(1 − β²), γ = 0: the diffusion dY = −Y ds + √2 dW, s = T(1 − t).
 
     It is run back from time s = T, `horizon`, where the data have the weight e^{−T}. At t = 1 its α

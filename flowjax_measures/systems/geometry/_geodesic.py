@@ -4,17 +4,17 @@ r"""A geodesic in closed form: a line, or a circle in a magnetic field ([arnold1
 γ(t) = x turned about L = x × v + s x at the rate |L| = √(|v|² + s²) on S².
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from ..._custom_types import FloatScalar, Point, Scalar
+from ..._numerics import Checked
 from ...spaces import Sphere
 from ...spaces._base import AbstractSpace
 from ._arcs import is_free, sine
 
 
-class Geodesic(eqx.Module):
+class Geodesic(Checked):
     """A curve: `position(t)` from `start` with `velocity`, at its given end at `time`.
 
     !!! example

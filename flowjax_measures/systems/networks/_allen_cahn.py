@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Positive, Scalar
+from ..._numerics import Checked
 
 
 def _gaussian(x):
@@ -23,7 +24,7 @@ def _double_well(u):
     return (1 - u**2) ** 2 / 4
 
 
-class AllenCahn(eqx.Module):
+class AllenCahn(Checked):
     r"""The equation on an interval, for parameters θ = (a, b), two vectors of length n; or on a box
     of R^d, for b of shape (n, d).
 

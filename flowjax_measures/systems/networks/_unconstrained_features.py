@@ -49,6 +49,7 @@ class UnconstrainedFeatures(AbstractSystem):
     loss: Literal["squared", "cross_entropy"] = eqx.field(static=True, default="squared")
 
     def __check_init__(self):
+        super().__check_init__()
         if self.loss not in ("squared", "cross_entropy"):
             raise ValueError(f'`loss` is {self.loss!r}; give "squared" or "cross_entropy".')
         if self.classes < 2 or self.per_class < 1:

@@ -1,0 +1,94 @@
+"""Fields of all systems, and of what they are made of: nothing that cannot be meant is taken."""
+
+import dataclasses
+
+import catalogue
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+
+import flowjax_measures as fm
+
+CLOUD = fm.Particles(jnp.ones((3, 2)))
+LOUD = (ValueError, TypeError, jaxtyping.TypeCheckError)
+# Data, whose NaN shows in results; and a tree of any arrays.
+DATA = {"Particles", "ControlledFlow"}
+
+
+def parts(value):
+    """A module of this library with all modules in its fields."""
+    if isinstance(value, eqx.Module):
+        if type(value).__module__.startswith("flowjax_measures"):
+            yield value
+        for field in dataclasses.fields(value):
+            yield from parts(getattr(value, field.name, None))
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from parts(part)
+
+
+def refused(module, name, wrong):
+    try:
+        dataclasses.replace(module, **{name: wrong})
+    except LOUD:
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """One of each class."""
+    found = {}
+    for make in catalogue.CASES.values():
+        for module in parts(make().system):
+            found.setdefault(type(module), module)
+    return [m for kind, m in found.items() if kind.__name__ not in DATA]
+
+
+def test_fields_take_no_nan_no_text_and_no_class(modules):
+    taken = []
+    for module in modules:
+        for field in dataclasses.fields(module):
+            value = getattr(module, field.name)
+            number = isinstance(value, float) or (eqx.is_inexact_array(value) and value.ndim == 0)
+            if not field.init or not (number or eqx.is_inexact_array(value) or callable(value)):
+                continue
+            wrong = ["text", jnp.ndarray]
+            if number:
+                wrong.append(float("nan"))
+            elif eqx.is_inexact_array(value):
+                wrong.append(jnp.nan * value)
+            taken += [(type(module).__name__, field.name, w) for w in wrong
+                      if not refused(module, field.name, w)]  # fmt: skip
+    # Static numbers and points of any structure are the reader's own.
+    assert not [t for t in taken if t[:2] not in {
+        ("LayerNorm", "epsilon"), ("EnsembleKalmanSampler", "prior_mean"),
+        ("McKeanPontryagin", "noise"), ("McKeanPontryagin", "control"),
+    }]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: fm.MMD(jnp.ones((3, 2))), "`target`.*Measure"),
+    (lambda: fm.MMD(CLOUD, fm.GaussianKernel), "`kernel`.*class"),
+    (lambda: fm.GradientFlow(fm.KL), "`energy`.*class"),
+    (lambda: fm.ConsensusBased("rastrigin"), "`objective`.*text"),
+    (lambda: fm.PotentialEnergy(3.0), "`potential`.*function"),
+    (lambda: fm.SelfAttention(jnp.full((2, 2), jnp.nan)), "`query`.*NaN"),
+    (lambda: fm.SelfAttention(jnp.eye(2, dtype=complex)), "`query`.*complex"),
+    (lambda: fm.McKeanVlasov(None, None, float), "`beta`.*class"),
+    (lambda: fm.Quadratic(float("nan")), "`stiffness`"),
+    (lambda: fm.StochasticModifiedEquation(jnp.vdot, CLOUD, 0.1, order=3), "`order`"),
+])  # fmt: skip
+def test_what_was_given_is_named(make, words):
+    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match=words):
+        make()
+
+
+def test_what_is_made_in_compiled_code_is_not_read():
+    x, mu = jnp.ones(2), fm.Particles(jnp.ones((3, 2)))
+    made = jax.jit(lambda a: fm.SelfAttention(a, beta=a[0, 0]).rates(0.0, x, mu).velocity)
+    assert jnp.all(jnp.isfinite(made(jnp.eye(2)))) and jnp.all(
+        jnp.isnan(made(jnp.nan * jnp.eye(2)))
+    )
