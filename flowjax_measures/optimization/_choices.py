@@ -86,8 +86,8 @@ def _named(name, objective, mu, walls, dt, images):
     if name == "polarized":
         # Narrower kernels and less noise leave groups of few points behind on slopes.
         return PolarizedConsensus(
-            objective, 1.0, 2.0, EffectiveSampleSize(0.2), "anisotropic",
-            kernel_width=0.15 * _width(mu.x), local_alpha=True,
+            objective, 1.0, 2.4, EffectiveSampleSize(0.2), "anisotropic",
+            kernel_width=0.17 * _width(mu.x), local_alpha=True,
         )  # fmt: skip
     if name == "memory":
         # Memories move to better places at once.
