@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import Scalar
-from .._system import AbstractSystem, Sum
-from ..measures import Particles
-from ..noise._noise import floating
+from .._system import AbstractMeanField, AbstractSystem, Sum
+from ..measures import Particles, Rates
+from ..noise._noise import Isotropic, floating
 from ..solvers import ConsensusJumps
 from ..systems.consensus import (
     AdamConsensus,
@@ -84,11 +84,13 @@ def _named(name, objective, mu, walls, dt, images):
         sigma = 1.1 * jnp.sqrt((1 - 0.2**2) / step)
         return CovarianceConsensus(objective, 0.8 / step, sigma, EffectiveSampleSize(0.3))
     if name == "polarized":
-        # Narrower kernels and less noise leave groups of few points behind on slopes.
-        return PolarizedConsensus(
-            objective, 1.0, 2.0, EffectiveSampleSize(0.2), "anisotropic",
-            kernel_width=0.15 * _width(mu.x), local_alpha=True,
+        # Groups of few points, which agree too soon, come down slopes by noise of their own.
+        width = 0.17 * _width(mu.x)
+        system = PolarizedConsensus(
+            objective, 1.0, 2.4, EffectiveSampleSize(0.2), "anisotropic", kernel_width=width,
+            local_alpha=True,
         )  # fmt: skip
+        return system + _Shaken(_Falling(width, 2.0))
     if name == "memory":
         # Memories move to better places at once.
         return MemoryConsensus(
@@ -117,6 +119,15 @@ class _Falling(eqx.Module):
 
     def __call__(self, t):
         return self.speed * jnp.exp(-t / self.time)
+
+
+class _Shaken(AbstractMeanField):
+    """Noise that falls in time."""
+
+    sigma: Callable[[Any], Any]
+
+    def rates(self, t, x, mu):
+        return Rates(jax.tree.map(jnp.zeros_like, floating(x)), Isotropic(self.sigma(t)))
 
 
 def _into(walls: Any) -> Callable[[PyTree], PyTree]:

@@ -107,7 +107,7 @@ class OptimizeResult(eqx.Module):
         """The minima that a polarised run found: its points, merged within `radius`.
 
         From the best point on, all within `radius` of a minimum belong to it. Those that hold
-        fewer than 1% of the points, or a fifth of the largest's, are stragglers, and left out. A
+        fewer than 1% of the points, or a tenth of the largest's, are stragglers, and left out. A
         group that was left on a plateau may still be among them: look at `fun`.
         """
         if isinstance(self.status, Tracer) or np.ndim(self.status):
@@ -124,7 +124,7 @@ class OptimizeResult(eqx.Module):
                 basin[near & (basin == -1)] = i
                 seeds.append(i)
         sizes = [np.mean(basin == i) for i in seeds]
-        least = max(0.01, 0.2 * max(sizes, default=0))
+        least = max(0.01, 0.1 * max(sizes, default=0))
         held = [i for i, size in zip(seeds, sizes, strict=True) if size >= least]
         number = {seed: k for k, seed in enumerate(held)}
         basin = np.array([number.get(i, -1) for i in basin], int)

@@ -156,7 +156,7 @@ def _each(place: Callable[[PyTree], PyTree]):
     """X − c where each point has its own c, read off the pull −λ(X − c)."""
 
     def agree(method, state, x, drift, t):
-        rate = at(method.drift_rate, t)
+        rate = at(leader(method).drift_rate, t)
         return None, jax.tree.map(lambda v: -v / rate, floating(place(drift)))
 
     return agree

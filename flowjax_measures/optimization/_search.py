@@ -79,7 +79,7 @@ class Search(eqx.Module):
     @property
     def one_consensus(self) -> bool:
         """Whether all points seek the same place."""
-        return not isinstance(self.method, PolarizedConsensus)
+        return not isinstance(leader(self.method), PolarizedConsensus)
 
     @property
     def flat_points(self) -> bool:
@@ -88,7 +88,7 @@ class Search(eqx.Module):
 
     def radius(self, points: Any) -> Any:
         """The distance within which places are one minimum."""
-        return jnp.inf if self.one_consensus else self.method.width(points)
+        return jnp.inf if self.one_consensus else leader(self.method).width(points)
 
     def cost(self, size: int) -> int:
         """Evaluations of a step of `size` points."""
@@ -218,7 +218,7 @@ class Search(eqx.Module):
             return h, h**0.5
         if isinstance(self.method, ConsensusBasedSampling):
             return -jnp.expm1(-h), jnp.sqrt(-jnp.expm1(-2 * h) / 2)
-        rate = jnp.asarray(at(self.method.drift_rate, time), dtype)
+        rate = jnp.asarray(at(leader(self.method).drift_rate, time), dtype)
         safe = jnp.where(rate == 0, 1, rate)
         return jnp.where(rate == 0, h, -jnp.expm1(-safe * h) / safe), h**0.5
 

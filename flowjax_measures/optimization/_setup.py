@@ -116,7 +116,7 @@ def prepare(
     most = np.iinfo(np.int32).max
     count = lambda a: jnp.asarray(min(a, most) if concrete(a) else a, jnp.int32)  # noqa: E731
     search = Search(
-        method=replaced(_traced(method, dtype), one, Asked()),
+        method=_traced(replaced(method, one, Asked()), dtype),
         weighs=one,
         domain=domain,
         key=run,

@@ -53,10 +53,15 @@ class StepKeyed(eqx.Module):
         count = (steps + 1) // 2 if self.even else steps // 2 + 1
         pairs = first // 2 + jnp.arange(count, dtype=first.dtype)
         leaves, structure = jax.tree.flatten(self._all())
+        # JAX takes what doesn't depend on the step out of the loop when it differentiates, which
+        # fails for the keys of many runs inside of a branch: they are made to depend on it.
+        words = jax.random.key_data(self.key)
+        words = words ^ (0 * first).astype(words.dtype)
+        run = jax.random.wrap_key_data(words, impl=jax.random.key_impl(self.key))
 
         def draw(i, s):
             def one(pair):
-                key = jax.random.fold_in(jax.random.fold_in(self.key, i), pair)
+                key = jax.random.fold_in(jax.random.fold_in(run, i), pair)
                 return normal_pairs(key, math.prod(s.shape), s.dtype)
 
             z = apart(jax.vmap(one), pairs)

@@ -170,6 +170,28 @@ def test_thresholds_keep_short_correlations():
     np.testing.assert_allclose(both, cut)
 
 
+@pytest.mark.slow
+def test_thresholds_take_logarithmically_many_samples():
+    """Correlations over 3 of d places and 8 log(d/3) samples: the relative error stays.
+
+    That of the sample covariance grows as √(d/N). Means of four draws.
+    """
+    errors = []
+    for d in (100, 400):
+        i = np.arange(d)
+        cov = np.exp(-(((i[:, None] - i) / 3.0) ** 2) / 2)
+        root = np.linalg.cholesky(cov + 1e-9 * np.eye(d))
+        count = int(np.ceil(8 * np.log(d / 3)))
+        norm = lambda c, cov=cov: np.linalg.norm(np.asarray(c) - cov, 2) / np.linalg.norm(cov, 2)  # noqa: E731
+        pairs = []
+        for seed in range(4):
+            x = np.random.default_rng(seed).normal(size=(count, d)) @ root.T
+            pairs.append((norm(fm.thresholded_covariance(jnp.asarray(x))), norm(np.cov(x.T))))
+        errors.append(np.mean(pairs, axis=0))
+    grown = errors[1] / errors[0]
+    assert grown[0] < 1.25 and grown[1] > 2.0
+
+
 REFUSED = {
     "`noise_cov`": lambda: kalman_filter(abs, abs, ensemble(), DATA, 0.0, key=KEY),
     "`observations`": lambda: run(ensemble(), DATA + np.inf),

@@ -270,6 +270,17 @@ def test_objectives_with_numbers_of_their_own():
         found = solve(two)
     assert not names
     np.testing.assert_allclose(found, 2.0, atol=0.1)
+    # It is evaluated as often as is said.
+    calls = []
+
+    class Counted(Shifted):
+        def __call__(self, x):
+            jax.debug.callback(lambda _: calls.append(1), x)
+            return sphere(x - self.centre)
+
+    result = minimize(Counted(two), **options)
+    jax.effects_barrier()
+    assert len(calls) == result.nfev
     objective = Shifted(jnp.ones(2))
     method = fm.ConsensusBased(objective, 1.0, 2.0, 30.0, "anisotropic")
     both = jax.vmap(solve)(jnp.array([[1.0, 1.0], [2.0, 2.0]]))

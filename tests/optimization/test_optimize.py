@@ -113,7 +113,7 @@ def test_stops():
     by = lambda **kwargs: minimize(sphere, bounds=box(2), key=jr.key(0), **kwargs)  # noqa: E731
     reached = by(target=0.5)
     assert reached.status == 2 and reached.fun <= 0.5 and reached.success
-    spent = by(budget=1000, observe={"best": lambda mu: mu.mean(sphere)})
+    spent = by(budget=1000, particles=200, observe={"best": lambda mu: mu.mean(sphere)})
     assert spent.status == 4 and not spent.success and spent.nit == 5 and spent.nfev == 1000
     assert spent.history["best"].shape == (5,) and np.all(np.isfinite(spent.history["best"]))
     flat = minimize(lambda x: jnp.zeros(()), bounds=box(2), key=jr.key(0), patience=7)

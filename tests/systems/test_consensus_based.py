@@ -315,3 +315,17 @@ def test_weights_are_those_of_the_mean():
     np.testing.assert_allclose(
         polarized.weights(x[0], mu) @ x, polarized.consensus(x[0], mu), rtol=1e-12
     )
+
+
+def test_gradient_of_a_mean_over_runs_is_the_mean_of_gradients():
+    """The derivative outside of the `vmap` over keys, and inside."""
+    mu = cloud()
+
+    def end(sigma, key):
+        system = fm.ConsensusBased(bowl, 1.0, sigma, 3.0, "anisotropic")
+        return bowl(fm.simulate(system, mu, [0.0, 0.4], dt=0.1, key=key).final.mean())
+
+    keys = jr.split(jr.key(3), 3)
+    outside = jax.grad(lambda s: jnp.mean(jax.vmap(lambda k: end(s, k))(keys)))(0.7)
+    inside = jnp.mean(jax.vmap(jax.grad(end), (None, 0))(0.7, keys))
+    np.testing.assert_allclose(outside, inside, rtol=1e-10)
