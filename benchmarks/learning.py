@@ -79,31 +79,33 @@ def pinwheel(rng, n):
     return 2 * (radius[:, None] * along + across[:, None] * along[:, ::-1] * np.array([-1, 1]))
 
 
+def trained(data, start, seed, steps, rate):
+    """Points of a learned flow."""
+    source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+    flow = fm.StochasticInterpolant(source, fm.Particles(jnp.asarray(data)))
+    loss = lambda v, key: fm.flow_matching_loss(v, flow, key, BATCH)  # noqa: E731
+    network = fm.MLP(2, width=64, depth=3, key=jr.key(seed))
+    learned = fm.learn(loss, network, key=jr.key(100 + seed), steps=steps, learning_rate=rate)
+    law, points = fm.ProbabilityFlow(learned.network), fm.Particles(jnp.asarray(start))
+    return fm.simulate(law, points, [0.0, 1.0], dt=0.02, solver=diffrax.Heun()).final.x
+
+
 def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
     """Energy distances to n held-out points: those of n others are the floor."""
     sets = {f.__name__: f for f in (eight_gaussians, two_moons, pinwheel)}
-    start = np.random.default_rng(99).normal(size=(n, 2)).astype(np.float32)
-    given = dict(steps=steps, batch=BATCH, rate=rate, start=start)
-    tests, floors, ours = {}, {}, {}
+    given = dict(steps=steps, batch=BATCH, rate=rate)
+    rows = {"floor": {}, "learn": {}, "learn, four times the steps": {}, "torchcfm": {}}
+    tests = {}
     for name, make in sets.items():
         for seed in range(seeds):
-            rng = np.random.default_rng(seed)
+            rng, at = np.random.default_rng(seed), (name, seed)
             data, test, other = (make(rng, m).astype(np.float32) for m in (10_000, n, n))
-            given[f"train-{name}-{seed}"] = data
-            tests[name, seed], floors[name, seed] = test, other
-            flow = fm.StochasticInterpolant(
-                fm.Gaussian(jnp.zeros(2), jnp.eye(2)), fm.Particles(jnp.asarray(data))
-            )
-            network = fm.MLP(2, width=64, depth=3, key=jr.key(seed))
-            learned = fm.learn(
-                lambda v, key, flow=flow: fm.flow_matching_loss(v, flow, key, BATCH), network,
-                key=jr.key(100 + seed), steps=steps, learning_rate=rate,
-            ).network  # fmt: skip
-            law = fm.ProbabilityFlow(learned)
-            points = fm.Particles(jnp.asarray(start))
-            end = fm.simulate(law, points, [0.0, 1.0], dt=0.01, solver=diffrax.Heun()).final
-            ours[name, seed] = end.x
-    theirs, speed = None, None
+            start = np.random.default_rng(1000 + seed).normal(size=(n, 2)).astype(np.float32)
+            given[f"train-{name}-{seed}"], given[f"start-{seed}"] = data, start
+            tests[at], rows["floor"][at] = test, other
+            rows["learn"][at] = trained(data, start, seed, steps, rate)
+            rows["learn, four times the steps"][at] = trained(data, start, seed, 4 * steps, rate)
+    speed = None
     if peer:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "given")
@@ -112,18 +114,18 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             subprocess.run([peer, script, path], check=True)
             found = np.load(path + ".out.npz")
             speed = float(found["speed"])
-            theirs = {at: found[f"train-{at[0]}-{at[1]}"] for at in tests}
+            rows["torchcfm"] = {at: found[f"train-{at[0]}-{at[1]}"] for at in tests}
     for name in sets:
-        line = f"{name}, energy distance (1e-3):"
-        rows = ("floor", floors), ("learn", ours), ("torchcfm", theirs)
-        for who, points in rows:
-            if points is not None:
-                each = [
-                    1e3 * float(fm.evaluate(points[name, k], tests[name, k]).energy_distance)
-                    for k in range(seeds)
-                ]
-                line += f" {who} {np.mean(each):.2f} ± {np.std(each, ddof=1) / seeds**0.5:.2f}"
-        print(line)
+        print(f"{name}, energy distance (1e-3):")
+        for who, points in rows.items():
+            each = [
+                1e3 * float(fm.evaluate(points[at], tests[at]).energy_distance)
+                for at in points
+                if at[0] == name
+            ]
+            if each:
+                error = np.std(each, ddof=1) / seeds**0.5
+                print(f"  {who}: {np.mean(each):.2f} ± {error:.2f}")
     return speed
 
 

@@ -46,15 +46,16 @@ def main(path):
     torch.set_num_threads(1)
     given, found = np.load(path + ".npz"), {}
     steps, batch, rate = int(given["steps"]), int(given["batch"]), float(given["rate"])
-    train(given["start"], 200, batch, rate, 0)
+    first = given["start-0"]
+    train(first, 200, batch, rate, 0)
     begin = time.process_time()
-    train(given["start"], 1000, batch, rate, 0)
+    train(first, 1000, batch, rate, 0)
     found["speed"] = 1000 / (time.process_time() - begin)
     for name in given:
         if name.startswith("train"):
             seed = int(name.split("-")[-1])
             network = train(given[name], steps, batch, rate, seed)
-            found[name] = sample(network, given["start"], 100)
+            found[name] = sample(network, given[f"start-{seed}"], 50)
     np.savez(path + ".out.npz", **found)
 
 

@@ -10,16 +10,21 @@ import flowjax_measures as fm
 from flowjax_measures import plot
 
 # %% StochasticInterpolant
-# Flow matching from a normal law to eight atoms, with its exact velocity.
+# Flow matching from a normal law to eight atoms, with its exact velocity; right, as it is learned.
 angle = 2 * jnp.pi * jnp.arange(8) / 8
 atoms = fm.Particles(3 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], 1))
 source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
 flow = fm.StochasticInterpolant(source, atoms)
 start = fm.Particles(source.sample(jr.key(0), 150))
-run = fm.simulate(flow, start, jnp.linspace(0.0, 1.0, 51), dt=0.02, solver=diffrax.Euler())
-ax = plot.trajectory(run)
-plot.measure(start, ax=ax, color="0.6", s=8)
-plot.measure(atoms, ax=ax, color="C3")
+loss = lambda v, key: fm.flow_matching_loss(v, flow, key, 256)
+net = fm.MLP(2, width=64, key=jr.key(1))
+net = fm.learn(loss, net, key=jr.key(2), steps=5000, learning_rate=4e-3).network
+axes = plt.subplots(1, 2, sharex=True, sharey=True)[1]
+for ax, law in zip(axes, (flow, fm.ProbabilityFlow(net)), strict=True):
+    run = fm.simulate(law, start, jnp.linspace(0.0, 1.0, 51), dt=0.02, solver=diffrax.Euler())
+    plot.trajectory(run, ax=ax)
+    plot.measure(start, ax=ax, color="0.6", s=8)
+    plot.measure(atoms, ax=ax, color="C3")
 
 # %% ProbabilityFlow
 # With an exact score the flow and the diffusion have one law; a wrong score parts them.
@@ -74,24 +79,37 @@ exact = jnp.logaddexp(0.0, run["parameters"].x[0, 0]) - jnp.log(2.0)
 plt.title(f"log Z {law.log_z(run):.3f}, exactly {exact:.3f}; grey: data")
 
 # %% EquilibriumMatching
-# One velocity for all times: paths slow down nowhere before they reach the atoms.
+# One velocity for all times: paths slow down nowhere before they reach the atoms. Right, a network
+# has learned it.
 atoms = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]]))
 source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
 flow = fm.EquilibriumMatching(fm.StochasticInterpolant(source, atoms))
 start = fm.Particles(source.sample(jr.key(0), 60))
-run = fm.simulate(flow, start, jnp.linspace(0.0, 5.0, 101), dt=0.05, solver=diffrax.Euler())
-ax = plot.trajectory(run)
-plot.measure(atoms, ax=ax, color="C3")
+loss = lambda v, key: fm.flow_matching_loss(v, flow, key, 256)
+net = fm.MLP(2, width=64, time=0, key=jr.key(1))
+net = fm.learn(loss, net, key=jr.key(2), steps=2000).network
+axes = plt.subplots(1, 2, sharex=True, sharey=True)[1]
+for ax, law in zip(axes, (flow, fm.ProbabilityFlow(net)), strict=True):
+    run = fm.simulate(law, start, jnp.linspace(0.0, 5.0, 101), dt=0.05, solver=diffrax.Euler())
+    plot.trajectory(run, ax=ax)
+    plot.measure(atoms, ax=ax, color="C3")
 
 # %% PoissonFlow
-# Points follow the electric field from the charges of a Gaussian to those of three atoms.
+# Points follow the electric field from the charges of a Gaussian to those of three atoms; right,
+# the field as a network has learned it.
 atoms = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]]))
 source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
 flow = fm.PoissonFlow(source, atoms, unit_speed=True)
 start = fm.Particles(source.sample(jr.key(0), 60))
-run = fm.simulate(flow, start, jnp.linspace(0.0, 6.0, 301), dt=0.02, solver=diffrax.Euler())
-ax = plot.trajectory(run)
-plot.measure(atoms, ax=ax, color="C3")
+loss = lambda v, key: fm.flow_matching_loss(v, flow, key, 256)
+net = fm.MLP(2, width=64, time=0, key=jr.key(1))
+net = fm.learn(loss, net, key=jr.key(2), steps=4000, learning_rate=3e-3).network
+axes = plt.subplots(1, 2, sharex=True, sharey=True)[1]
+axes[0].set(xlim=(-4.0, 4.5), ylim=(-4.0, 4.5))
+for ax, law in zip(axes, (flow, fm.ProbabilityFlow(net)), strict=True):
+    run = fm.simulate(law, start, jnp.linspace(0.0, 6.0, 301), dt=0.02, solver=diffrax.Euler())
+    plot.trajectory(run, ax=ax)
+    plot.measure(atoms, ax=ax, color="C3")
 
 # %% DriftingFlow
 # Points drift to a crescent (grey) by the difference of two kernel means.
@@ -104,14 +122,21 @@ ax = plot.measure(fm.Particles(bow), color="0.8")
 plot.measure(run.final, ax=ax, s=8)
 
 # %% BlindDenoising
-# Data on a line in 64 dimensions: the noise of the points follows the level that theory gives.
+# Data on a line in 64 dimensions: the noise of the points follows the level that theory gives, with
+# the exact denoiser and with a network.
 line = jnp.zeros((41, 64)).at[:, 0].set(jnp.linspace(-1.0, 1.0, 41))
 levels = jnp.geomspace(0.02, 4.0, 60)
 law = fm.BlindDenoising(fm.Particles(line), levels, lambda t: 2 * jnp.exp(-t))
 start = fm.initial.normal(jr.key(0), 50, 64, scale=2.0)
 off = lambda mu: jnp.sqrt(jnp.mean(mu.x[:, 1:] ** 2))
-run = fm.simulate(law, start, jnp.linspace(0.0, 4.0, 41), dt=0.02, key=jr.key(1), observe=off)
-plt.semilogy(run.ts, run.ys, label="noise of the points")
+loss = lambda f, key: fm.denoising_loss(lambda y: f(0.0, y), law, key, 256)
+net = fm.MLP(64, width=128, time=0, key=jr.key(2))
+net = fm.learn(loss, net, key=jr.key(3), steps=2000).network
+learned = fm.BlindDenoising(law.data, levels, law.diffusion, learned=lambda y: net(0.0, y))
+ts = jnp.linspace(0.0, 4.0, 41)
+for system, label in ((law, "noise of the points"), (learned, "with a network")):
+    run = fm.simulate(system, start, ts, dt=0.02, key=jr.key(1), observe=off)
+    plt.semilogy(run.ts, run.ys, label=label)
 plt.semilogy(run.ts, 2 * jnp.exp(-run.ts / 2), "k--", label=r"$\sigma_t$")
 plt.legend()
 plt.gca().set_xlabel("t")
@@ -147,7 +172,8 @@ for law, color, shift in ((flow, "0.8", 0.0), (guided, "C3", 0.0), (exact, "C0",
 plt.axline((0.8, 0.0), slope=-1.0, c="k", lw=0.7)
 
 # %% KacFlow
-# From noise of finite speed to two atoms: the cones (grey) are never left.
+# From noise of finite speed to two atoms: the cones (grey) are never left. Orange: as a network has
+# learned it.
 data = fm.Particles(jnp.array([[-1.0], [1.0]]))
 flow = fm.KacFlow(data, damping=9.0, speed=3.0)
 start = fm.Particles(data.sample(jr.key(0), 60) + flow.noise(jr.key(1), 60, 1))
@@ -156,6 +182,11 @@ ts = run.ts[:, None]
 for side in (-1, 1):
     plt.plot(ts, data.x.T + side * 3 * (1 - ts), "0.7")
 plt.plot(run.ts, run.ys.x[..., 0], "C0", linewidth=0.6)
+loss = lambda v, key: fm.flow_matching_loss(v, flow, key, 256)
+net = fm.learn(loss, fm.MLP(1, width=64, key=jr.key(2)), key=jr.key(3), steps=2000).network
+few = fm.Particles(start.x[::4])
+run = fm.simulate(fm.ProbabilityFlow(net), few, jnp.linspace(0.0, 1.0, 101), dt=0.01)
+plt.plot(run.ts, run.ys.x[..., 0], "C1", linewidth=0.9)
 plt.gca().set(xlabel="t", ylabel="x", ylim=(-3, 3))
 
 # %% LeastSquaresFlow

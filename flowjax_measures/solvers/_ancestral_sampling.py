@@ -49,8 +49,9 @@ class AncestralSampling(AbstractScheme):
         begin, end = clock(terms, t0), clock(terms, t1)
         (alpha, beta, _), (alpha_1, beta_1, _) = self.schedule(begin), self.schedule(end)
         clean = denoised(self.schedule, terms.vf(t0, y0, args), begin, y0)
-        fresh = self.eta * alpha_1 * jnp.sqrt(1 - (beta * alpha_1 / (beta_1 * alpha)) ** 2)
-        old = jnp.sqrt(alpha_1**2 - fresh**2) / alpha
+        square = (beta * alpha_1 / (beta_1 * alpha)) ** 2
+        fresh = self.eta * alpha_1 * jnp.sqrt(1 - square)
+        old = alpha_1 / alpha * jnp.sqrt(1 - self.eta**2 + self.eta**2 * square)
         key = jax.random.fold_in(self.key, step_index(terms, t0, t1))
         y1 = noised(key, y0, old, fresh)
         y1 = jax.tree.map(lambda y, d: y + (beta_1 - old * beta).astype(d.dtype) * d, y1, clean)

@@ -153,6 +153,20 @@ def test_corrector_keeps_the_law_and_forgets_a_wrong_start():
 ONE = fm.StochasticInterpolant(NORMAL, fm.Particles(jnp.array([[1.0, -2.0]])))
 
 
+def test_the_first_ancestral_step_forgets_where_it_starts():
+    """All noise is fresh, in any rounding of the length of a step."""
+    few = fm.Particles(NORMAL.sample(jr.key(0), 5))
+    for steps in (3, 4, 5, 7, 9):
+        ends = [
+            fm.simulate(
+                ONE, mu, [0.0, 0.5], steps=steps, solver=fm.AncestralSampling(jr.key(1))
+            ).final.x
+            for mu in (few, fm.Particles(few.x + 3))
+        ]
+        assert jnp.all(jnp.isfinite(ends[0]))
+        np.testing.assert_allclose(ends[0], ends[1], atol=1e-7)
+
+
 @pytest.mark.parametrize(
     "solver", [fm.StochasticChurn(jr.key(1), 4.0), fm.AncestralSampling(jr.key(1), 0.7)]
 )
