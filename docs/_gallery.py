@@ -6,7 +6,9 @@ systems, of all by default, and draws their figures.
 """
 
 import ast
+import hashlib
 import inspect
+import json
 import re
 import sys
 import time
@@ -16,6 +18,8 @@ from pathlib import Path
 import _docstrings
 
 FOLDER = Path(__file__).parent / "gallery"
+# The digests of the code that drew the figures.
+DRAWN = FOLDER / "figures.json"
 # Above the figures: what is typed leaves those whose name, caption or field has these words.
 _HEAD = """Gallery
 =======
@@ -50,6 +54,11 @@ class Entry:
                 node.names = [a for a in node.names if (a.asname or a.name) in used]
                 lines += [ast.unparse(node)] if node.names else []
         return "\n".join(lines) + "\n\n" + self.code
+
+    @property
+    def digest(self) -> str:
+        """What tells whether the figure is that of this code."""
+        return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
     @property
     def figure(self) -> Path:
@@ -140,4 +149,7 @@ if __name__ == "__main__":
         begin = time.perf_counter()
         run(every[name], every[name].figure)
         size = every[name].figure.stat().st_size
+        drawn = json.loads(DRAWN.read_text()) if DRAWN.exists() else {}
+        drawn = dict(sorted((drawn | {name: every[name].digest}).items()))
+        DRAWN.write_text(json.dumps(drawn, indent=1) + "\n")
         print(f"{name}: {time.perf_counter() - begin:.1f} s, {size / 1000:.0f} kB", flush=True)

@@ -12,16 +12,14 @@ from jaxtyping import Array, ArrayLike, Float, Num
 
 from ._custom_types import PRNGKey
 from ._numerics import safe_power
-from ._numerics._checks import check_positive
+from ._numerics._checks import check_key, check_positive
 from .measures import AbstractMeasure, GridDensity, Particles
 from .spaces import Euclidean, Sphere, Torus
 
 
 def _check(key: PRNGKey, n: int) -> None:
     """Raises where a key or a number of particles isn't one."""
-    kinds = (jax.dtypes.prng_key, np.uint32)
-    if not any(jnp.issubdtype(jnp.asarray(key).dtype, kind) for kind in kinds):
-        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
+    check_key(key)
     if not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"`n` is {n!r}; give a whole number of particles ≥ 1.")
 

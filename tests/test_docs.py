@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 import _crawl  # noqa: E402  # pyright: ignore[reportMissingImports]
 import _notebooks  # noqa: E402  # pyright: ignore[reportMissingImports]
+import _pictures  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 PAGES = [
     ROOT / "README.md",
@@ -46,6 +48,14 @@ def test_blocks_run(path):
         for block in blocks(path):
             exec(compile(block, str(path), "exec"), namespace)
     assert "fm" in namespace
+
+
+@pytest.mark.parametrize("page", _pictures.PAGES)
+def test_pictures_of_a_page_are_drawn_by_its_code(page):
+    drawn = json.loads(_pictures.DRAWN.read_text())
+    assert drawn[page] == _pictures.digest(page), f"run docs/_pictures.py {page}"
+    shown = re.findall(r"pictures/(\w+\.webp)", (ROOT / "docs" / f"{page}.rst").read_text())
+    assert shown and all((_pictures.FOLDER / name).exists() for name in shown)
 
 
 @pytest.mark.parametrize("name", _notebooks.scripts())

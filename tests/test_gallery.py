@@ -1,6 +1,7 @@
 """The gallery: every system has its page, its figure, and code that runs."""
 
 import ast
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def test_every_system_has_an_entry_and_a_figure():
     figures = {path.stem: path.stat().st_size for path in (_gallery.FOLDER / "figures").iterdir()}
     assert set(figures) == names, "run docs/_gallery.py NAME"
     assert sum(figures.values()) < 3e6
+
+
+def test_figures_are_those_of_the_code_beside_them():
+    drawn = json.loads(_gallery.DRAWN.read_text())
+    stale = [name for name, digest in drawn.items() if ENTRIES[name].digest != digest]
+    assert len(drawn) > 100 and stale == [], "run docs/_gallery.py NAME"
 
 
 @pytest.mark.parametrize("name", ENTRIES)
