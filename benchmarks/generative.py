@@ -130,12 +130,11 @@ def samplers():
         "Euler–Maruyama": (noisy, lambda k: diffrax.Euler()),
         "predictor–corrector": (noisy, lambda k: fm.PredictorCorrector()),
     }
-    gap = lambda mus: (
-        1e3
-        * np.mean(  # noqa: E731
-            [float(fm.energy_distance(mu, nu)) for mu, nu in zip(mus, wanted, strict=True)]
-        )
-    )
+
+    def gap(mus):
+        pairs = zip(mus, wanted, strict=True)
+        return 1e3 * np.mean([float(fm.energy_distance(mu, nu)) for mu, nu in pairs])
+
     print(f"energy distance (1e-3) after 5, 10, 20, 40 steps; of draws {gap(others):.2f}")
     for name, (law, solver) in rows.items():
         print(f"  {name}:", end="")
