@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, DTypeLike
+from jaxtyping import Array, Complex, DTypeLike, Int, PyTree
 
 from .._custom_types import PRNGKey
 
@@ -99,3 +99,24 @@ def apart(draw: Callable[[Array], Array], indices: Array) -> Array:
         return jax.lax.cond(known, draw, lambda _: jnp.zeros(like.shape, like.dtype), indices)
 
     return jax.lax.platform_dependent(indices, cpu=branch, default=draw)
+
+
+def normals_of_step(
+    key: PRNGKey, step: Int[Array, ""], shapes: PyTree[jax.ShapeDtypeStruct]
+) -> PyTree[Array]:
+    """Independent standard normals of the given shapes, in pairs of coordinates of one point."""
+    leaves, structure = jax.tree.flatten(shapes)
+
+    def draw(leaf, s):
+        *points, d = s.shape or (1,)
+        half = (d + 1) // 2
+
+        def one(index):
+            own = jax.random.fold_in(jax.random.fold_in(key, leaf), index)
+            return normal_pairs(own, math.prod(points) * half, s.dtype)
+
+        z = apart(jax.vmap(one), step[None])[0].reshape(*points, half)
+        both = jnp.concatenate([z.real, z.imag], axis=-1)[..., :d]
+        return both.reshape(s.shape).astype(s.dtype)
+
+    return jax.tree.unflatten(structure, [draw(i, s) for i, s in enumerate(leaves)])

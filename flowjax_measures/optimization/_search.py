@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from .._custom_types import FloatScalar, PRNGKey
 from ..measures._base import is_measure
 from ..noise._noise import floating, standard_normal
+from ..noise._normal_pairs import normals_of_step
 from ..systems.consensus import ConsensusBasedSampling, PolarizedConsensus, SaddleConsensus
 from ..systems.consensus._weights import at
 from ._domain import Domain
@@ -169,7 +170,7 @@ class Search(eqx.Module):
         onto = lambda v: projected(points, x, v)  # noqa: E731
         after = add(x, jax.tree.map(lambda v: push * v, onto(drift)))
         if increment.noise is not None:
-            draws = standard_normal(jax.random.fold_in(self.key, k), increment.noise.brownian())
+            draws = normals_of_step(self.key, k, increment.noise.brownian())
             draws = jax.tree.map(lambda z: z * shake, draws)
             after = add(after, onto(role.untag(points_of(increment.noise.apply(draws)))))
         if self.jumps is not None:
