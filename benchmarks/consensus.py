@@ -3,6 +3,7 @@
     JAX_ENABLE_X64=1 python benchmarks/consensus.py parity
     python benchmarks/consensus.py speed            # JAX_ENABLE_X64=1 for float64
     python benchmarks/consensus.py floor
+    python benchmarks/consensus.py door             # minimize beside simulate and a bare scan
 
 Needs CBXpy (PyPI `cbx`), for `speed` also torch and evosax.
 """
@@ -216,5 +217,32 @@ def _rbg(key):
     return jr.wrap_key_data(jnp.tile(jr.key_data(key), 2), impl="rbg")
 
 
+def door():
+    """`minimize` beside `simulate` and a bare scan of the same steps, 400 points in R^20."""
+    n, d, steps, dt, sigma, alpha = 400, 20, 200, 0.01, 2.0, 50.0
+    law = fm.ConsensusBased(rastrigin, 1.0, sigma, alpha, noise="anisotropic")
+    mu = fm.Particles(jr.uniform(jr.key(1), (n, d), minval=-3, maxval=3))
+
+    def bare(key):
+        def step(x, k):
+            weights = jax.nn.softmax(-alpha * jax.vmap(rastrigin)(x))
+            away = x - weights @ x
+            z = jr.normal(jr.fold_in(key, k), x.shape, x.dtype)
+            return x - dt * away + sigma * dt**0.5 * away * z, None
+
+        return jax.lax.scan(step, mu.x, jnp.arange(steps))[0]
+
+    functions = {
+        "minimize": lambda key: (
+            fm.minimize(rastrigin, mu, key=key, dt=dt, budget=n * steps, tol=1e-30, method=law).x
+        ),
+        "simulate": lambda key: fm.simulate(law, mu, [0.0, steps * dt], dt=dt, key=key).final.x,
+        "scan, normals of `jax.random`": bare,
+    }
+    times = interleaved({k: partial(jax.jit(f), jr.key(0)) for k, f in functions.items()}, 11)
+    for name, seconds in times.items():
+        print(f"{name:32} {1e3 * seconds:7.1f} ms")
+
+
 if __name__ == "__main__":
-    {"parity": parity, "speed": speed, "floor": floor}[sys.argv[1]]()
+    {"parity": parity, "speed": speed, "floor": floor, "door": door}[sys.argv[1]]()

@@ -66,21 +66,31 @@ def run(
     with warnings.catch_warnings():
         # diffrax warns of every complex state; the tests know that these are right.
         warnings.filterwarnings("ignore", "Complex dtype support")
-        solution = diffrax.diffeqsolve(
-            method.terms(path, y0),
-            solver,
-            t0=t0,
-            t1=t1,
-            dt0=dt,
-            y0=y0,
-            saveat=saving,
-            stepsize_controller=controller,
-            adjoint=adjoint,
-            event=None if asked.event is None else _event(problem, asked.event),
-            max_steps=65_536 if asked.max_steps is None else asked.max_steps,
-            throw=False,
-            progress_meter=asked.meter,
-        )
+        try:
+            solution = diffrax.diffeqsolve(
+                method.terms(path, y0),
+                solver,
+                t0=t0,
+                t1=t1,
+                dt0=dt,
+                y0=y0,
+                saveat=saving,
+                stepsize_controller=controller,
+                adjoint=adjoint,
+                event=None if asked.event is None else _event(problem, asked.event),
+                max_steps=65_536 if asked.max_steps is None else asked.max_steps,
+                throw=False,
+                progress_meter=asked.meter,
+            )
+        except RuntimeError as error:
+            if "does not provide error estimates" not in str(error):
+                raise
+            name = type(asked.solver).__name__
+            raise ValueError(
+                f"`solver`: {name} has no estimate of its error, by which steps could be chosen. "
+                "Take Tsit5 without noise, SPaRK or ShARK with it (all of diffrax); or give `dt` "
+                "and no `stepsize_controller`."
+            ) from None
     saved, t_final, ys, final = read(solution)
     result: Any = solution.result
     if isinstance(adjoint, diffrax.ImplicitAdjoint):

@@ -434,3 +434,23 @@ def test_ou_as_a_diffusion_model():
     decay = np.exp(-horizon)
     noised = fm.Gaussian(decay * M1, decay**2 * A1 + (1 - decay**2) * np.eye(2))
     np.testing.assert_allclose(fm.simulate(flow, noised, [0.0, 0.999]).final.cov, A1, atol=2e-2)
+
+
+def test_a_diffusion_chooses_its_steps():
+    """SPaRK with a controller: few steps, the law of the target, noise that changes in time."""
+    flow = fm.StochasticInterpolant(NORMAL, TARGET, diffusion=lambda t: 1 - t)
+    start = fm.Particles(NORMAL.sample(jr.key(1), 3000))
+    pid = diffrax.PIDController(1e-2, 1e-2, pcoeff=0.1, icoeff=0.3, dtmin=1e-4)
+    run = fm.simulate(
+        flow, start, [0.0, 1.0], key=jr.key(2), solver=diffrax.SPaRK(), stepsize_controller=pid
+    )
+    assert run.stats["num_steps"] < 60
+    # Four standard errors of 3000 points.
+    x = np.asarray(run.final.x)
+    np.testing.assert_allclose(x.mean(0), M1, atol=4 * np.sqrt(1.7 / 3000))
+    np.testing.assert_allclose(np.cov(x.T), A1, atol=4 * 1.7 * np.sqrt(2 / 3000))
+    with pytest.raises(ValueError, match="`solver`: GeneralShARK has no estimate"):
+        fm.simulate(
+            flow, start, [0.0, 1.0], key=jr.key(2), solver=diffrax.GeneralShARK(),
+            stepsize_controller=pid,
+        )  # fmt: skip
