@@ -29,7 +29,7 @@ class GaussianMixtureKL(AbstractEnergy):
 
     !!! example
 
-        `fm.GradientFlow(fm.GaussianMixtureKL(f), fm.Bures())`
+        `fm.GradientFlow(fm.GaussianMixtureKL(f))`, of particles that live on `Bures()`
     """
 
     potential: Callable[[Point], FloatScalar]

@@ -63,7 +63,7 @@ class WassersteinMirror(AbstractMetric):
 
     !!! example
 
-        `fm.WassersteinMirror(fm.Quadratic(1.0))`
+        `fm.WassersteinMirror(fm.Gaussian(jnp.zeros(2), jnp.eye(2)))`
     """
 
     reference: Gaussian

@@ -40,7 +40,7 @@ class ShallowNetwork(AbstractMeanField):
 
     !!! example
 
-        `fm.GradientFlow(fm.ShallowNetwork(lambda p, z: p[0] * jnp.tanh(p[1] * z[0]), data))`
+        `fm.simulate(fm.ShallowNetwork(jnp.tanh, data), neurons, [0.0, 10.0])`
     """
 
     activation: Callable[[Float[Array, ""]], Float[Array, ""]]
