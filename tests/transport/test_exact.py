@@ -64,6 +64,25 @@ def test_compiled_and_host_agree_with_their_derivatives():
     np.testing.assert_allclose(many, expected, rtol=1e-12)
 
 
+def test_derivatives_in_the_points_and_masses_of_both():
+    """Also of the second measure, against differences; the masses as logarithms that add to 1."""
+    x, y = jr.normal(jr.key(3), (5, 2)), jr.normal(jr.key(4), (4, 2)) + 0.3
+    u, v = jr.normal(jr.key(5), (5,)), jr.normal(jr.key(6), (4,))
+
+    def distance(x, u, y, v):
+        mu = fm.Particles(x, jax.nn.log_softmax(u))
+        return fm.wasserstein(mu, fm.Particles(y, jax.nn.log_softmax(v)))
+
+    at, h = (x, u, y, v), 1e-6
+    slopes = jax.grad(distance, (0, 1, 2, 3))(*at)
+    for i in range(4):
+        along = jr.normal(jr.key(7 + i), at[i].shape)
+        ends = [distance(*at[:i], at[i] + s * along, *at[i + 1 :]) for s in (h, -h)]
+        np.testing.assert_allclose(
+            jnp.vdot(slopes[i], along), (ends[0] - ends[1]) / (2 * h), rtol=1e-6
+        )
+
+
 def test_one_thread_is_enough():
     """A callback from a compiled program would wait for ever here."""
     script = """
