@@ -133,7 +133,7 @@ def _with_roots(solver: Any, dtype: Any) -> Any:
 
     def found(node):
         open_ended = isinstance(node, _ROOT_FINDER) and not jnp.isscalar(getattr(node, "rtol", 0.0))
-        return optx.Chord(rtol=tol, atol=tol) if open_ended else node
+        return optx.Newton(rtol=tol, atol=tol) if open_ended else node
 
     return jax.tree.map(found, solver, is_leaf=lambda node: isinstance(node, _ROOT_FINDER))
 

@@ -214,9 +214,14 @@ def _run(asked: Request, times: Schedule, dtype: Any) -> Trajectory:
         ts = problem.clock(times.times)
         return Trajectory(ts, run.ys, problem.merge(run.final), result, stats)
     ts, ys, final, result, stats = _adaptive.run(asked, chosen, y0, times, shapes, watch)
+    # After a root that was not found diffrax holds a state that is none.
+    rootless = (result == Results.nonlinear_divergence) | (
+        result == Results.nonlinear_max_steps_reached
+    )
+    final = jax.tree.map(lambda a: jnp.where(rootless, jnp.nan, a).astype(a.dtype), final)
     nonfinite = ~_constant_step.finite(final)
     stats["bad_time"] = jnp.where(nonfinite, stats["t_final"], jnp.inf)
-    result = where(nonfinite, Results.nonfinite, result)
+    result = where(nonfinite & ~rootless, Results.nonfinite, result)
     return Trajectory(ts, ys, problem.merge(final), result, stats)
 
 

@@ -159,3 +159,23 @@ def test_a_line_of_the_table(name, case, expected):
 def test_random_batches_name_what_is_wrong(arguments):
     with pytest.raises(ValueError, match=r"`size`|`key`"):
         fm.RandomBatch(*arguments)
+
+
+class Cubic(fm.AbstractMeanField):
+    def rates(self, t, x, mu):
+        return fm.Rates(-5 * x**3)
+
+
+def test_roots_of_constant_steps_are_found_and_a_lost_one_is_no_state():
+    """x = (1/4 + 10 t)^{−1/2} by Newton's method, from where a frozen Jacobian diverges."""
+    mu, exact = fm.Particles(jnp.array([[2.0]])), (0.25 + 10 * T) ** -0.5
+
+    def end(solver, dt):
+        return fm.simulate(Cubic(), mu, [0.0, T], dt=dt, solver=solver, throw=False)
+
+    first = [float(end(diffrax.ImplicitEuler(), h).final.x[0, 0]) - exact for h in (0.02, 0.01)]
+    assert 1.7 < first[0] / first[1] < 2.1
+    np.testing.assert_allclose(end(diffrax.Kvaerno5(), 0.01).final.x, exact, atol=1e-6)
+    frozen = diffrax.ImplicitEuler(root_finder=diffrax.VeryChord(rtol=1e-6, atol=1e-6))
+    lost = end(frozen, 0.05)
+    assert lost.result == fm.Results.nonlinear_divergence and jnp.isnan(lost.final.x).all()
