@@ -78,7 +78,10 @@ class Asked(eqx.Module):
     """Stands in a system for the objective whose values it will be told."""
 
     def __call__(self, *places):
-        raise NotImplementedError("The values of the objective are told, not computed.")
+        raise ValueError(
+            "`method` evaluates its objective at places that were not asked for. Take the values "
+            "from `objective` at the points themselves, as the consensus systems do."
+        )
 
 
 class _Plain(eqx.Module):
