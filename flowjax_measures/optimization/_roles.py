@@ -79,8 +79,8 @@ class Asked(eqx.Module):
 
     def __call__(self, *places):
         raise ValueError(
-            "`method` evaluates its objective at places that were not asked for. Take the values "
-            "from `objective` at the points themselves, as the consensus systems do."
+            "`method` evaluates its objective at places that were not asked for. Take the values at "
+            "the points themselves, as the consensus systems do."
         )
 
 
@@ -113,13 +113,11 @@ def informed(system: Any, objective: Any, values: Array, elsewhere: Callable[[An
         )
         return Sum(first, second)
     for name in ("objective", "objectives"):
-        if hasattr(system, name):
-            function = getattr(system, name)
-            if isinstance(function, Asked):
-                known = Known(objective, values)
-            else:
-                known = Known(function, elsewhere(function))
-            system = _with(system, name, known)
+        function = getattr(system, name, None)
+        if isinstance(function, Asked):
+            system = _with(system, name, Known(objective, values))
+        elif function is not None:
+            system = _with(system, name, Known(function, elsewhere(function)))
     if hasattr(system, "constraint"):
         system = _with(system, "constraint", _Plain(system.constraint))
     if hasattr(system, "mirror"):
@@ -176,7 +174,10 @@ def _pairs(state: Any, x: PyTree) -> PyTree:
     low, high = state["min"].mean(floating), state["max"].mean(floating)
     size = state["min"].size()
     repeated = lambda c: jax.tree.map(lambda a: jnp.broadcast_to(a, (size, *a.shape)), c)  # noqa: E731
-    first, second = (x["min"], repeated(high)), (repeated(low), x["max"])
+    return _stacked((x["min"], repeated(high)), (repeated(low), x["max"]))
+
+
+def _stacked(first: PyTree, second: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
 
 
@@ -226,7 +227,7 @@ _MEMORY = _POINTS._replace(
     begin=lambda method, place: Memory(place, place),
     place=lambda method, x: x.x,
     put=lambda x, place: x._replace(x=place),
-    asked=lambda method, state, x: jax.tree.map(lambda a, b: jnp.concatenate([a, b]), x.x, x.best),
+    asked=lambda method, state, x: _stacked(x.x, x.best),
     tag=lambda x: Memory((x.x, _numbers(x.x)), (x.best, _numbers(x.x, _numbers(x.x).size))),
     untag=lambda x: Memory(x.x[0], x.best[0]),
     agree=_shared(lambda method, x: x.x),
@@ -278,9 +279,13 @@ _ROLES = {
 
 def complete(method: Any, x: PyTree) -> bool:
     """Whether points are whole already, with velocity, memory or preferences."""
-    kinds = {AdamConsensus: AdamPoint, SwarmConsensus: Phase, MemoryConsensus: Memory}
-    kind = (kinds | {AdaptivePareto: tuple}).get(type(method))
-    return kind is not None and isinstance(x, kind)
+    kinds = {
+        AdamConsensus: AdamPoint,
+        SwarmConsensus: Phase,
+        MemoryConsensus: Memory,
+        AdaptivePareto: tuple,
+    }
+    return type(method) in kinds and isinstance(x, kinds[type(method)])
 
 
 def points_are_places(method: Any) -> bool:
