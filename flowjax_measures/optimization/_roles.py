@@ -1,21 +1,17 @@
 """What `minimize` must know of a consensus system: where its points are, and what they agree on.
 
 A point may hold more than its place: a velocity, a memory, preferences. A role says how points
-begin at places, which places are evaluated, and which consensus is awaited. To hand a system
-energies that are known, every place is paired with its number among those evaluated, `(x, i)`: the
-number is a label, which stays, and an objective that is given such a pair looks its value up.
+begin at places, which places are evaluated, how they are numbered, and which consensus is awaited.
 """
 
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._custom_types import Point
 from .._system import Sum
 from ..noise._noise import floating
 from ..spaces import Phase
@@ -58,75 +54,6 @@ class Role(NamedTuple):
     pulls: bool = True
     own: bool = False
     rounds: int = 1
-
-
-class Known(eqx.Module):
-    """An objective whose values at numbered places are known.
-
-    The compiler doesn't see that two linear solves or two integrations are the same one.
-    """
-
-    objective: Callable[..., Any]
-    values: Float[Array, "k ..."]
-
-    def __call__(self, *places):
-        numbers = [number for _, number in places if number is not None]
-        return self.values[numbers[0]] if numbers else self.objective(*(x for x, _ in places))
-
-
-class Asked(eqx.Module):
-    """Stands in a system for the objective whose values it will be told."""
-
-    def __call__(self, *places):
-        raise ValueError(
-            "`method` evaluates its objective at places that were not asked for. Take the values at "
-            "the points themselves, as the consensus systems do."
-        )
-
-
-class _Plain(eqx.Module):
-    """A function of a place, given numbered ones."""
-
-    function: Callable[[Point], Any]
-
-    def __call__(self, place):
-        return self.function(place[0])
-
-
-class _Shown(eqx.Module):
-    """A mirror map of numbered points, which keep their numbers."""
-
-    mirror: Callable[[Point], Point]
-
-    def __call__(self, place):
-        return self.mirror(place[0]), place[1]
-
-
-def informed(system: Any, objective: Any, values: Array, elsewhere: Callable[[Any], Array]) -> Any:
-    """The system, told the values of `objective` at the numbered places, where it stands `Asked`.
-
-    Where it weighs by another function, `elsewhere` evaluates that one.
-    """
-    if isinstance(system, Sum):
-        first, second = (
-            informed(part, objective, values, elsewhere) for part in (system.first, system.second)
-        )
-        return Sum(first, second)
-    for name in ("objective", "objectives"):
-        function = getattr(system, name, None)
-        if isinstance(function, Asked):
-            system = _with(system, name, Known(objective, values))
-        elif function is not None:
-            system = _with(system, name, Known(function, elsewhere(function)))
-    if hasattr(system, "constraint"):
-        system = _with(system, "constraint", _Plain(system.constraint))
-    if hasattr(system, "mirror"):
-        system = _with(system, "mirror", _Shown(system.mirror))
-    return system
-
-
-def _with(system: Any, name: str, value: Any) -> Any:
-    return eqx.tree_at(lambda s: getattr(s, name), system, value)
 
 
 def leader(system: Any) -> Any:

@@ -33,8 +33,9 @@ from ._points import (
     rms,
     size_of,
 )  # fmt: skip
-from ._roles import Role, informed, leader, points_are_places, role_of, scalarised
+from ._roles import Role, leader, points_are_places, role_of, scalarised
 from ._state import SearchState, blank, with_
+from ._told import informed
 
 _HOPE = 10
 """Steps after which a search that has seen no finite value is given up."""

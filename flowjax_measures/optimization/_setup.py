@@ -19,9 +19,10 @@ from ._black_box import Host, replaced, traced_shape
 from ._choices import chosen, constraints_of, dual
 from ._domain import Domain, residual_of
 from ._points import mean_of, minus, rms, size_of
-from ._roles import Asked, complete, leader, points_are_places, role_of
+from ._roles import complete, leader, points_are_places, role_of
 from ._search import Search
 from ._start import dimension_of, placed, points, walls_of
+from ._told import Asked
 
 
 class Options(NamedTuple):
