@@ -1,6 +1,7 @@
 """Fields of all systems, and of what they are made of: nothing that cannot be meant is taken."""
 
 import dataclasses
+import inspect
 import re
 
 import catalogue
@@ -68,6 +69,28 @@ def test_fields_take_no_nan_no_text_and_no_class(modules):
         ("LayerNorm", "epsilon"), ("EnsembleKalmanSampler", "prior_mean"),
         ("McKeanPontryagin", "noise"), ("McKeanPontryagin", "control"),
     }]  # fmt: skip
+
+
+def made_with(module, name, wrong):
+    """The error of making a module again with another value in place of one, by its arguments."""
+    arguments = inspect.signature(type(module)).parameters
+    fields = {a: getattr(module, a) for a in arguments if hasattr(module, a)}
+    try:
+        type(module)(**fields | {name: wrong})
+    except (ValueError, jaxtyping.TypeCheckError) as error:
+        return error
+    return None
+
+
+def test_errors_name_the_argument(modules):
+    unnamed = []
+    for module in modules:
+        for name in inspect.signature(type(module)).parameters:
+            for wrong in ("text", jnp.ndarray, object(), {"a": 1}, [1, "b"], 1j, None):
+                error = made_with(module, name, wrong)
+                if isinstance(error, ValueError) and name not in str(error):
+                    unnamed.append((type(module).__name__, name, wrong, str(error)))
+    assert not unnamed
 
 
 @pytest.mark.parametrize(("make", "words"), [

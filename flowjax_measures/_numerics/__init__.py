@@ -13,6 +13,7 @@ from ._cubature import (
 from ._draw import draw as draw, key_of as key_of
 from ._fields import Checked as Checked
 from ._friction import Damping as Damping, damped as damped, undamped as undamped
+from ._given import given as given
 from ._groups import group_sums as group_sums, groups as groups
 from ._matrix import (
     lyapunov as lyapunov,

@@ -30,9 +30,10 @@ class Constant(float):
 
 
 class _Beside(eqx.Module):
-    """The part of a result that is no array."""
+    """Of a result what is no array: its structure, and its leaves with holes for arrays."""
 
-    tree: Any = eqx.field(static=True)
+    structure: Any = eqx.field(static=True)
+    leaves: tuple = eqx.field(static=True)
 
 
 def compiled(function: Callable) -> Callable:
@@ -50,13 +51,17 @@ def compiled(function: Callable) -> Callable:
         ]
         with full_precision():
             result = function(*jax.tree.unflatten(fixed.structure, leaves))
-        arrays, rest = eqx.partition(result, eqx.is_array)
-        return arrays, _Beside(rest)
+        leaves, structure = jax.tree.flatten(result)
+        arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+        rest = tuple(_Hole if eqx.is_array(leaf) else leaf for leaf in leaves)
+        return arrays, _Beside(structure, rest)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         arrays, rest = program(*_apart(arguments))
-        return eqx.combine(arrays, rest.tree)
+        arrays = iter(arrays)
+        leaves = [next(arrays) if leaf is _Hole else leaf for leaf in rest.leaves]
+        return jax.tree.unflatten(rest.structure, leaves)
 
     call.lower = lambda *arguments: program.lower(*_apart(arguments))  # pyright: ignore
     return call

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -22,8 +22,20 @@ class Checked(eqx.Module):
     Fields annotated as scalars take one number: whole numbers and NumPy's become Python floats, so
     that a new value compiles nothing. Functions and modules in their place (schedules) pass. What
     is annotated as a function can be called, what is annotated as an array has no NaN, and no
-    field holds a class in place of an instance.
+    field holds a class in place of an instance. What a class checks itself comes after that.
     """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__check_init__" in cls.__dict__:
+            own = cls.__dict__["__check_init__"]
+
+            @functools.wraps(own)
+            def check(self):
+                Checked.__check_init__(self)
+                own(self)
+
+            cls.__check_init__ = check
 
     def __check_init__(self):
         for name, members, choices in _fields(type(self)):
@@ -58,22 +70,16 @@ def _fields(kind: type) -> list[tuple[str, tuple, tuple]]:
 
 def _check_kind(what: str, value: Any, members: tuple) -> None:
     """Refuses what cannot be meant: a class, a text, another module, NaN or complex numbers."""
-    if value is None or isinstance(value, Tracer):
-        return
     if inspect.isclass(value):
         raise ValueError(f"{what} is the class {value.__name__}; give an instance of it.")
     if isinstance(value, str) and str not in members and Literal not in members:
         raise ValueError(f"{what} is the text {value!r}; text has no meaning here.")
-    known = set(members) - {type(None)}
-    if known == {Callable} and not callable(value):
-        raise ValueError(f"{what} is {value!r}; give a function.")
-    if known == {int} and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
-        raise ValueError(f"{what} is {value!r}; give a whole number.")
-    modules = all(inspect.isclass(m) and issubclass(m, eqx.Module) for m in known)
-    if known and modules and not isinstance(value, tuple(known)):
-        wanted = " or ".join(m.__name__.removeprefix("Abstract") for m in known)
-        raise ValueError(f"{what} is a {type(value).__name__}; give a {wanted}.")
-    arrays = [m for m in known if hasattr(m, "dims")]
+    if isinstance(value, Tracer) or not members or any(map(_takes_all, members)):
+        return
+    if not any(_is_of(value, member) for member in members):
+        wanted = " or ".join(dict.fromkeys(_name(m) for m in members if m is not type(None)))
+        raise ValueError(f"{what} is {_shown(value)}; give {wanted}.")
+    arrays = [m for m in members if hasattr(m, "dims")]
     if not arrays or not isinstance(value, np.ndarray | jax.Array) or value.size > _LARGE:
         return
     if np.iscomplexobj(value) and not any("complex128" in m.dtypes for m in arrays):
@@ -82,6 +88,57 @@ def _check_kind(what: str, value: Any, members: tuple) -> None:
     floats = jax.numpy.issubdtype(value.dtype, np.inexact)
     if local and floats and np.any(np.isnan(np.asarray(value))):
         raise ValueError(f"{what} holds NaN; give numbers.")
+
+
+_NUMBERS = (float, int, complex, np.number, np.bool, np.ndarray, jax.Array)
+_PLAIN = {bool: "True or False", int: "a whole number", tuple: "a tuple", Mapping: "a dict"}
+
+
+def _takes_all(member: Any) -> bool:
+    """Whether a type is one of which nothing can be said here."""
+    module = inspect.isclass(member) and issubclass(member, eqx.Module)
+    known = module or hasattr(member, "dims") or member in (Callable, Literal, type(None), str)
+    return not known and member not in _NUMBERS and member not in _PLAIN
+
+
+def _is_of(value: Any, member: Any) -> bool:
+    """Whether a value may stand for a type; numbers and arrays are looked at elsewhere."""
+    if member is type(None):
+        return value is None
+    if member is Callable:
+        return callable(value)
+    if member is Literal:
+        return isinstance(value, str | int | float | None)
+    if member is bool:
+        return isinstance(value, bool | np.bool)
+    if member is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if member is tuple:
+        return isinstance(value, tuple | list)
+    if hasattr(member, "dims"):
+        return isinstance(value, np.generic | np.ndarray | jax.Array)
+    if member in _NUMBERS:
+        return isinstance(value, np.generic | np.ndarray | jax.Array | float | int | complex)
+    return isinstance(value, member)
+
+
+def _name(member: Any) -> str:
+    if member is Callable:
+        return "a function"
+    if hasattr(member, "dims"):
+        return "an array"
+    if member in _NUMBERS and member not in _PLAIN:
+        return "a number"
+    if member in _PLAIN:
+        return _PLAIN[member]
+    name = member.__name__.removeprefix("Abstract")
+    return f"a{'n' * (name[0] in 'AEIO')} {name}{getattr(member, 'for_example', '')}"
+
+
+def _shown(value: Any) -> str:
+    """A value in few words."""
+    short = isinstance(value, int | float | complex | str | None)
+    return repr(value) if short else f"a {type(value).__name__}"
 
 
 @functools.cache

@@ -26,6 +26,8 @@ from ._tiles import normalised
 
 def check_axis(sharding: NamedSharding) -> str:
     """The one axis of a mesh that a sharding names; a `ValueError` if it is not one."""
+    if not isinstance(sharding, NamedSharding):
+        raise ValueError(f"`sharding` is {sharding!r}; give a jax.sharding.NamedSharding.")
     spec = sharding.spec
     if len(spec) != 1 or not isinstance(spec[0], str):
         raise ValueError(
@@ -37,7 +39,8 @@ def check_axis(sharding: NamedSharding) -> str:
 
 def check_sharding(sharding: NamedSharding, size: int) -> None:
     """Raises a `ValueError` unless `size` particles can be spread so."""
-    count = sharding.mesh.shape[check_axis(sharding)]
+    axis = check_axis(sharding)
+    count = sharding.mesh.shape[axis]
     if size % count:
         raise ValueError(
             f"`sharding` spreads {size} particles over {count} devices, which do not divide them; "

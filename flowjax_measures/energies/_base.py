@@ -10,7 +10,7 @@ diffuses: its flow is Δ(D ρ), which from any measure is noise √(2D).
 """
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -22,6 +22,8 @@ from .._numerics import Checked
 
 class AbstractEnergy(Checked):
     """A functional of a measure; energies add with `+` and scale with `*`."""
+
+    for_example: ClassVar[str] = ", of any function of a measure Functional(function)"
 
     @abc.abstractmethod
     def __call__(self, mu: Any) -> FloatScalar:

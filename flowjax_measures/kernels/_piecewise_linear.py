@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
-from .._numerics import Checked
+from .._numerics import Checked, given
 
 
 class PiecewiseLinear(Checked):
@@ -21,8 +21,8 @@ class PiecewiseLinear(Checked):
     values: Float[Array, " k"]
 
     def __init__(self, nodes, values=None):
-        self.nodes = jnp.asarray(nodes)
-        self.values = jnp.zeros_like(self.nodes) if values is None else jnp.asarray(values)
+        self.nodes = given("nodes", nodes)
+        self.values = jnp.zeros_like(self.nodes) if values is None else given("values", values)
         if self.nodes.shape != self.values.shape or self.nodes.ndim != 1:
             raise ValueError(
                 f"`values` has shape {self.values.shape} and `nodes` {self.nodes.shape}; give one "

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import Point, PointFunction
+from .._numerics import given
 from .._numerics._cubature import degree, expect, factor, lattice, nodes
 from ..noise._noise import AbstractNoise, parts
 from ._base import AbstractMeasure, Increment, Rates, concrete, replace
@@ -69,8 +70,8 @@ class Gaussian(AbstractMeasure):
     flows: ClassVar[tuple[str, ...]] = ("m", "cov")
 
     def __init__(self, m, cov, nodes=None):
-        self.m = jnp.asarray(m)
-        self.cov = jnp.asarray(cov)
+        self.m = given("m", m)
+        self.cov = given("cov", cov)
         self.nodes = nodes
         if not jnp.issubdtype(self.m.dtype, jnp.inexact):
             raise ValueError("`m` holds integers; give floats, for example jnp.zeros(2).")

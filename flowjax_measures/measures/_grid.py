@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._numerics import draw
+from .._numerics import draw, given
 from .._reduce import tilted_mean
 from ..noise._noise import NoiseField
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
@@ -49,7 +49,7 @@ class GridDensity(AbstractMeasure):
     flows: ClassVar[tuple[str, ...]] = ("rho",)
 
     def __init__(self, rho, lower, upper, periodic=False):
-        self.rho = jnp.asarray(rho)
+        self.rho = given("rho", rho)
         if not jnp.issubdtype(self.rho.dtype, jnp.inexact):
             raise ValueError("`rho` holds integers; give a floating-point density.")
         d = self.rho.ndim
@@ -61,14 +61,15 @@ class GridDensity(AbstractMeasure):
         for name, wall in (("lower", lower), ("upper", upper)):
             if wall is None:
                 raise ValueError(f"`{name}` is None; a grid ends: give a number or {d} numbers.")
-            wall = jnp.asarray(wall, self.rho.dtype)
+            wall = given(name, wall, self.rho.dtype)
             if wall.shape not in ((), (d,)):
                 raise ValueError(f"`{name}` has shape {wall.shape}; give a number or {d} numbers.")
             walls.append(jnp.broadcast_to(wall, (d,)))
         self.lower, self.upper = walls
-        self.periodic = (periodic,) * d if isinstance(periodic, bool) else tuple(periodic)
-        if len(self.periodic) != d:
-            raise ValueError(f"`periodic` has {len(self.periodic)} entries for {d} axes.")
+        flags = np.asarray(periodic)
+        if flags.dtype != bool or flags.shape not in ((), (d,)):
+            raise ValueError(f"`periodic` is {periodic!r}; give True or False, or {d} of them.")
+        self.periodic = tuple(np.broadcast_to(flags, (d,)).tolist())
         self.check()
 
     def check(self):

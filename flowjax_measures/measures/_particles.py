@@ -1,5 +1,6 @@
 """Weighted particles: a system run from them is the interacting SDE."""
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from .._numerics import draw
+from .._numerics import draw, given
 from .._reduce import tilted_mean
 from .._reduce._ring import check_sharding, meshless
 from .._reduce._tilted import spread_mean
@@ -73,8 +74,8 @@ class Particles(AbstractMeasure):
             log_w = _logarithms(weights, log_w)
         if any(isinstance(leaf, str) for leaf in jax.tree.leaves(x)):
             raise ValueError("`x` holds words; give arrays of numbers, with one row a particle.")
-        self.x = jax.tree.map(jnp.asarray, x)
-        self.log_w = None if log_w is None else jnp.asarray(log_w)
+        self.x = jax.tree.map(partial(given, "x"), x)
+        self.log_w = None if log_w is None else given("log_w", log_w)
         self.space = space
         if not isinstance(space, AbstractSpace):
             name = getattr(space, "__name__", None)
@@ -224,7 +225,7 @@ def _logarithms(weights: ArrayLike, log_w: Any) -> Float[Array, " n"]:
         raise ValueError(
             "`weights` and `log_w` are both given; the one is the exponential of the other."
         )
-    weights = jnp.asarray(weights)
+    weights = given("weights", weights)
     if not jnp.issubdtype(weights.dtype, jnp.inexact):
         weights = weights.astype(float)
     if concrete(weights):

@@ -1,7 +1,7 @@
 """Metrics: what turns the first variation of an energy into a motion of points and weights."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 from .._custom_types import Point
 from .._numerics import Checked
@@ -11,6 +11,8 @@ from ..measures import Rates
 
 class AbstractMetric(Checked):
     """A geometry on measures, given by its gradient flow of one point."""
+
+    for_example: ClassVar[str] = ", such as Wasserstein()"
 
     @abc.abstractmethod
     def rates(self, energy: AbstractEnergy, x: Point, mu: Any) -> Rates:

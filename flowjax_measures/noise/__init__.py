@@ -14,4 +14,4 @@ from ._noise import (
     parts as parts,
     standard_normal as standard_normal,
 )
-from ._normal_pairs import apart as apart, normal_pairs as normal_pairs
+from ._normal_pairs import apart as apart, folded as folded, normal_pairs as normal_pairs

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from .._numerics import Constant
 from .._system import AbstractMeanField, AbstractSystem
-from ..measures._base import concrete, flowing, is_measure
+from ..measures._base import concrete, is_measure
 
 _REMAT = ("none", "step", "sqrt", "recursive")
 
@@ -83,9 +83,9 @@ def check(
     if remat is not None and remat not in _REMAT:
         raise ValueError(f"`remat` is {remat!r}; it is one of {_REMAT} or None.")
     for measure in measures:
-        measure.check()
-    # A space may have walls at infinity.
-    for leaf in jax.tree.leaves(eqx.filter(state, flowing(state))):
+        # Equinox makes a module of each method that is asked for by an instance.
+        type(measure).check(measure)
+    for leaf in jax.tree.leaves(_flowing(state)):
         if eqx.is_inexact_array(leaf) and concrete(leaf) and _holds_nan(leaf):
             raise ValueError(
                 "`state` holds NaN or inf (of shape "
@@ -126,6 +126,12 @@ def _functions(module: Any) -> list[str]:
         elif callable(value):
             found.append(name)
     return found
+
+
+def _flowing(state: Any) -> list:
+    """The parts of a state that move: a space may have walls at infinity."""
+    nodes = jax.tree.leaves(state, is_leaf=is_measure)
+    return [[getattr(m, name) for name in m.flows] if is_measure(m) else m for m in nodes]
 
 
 def _holds_nan(leaf: Array) -> bool:

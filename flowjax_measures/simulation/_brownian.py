@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
-from ..noise import apart, normal_pairs
+from ..noise import apart, folded, normal_pairs
 
 Shapes = PyTree[jax.ShapeDtypeStruct]
 # Bridges inside a step are exact down to this part of it.
@@ -61,8 +61,7 @@ class StepKeyed(eqx.Module):
 
         def draw(i, s):
             def one(pair):
-                key = jax.random.fold_in(jax.random.fold_in(run, i), pair)
-                return normal_pairs(key, math.prod(s.shape), s.dtype)
+                return normal_pairs(folded(run, i, pair), math.prod(s.shape), s.dtype)
 
             z = apart(jax.vmap(one), pairs)
             z = jnp.stack([z.real, z.imag], axis=1).reshape(-1, *s.shape)

@@ -17,10 +17,13 @@ class Bar(diffrax.TqdmProgressMeter):
         return bar
 
 
+_NONE = diffrax.NoProgressMeter()
+
+
 def bar(wanted: bool, label: str = "simulate") -> diffrax.AbstractProgressMeter:
     """A progress bar, or none."""
     if not wanted:
-        return diffrax.NoProgressMeter()
+        return _NONE
     # A bar is made by the program itself, when it has been compiled; it is drawn over this.
     print(f"{label}: compiling", end="\r", file=sys.stderr, flush=True)
     return Bar(label=label)

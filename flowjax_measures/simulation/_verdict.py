@@ -24,6 +24,8 @@ _ADVICE = {
     "dt_min_reached": "The solution blows up in finite time, or jumps; `event` ends a run before.",
 }
 
+_FINE = tuple(int(code._value) for code in (Results.successful, Results.event_occurred))
+
 _AT_ONCE = (
     "That is in the first step: the law is NaN or infinite where the run starts, or far too fast "
     "for the step. Look for NaN in its parameters and data and for 0/0 or log 0 in its formula, "
@@ -41,10 +43,10 @@ def _first_step(trajectory: Any) -> tuple[float, float]:
 def raised(trajectory: Any) -> Any:
     result = trajectory.result
     bad_time = trajectory.stats["bad_time"]
-    codes = [code._value for code in (Results.successful, Results.event_occurred)]
     if concrete(result, bad_time):
         # Read off in NumPy: two comparisons of JAX cost more than a short run.
-        if np.isin(np.asarray(result._value), codes).all():
+        code = np.asarray(result._value)
+        if np.all((code == _FINE[0]) | (code == _FINE[1])):
             return trajectory
         if jnp.ndim(bad_time) > 0:
             raise RuntimeError("A run of the batch failed; `throw=False` returns them all.")

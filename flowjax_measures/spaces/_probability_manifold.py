@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
-from .._numerics import Checked
+from .._numerics import Checked, given
 
 Vector = Float[Array, " n"]
 
@@ -55,12 +55,12 @@ class ProbabilityManifold(Checked):
     mean: Callable[[Array, Array], Array] = logarithmic_mean
 
     def __init__(self, weights, stationary=None, mean=logarithmic_mean):
-        self.weights = jnp.asarray(weights)
-        n = self.weights.shape[0]
+        self.weights = given("weights", weights)
+        n = len(self.weights) if self.weights.ndim else 0
         if self.weights.shape != (n, n):
             raise ValueError(f"`weights` has shape {self.weights.shape}; give one for each pair.")
         uniform = jnp.full(n, 1 / n, self.weights.dtype)
-        self.stationary = uniform if stationary is None else jnp.asarray(stationary)
+        self.stationary = uniform if stationary is None else given("stationary", stationary)
         self.mean = mean
 
     def mobility(self, p: Vector) -> Float[Array, "n n"]:

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from ..._custom_types import Point
+from ..._numerics import given
 from ...measures import AbstractMeasure, Particles
 from ...measures._base import concrete
 from ...noise._noise import floating
@@ -46,7 +47,7 @@ def moments(mu: AbstractMeasure, forward: Callable[[Point], Any]) -> Moments:
 
 def covariance_matrix(cov: Any, size: int, name: str) -> Float[Array, "m m"]:
     """A variance, the variances of m components or a matrix as a matrix."""
-    cov = jnp.asarray(cov)
+    cov = given(name, cov)
     if cov.shape not in ((), (1,), (size,), (size, size)):
         raise ValueError(
             f"`{name}` has shape {cov.shape}; give a variance, {size} variances or a matrix of "

@@ -9,6 +9,7 @@ gradient flow of ½|Γ^{−1/2}(G(x) − y)|² preconditioned by C. Itô.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..._custom_types import Point
+from ..._numerics import given
 from ..._numerics._cubature import factor
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
@@ -62,8 +64,8 @@ class EnsembleKalmanInversion(AbstractMeanField):
     """
 
     forward: Callable[[Point], Any]
-    data: Float[Array, "..."] = eqx.field(converter=jnp.asarray)
-    noise_cov: ArrayLike = eqx.field(converter=jnp.asarray)
+    data: Float[Array, "..."] = eqx.field(converter=partial(given, "data"))
+    noise_cov: ArrayLike = eqx.field(converter=partial(given, "noise_cov"))
     form: str = eqx.field(static=True, default="optimization")
 
     def __check_init__(self):

@@ -7,6 +7,7 @@ C: dX = −C ∇Φ dt + √(2C) dW. Itô.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..._custom_types import Point
+from ..._numerics import given
 from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
@@ -64,10 +66,10 @@ class EnsembleKalmanSampler(AbstractMeanField):
     """
 
     forward: Callable[[Point], Any]
-    data: Float[Array, "..."] = eqx.field(converter=jnp.asarray)
-    noise_cov: ArrayLike = eqx.field(converter=jnp.asarray)
+    data: Float[Array, "..."] = eqx.field(converter=partial(given, "data"))
+    noise_cov: ArrayLike = eqx.field(converter=partial(given, "noise_cov"))
     prior_mean: Point
-    prior_cov: ArrayLike = eqx.field(converter=jnp.asarray)
+    prior_cov: ArrayLike = eqx.field(converter=partial(given, "prior_cov"))
     finite_size: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):

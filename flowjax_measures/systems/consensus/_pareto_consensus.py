@@ -8,6 +8,7 @@ weakly Pareto optimal; over all w they are the front. Itô.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ..._custom_types import FloatScalar, Point, Scalar
+from ..._numerics import given
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import floating
@@ -44,7 +46,7 @@ class ParetoConsensus(AbstractMeanField):
     """
 
     objectives: Callable[[Point], Float[Array, " m"]]
-    preferences: ArrayLike = eqx.field(converter=jnp.asarray)
+    preferences: ArrayLike = eqx.field(converter=partial(given, "preferences"))
     drift_rate: Scalar = 1.0
     sigma: Scalar = 0.7
     alpha: Scalar = 30.0

@@ -53,15 +53,15 @@ class CrossDiffusion(AbstractSystem):
     dimension: int | None = eqx.field(static=True)
 
     def __init__(self, diameters, numbers, diffusion=1.0, potentials=None, dimension=None):
-        names = set(diameters)
+        names = set(diameters) if isinstance(diameters, Mapping) else set()
         if not isinstance(diffusion, Mapping):
-            diffusion = dict.fromkeys(diameters, diffusion)
+            diffusion = dict.fromkeys(names, diffusion)
         self.diameters = _positive("diameters", diameters, names)
         self.numbers = _positive("numbers", numbers, names)
         self.diffusion = _positive("diffusion", diffusion, names)
-        self.potentials = {} if potentials is None else dict(potentials)
-        if not names >= set(self.potentials):
-            raise ValueError(f"`potentials` is of {sorted(self.potentials)}, not {sorted(names)}.")
+        self.potentials = {} if potentials is None else potentials
+        if not isinstance(self.potentials, Mapping) or not names >= set(self.potentials):
+            raise ValueError(f"`potentials` is {potentials!r}; give a dict, by {sorted(names)}.")
         self.dimension = dimension
 
     def __call__(self, t, state):
@@ -112,8 +112,8 @@ class CrossDiffusion(AbstractSystem):
 
 def _positive(argument: str, given: Mapping, names: set[str]) -> dict[str, FloatScalar]:
     """A positive number for each species; whole numbers become floats."""
-    if set(given) != names:
-        raise ValueError(f"`{argument}` is of {sorted(given)}, `diameters` of {sorted(names)}.")
+    if not isinstance(given, Mapping) or not names or set(given) != names:
+        raise ValueError(f"`{argument}` is {given!r}; give a dict, by the species of `diameters`.")
     for name, value in given.items():
         check_positive(f"{argument}[{name!r}]", value)
     return {name: float(v) if isinstance(v, int) else v for name, v in given.items()}

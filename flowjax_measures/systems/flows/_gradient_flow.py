@@ -22,14 +22,5 @@ class GradientFlow(AbstractMeanField):
     energy: AbstractEnergy
     metric: AbstractMetric = Wasserstein()
 
-    def __check_init__(self):
-        if not hasattr(self.energy, "first_variation"):
-            raise ValueError(
-                f"`energy` is {self.energy!r}; give an energy, of any function of a measure "
-                "Functional(function)."
-            )
-        if not hasattr(self.metric, "rates"):
-            raise ValueError(f"`metric` is {self.metric!r}; give a metric, such as Wasserstein().")
-
     def rates(self, t, x, mu):
         return self.metric.rates(self.energy, x, mu)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..._custom_types import FloatScalar, PRNGKey
-from ..._numerics import draw
+from ..._numerics import draw, given
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import concrete
@@ -26,34 +26,6 @@ class Coupling(eqx.Module):
     j: Int[Array, " k"] | None = None
     log_w: Float[Array, " k"] | None = None
     cross: Float[Array, "d d"] | None = None
-
-    def __init__(self, source, target, given):
-        if given is None:
-            return
-        if isinstance(given, str):
-            self.i = self.j = given_pairs(source, target, given)
-            self.log_w = jnp.full(self.i.size, -np.log(self.i.size), target.atoms()[1].dtype)
-            return
-        given = jnp.asarray(given)
-        sides = [isinstance(m, Gaussian) for m in (source, target)]
-        if sides[0] != sides[1]:
-            raise ValueError(
-                "`coupling` is between atoms and a Gaussian; give two measures with atoms, such as "
-                "Particles(mu.sample(key, n)), or two Gaussians."
-            )
-        sizes = tuple(m.m.size if all(sides) else m.atoms()[1].size for m in (source, target))
-        if given.shape != sizes:
-            raise ValueError(
-                f"`coupling` has shape {given.shape} and not {sizes}; give the masses of pairs of "
-                "atoms, between two Gaussians the covariance of X_0 and X_1."
-            )
-        if all(sides):
-            self.cross = given
-            return
-        nonzero = np.asarray(given) if concrete(given) else np.ones(given.shape)
-        i, j = np.nonzero(nonzero)
-        self.i, self.j = jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32)
-        self.log_w = jnp.log(given[i, j])
 
     @property
     def independent(self) -> bool:
@@ -116,3 +88,29 @@ def _over(measure, fn, logits):
     if isinstance(measure, Particles) and measure.log_w is None:
         return mean, log
     return mean, log - log_mass(measure)
+
+
+def coupled(source: Any, target: Any, masses: Any) -> Coupling:
+    """The coupling that is given by a word, by masses of pairs or as a covariance."""
+    if masses is None or isinstance(masses, Coupling):
+        return masses or Coupling()
+    if isinstance(masses, str):
+        i = given_pairs(source, target, masses)
+        return Coupling(i, i, jnp.full(i.size, -np.log(i.size), target.atoms()[1].dtype))
+    masses = given("coupling", masses)
+    sides = [isinstance(m, Gaussian) for m in (source, target)]
+    if sides[0] != sides[1]:
+        raise ValueError(
+            "`coupling` is between atoms and a Gaussian; give two measures with atoms, such as "
+            "Particles(mu.sample(key, n)), or two Gaussians."
+        )
+    sizes = tuple(m.m.size if all(sides) else m.atoms()[1].size for m in (source, target))
+    if masses.shape != sizes:
+        raise ValueError(
+            f"`coupling` has shape {masses.shape} and not {sizes}; give the masses of pairs of "
+            "atoms, between two Gaussians the covariance of X_0 and X_1."
+        )
+    if all(sides):
+        return Coupling(cross=masses)
+    i, j = np.nonzero(np.asarray(masses) if concrete(masses) else np.ones(masses.shape))
+    return Coupling(jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32), jnp.log(masses[i, j]))

@@ -24,7 +24,7 @@ from ..._custom_types import FloatScalar, PRNGKey, Scalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Covariance, Isotropic
-from ._coupling import Coupling
+from ._coupling import Coupling, coupled
 from ._paths import Pairing, Path, interpolate, paired
 from ._posterior import Posterior, posterior, shared
 from ._schedules import LinearSchedule, Schedule, moving, within
@@ -66,7 +66,7 @@ class StochasticInterpolant(AbstractMeanField):
         preconditioner=None,
     ):  # fmt: skip
         self.source, self.target, self.schedule = source, target, schedule
-        self.coupling = Coupling(source, target, coupling)
+        self.coupling = coupled(source, target, coupling)
         self.diffusion, self.preconditioner = diffusion, preconditioner
 
     def posterior(self, t: FloatScalar, x: Float[Array, " d"]) -> Posterior:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._custom_types import Positive
-from ..._numerics import key_of, safe_sqrt
+from ..._numerics import given, key_of, safe_sqrt
 from ..._system import AbstractMeanField, AbstractSystem
 from ...measures import GridDensity, Increment, Particles, Rates
 from ...measures._base import concrete, replace
@@ -55,7 +55,7 @@ class FlemingViot(AbstractSystem):
     def __check_init__(self):
         if isinstance(self.mutation, AbstractMeanField):
             return
-        rates = jnp.asarray(self.mutation)
+        rates = given("mutation", self.mutation)
         if rates.ndim not in (1, 2) or rates.shape != rates.shape[:1] * rates.ndim:
             raise ValueError(f"`mutation` has shape {rates.shape}; give (n,) or (n, n) rates.")
         if concrete(rates):

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from ..._custom_types import FloatScalar
+from ..._numerics import given
 from ..._system import AbstractSystem
 from ...measures import Increment
 from ...measures._base import concrete
@@ -50,14 +51,16 @@ class Lindblad(AbstractSystem):
         if shape != (d, d):
             raise ValueError(f"`hamiltonian` has shape {shape}; give a square matrix (d, d).")
         blank = jnp.zeros((0, d, d), self.hamiltonian.dtype)
-        given = [_complex("jumps", jump).astype(blank.dtype) for jump in jumps]
-        if any(jump.shape != shape for jump in given):
-            raise ValueError(f"`jumps` are of shapes {[j.shape for j in given]}; give {shape}.")
-        self.jumps = jnp.stack(given) if len(given) else blank
-        rates = jnp.asarray(1.0 if rates is None else rates, self.hamiltonian.real.dtype)
-        if rates.shape not in ((), (len(given),)):
-            raise ValueError(f"`rates` has shape {rates.shape} for {len(given)} jumps.")
-        self.rates = jnp.broadcast_to(rates, (len(given),))
+        if not isinstance(jumps, list | tuple | np.ndarray | jax.Array):
+            raise ValueError(f"`jumps` is {jumps!r}; give a list of matrices {shape}.")
+        each = [_complex("jumps", jump).astype(blank.dtype) for jump in jumps]
+        if any(jump.shape != shape for jump in each):
+            raise ValueError(f"`jumps` are of shapes {[j.shape for j in each]}; give {shape}.")
+        self.jumps = jnp.stack(each) if each else blank
+        rates = given("rates", 1.0 if rates is None else rates, self.hamiltonian.real.dtype)
+        if rates.shape not in ((), (len(each),)):
+            raise ValueError(f"`rates` has shape {rates.shape} for {len(each)} jumps.")
+        self.rates = jnp.broadcast_to(rates, (len(each),))
         if concrete(self.rates) and not np.all(np.asarray(self.rates) >= 0):
             raise ValueError("`rates` holds NaN or a negative number; give rates γ ≥ 0.")
         if concrete(self.hamiltonian):
@@ -106,7 +109,7 @@ class Lindblad(AbstractSystem):
 
 
 def _complex(name: str, matrix: Any) -> Complex[Array, "..."]:
-    matrix = jnp.asarray(matrix)
+    matrix = given(name, matrix)
     if matrix.ndim != 2:
         raise ValueError(f"`{name}` has an entry of shape {matrix.shape}; give matrices (d, d).")
     if not jnp.iscomplexobj(matrix):

@@ -21,7 +21,10 @@ _KEPT = 2**22
 
 def check_data(data: PyTree) -> None:
     """Refuses data whose leaves disagree on the number of examples."""
-    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
+    wrong = [leaf for leaf in jax.tree.leaves(data) if not hasattr(leaf, "shape")]
+    if wrong:
+        raise ValueError(f"`data` holds {wrong[0]!r}; give arrays, with one row an example.")
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or sizes == {()}:
         raise ValueError(
             f"`data` has leaves of leading axes {sorted(sizes)}; every leaf needs one entry for "
