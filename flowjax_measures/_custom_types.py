@@ -6,7 +6,7 @@ n atoms, d dimensions of a point, m sources, k Brownian motions.
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from jaxtyping import Array, ArrayLike, Float, Key, PyTree, Real
+from jaxtyping import Array, ArrayLike, Float, PyTree, Real
 
 Point = PyTree[Any]
 """One point x: an array of shape (d,), or a pytree whose float leaves flow."""
@@ -19,11 +19,12 @@ Scalar = Real[Array, ""] | float | int
 Positive = Annotated[FloatScalar, "positive"]
 NonNegative = Annotated[FloatScalar, "not negative"]
 PositiveArray = Annotated[ArrayLike, "positive"]
-"""Fields of modules that are checked for their sign where the module is made."""
+"""What is checked for its sign, in fields and in arguments."""
 
 PointFunction = Callable[[Point], Any]
 Logits = Callable[[Point], FloatScalar]
-PRNGKey = Key[Array, ""] | Any
+PRNGKey = Annotated[Any, "key"]
+Count = Annotated[int, "positive"]
 
 ATOMS = "atoms"
 """The name of the axis over which the law of one point is batched; see `measures.place`."""

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -38,38 +38,55 @@ class Checked(eqx.Module):
             cls.__check_init__ = check
 
     def __check_init__(self):
-        for name, members, choices in _fields(type(self)):
+        for name, members, kinds in _fields(type(self)):
             value = getattr(self, name, None)
-            if choices and not (isinstance(value, int | str) and value in choices):
-                raise ValueError(
-                    f"`{name}` of {type(self).__name__} is {value!r}; give one of "
-                    f"{', '.join(map(repr, choices))}."
-                )
-            _check_kind(f"`{name}` of {type(self).__name__}", value, members)
-        for name, signs, scalar in _numbers(type(self)):
+            what = f"`{name}` of {type(self).__name__}"
+            check_choice(what, value, members)
+            check_kind(what, value, kinds)
+        for name, members, signs in _numbers(type(self)):
             value = getattr(self, name, None)
             if value is None or callable(value) or isinstance(value, eqx.Module | Tracer):
                 continue
-            checked = _checked(f"`{name}` of {type(self).__name__}", value, signs, scalar)
+            checked = check_number(f"`{name}` of {type(self).__name__}", value, members, signs)
             if checked is not value:
                 object.__setattr__(self, name, checked)
 
 
 @functools.cache
 def _fields(kind: type) -> list[tuple[str, tuple, tuple]]:
-    """The fields of a class, with the types that they take, and the values where all are named."""
+    """The fields that a class is made with, their types, and these without their parameters."""
     found = []
     for field in dataclasses.fields(kind):
         if field.init:
-            members = _members(field.type)[0]
-            named = all(get_origin(m) is Literal for m in members)
-            choices = tuple(c for m in members for c in get_args(m)) if named else ()
-            found.append((field.name, tuple(get_origin(m) or m for m in members), choices))
+            members = tuple(meaning(field.type)[0])
+            found.append((field.name, members, tuple(get_origin(m) or m for m in members)))
     return found
 
 
-def _check_kind(what: str, value: Any, members: tuple) -> None:
-    """Refuses what cannot be meant: a class, a text, another module, NaN or complex numbers."""
+@functools.cache
+def _numbers(kind: type) -> list[tuple[str, tuple, frozenset[str]]]:
+    """The fields of a class that are numbers: their names, types and signs."""
+    found = []
+    for field in dataclasses.fields(kind):
+        members, signs = meaning(field.type)
+        if float in members and not field.metadata.get("static", False):
+            found.append((field.name, members, signs))
+    return found
+
+
+def check_choice(what: str, value: Any, members: tuple) -> None:
+    """Refuses what is not among the values, where all of them are named."""
+    if members and all(get_origin(m) is Literal for m in members):
+        choices = [c for m in members for c in get_args(m)]
+        if not (isinstance(value, int | str) and value in choices):
+            raise ValueError(f"{what} is {value!r}; give one of {', '.join(map(repr, choices))}.")
+
+
+def check_kind(what: str, value: Any, members: tuple, data: bool = False) -> None:
+    """Refuses what cannot be meant: a class, a text, another module, NaN or complex numbers.
+
+    Of `data` the number of axes is looked at, and NaN is not: it may mark what is missing.
+    """
     if inspect.isclass(value):
         raise ValueError(f"{what} is the class {value.__name__}; give an instance of it.")
     if isinstance(value, str) and str not in members and Literal not in members:
@@ -84,21 +101,38 @@ def _check_kind(what: str, value: Any, members: tuple) -> None:
         return
     if np.iscomplexobj(value) and not any("complex128" in m.dtypes for m in arrays):
         raise ValueError(f"{what} is complex; give real numbers.")
+    if data:
+        shapes = [m.dim_str for m in arrays]
+        if not any("..." in s or "*" in s or value.ndim == len(s.split()) for s in shapes):
+            raise ValueError(f"{what} has shape {value.shape}; give {_shape(shapes)}.")
+        return
     local = isinstance(value, np.ndarray) or value.is_fully_addressable
     floats = jax.numpy.issubdtype(value.dtype, np.inexact)
     if local and floats and np.any(np.isnan(np.asarray(value))):
         raise ValueError(f"{what} holds NaN; give numbers.")
 
 
-_NUMBERS = (float, int, complex, np.number, np.bool, np.ndarray, jax.Array)
-_PLAIN = {bool: "True or False", int: "a whole number", tuple: "a tuple", Mapping: "a dict"}
+def _shape(shapes: list[str]) -> str:
+    count = [len(s.split()) for s in shapes]
+    axes = " or ".join(dict.fromkeys("a number" if n == 0 else f"{n} axes" for n in count))
+    return axes.replace("1 axes", "one axis")
+
+
+NUMBERS = (float, int, complex, np.number, np.bool, np.ndarray, jax.Array)
+_PLAIN = {
+    bool: "True or False",
+    int: "a whole number",
+    tuple: "a tuple",
+    Sequence: "a sequence",
+    Mapping: "a dict",
+}
 
 
 def _takes_all(member: Any) -> bool:
     """Whether a type is one of which nothing can be said here."""
     module = inspect.isclass(member) and issubclass(member, eqx.Module)
     known = module or hasattr(member, "dims") or member in (Callable, Literal, type(None), str)
-    return not known and member not in _NUMBERS and member not in _PLAIN
+    return not known and member not in NUMBERS and member not in _PLAIN
 
 
 def _is_of(value: Any, member: Any) -> bool:
@@ -113,11 +147,11 @@ def _is_of(value: Any, member: Any) -> bool:
         return isinstance(value, bool | np.bool)
     if member is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if member is tuple:
-        return isinstance(value, tuple | list)
+    if member in (tuple, Sequence):
+        return isinstance(value, Sequence | np.ndarray | jax.Array)
     if hasattr(member, "dims"):
         return isinstance(value, np.generic | np.ndarray | jax.Array)
-    if member in _NUMBERS:
+    if member in NUMBERS:
         return isinstance(value, np.generic | np.ndarray | jax.Array | float | int | complex)
     return isinstance(value, member)
 
@@ -127,7 +161,7 @@ def _name(member: Any) -> str:
         return "a function"
     if hasattr(member, "dims"):
         return "an array"
-    if member in _NUMBERS and member not in _PLAIN:
+    if member in NUMBERS and member not in _PLAIN:
         return "a number"
     if member in _PLAIN:
         return _PLAIN[member]
@@ -142,31 +176,21 @@ def _shown(value: Any) -> str:
 
 
 @functools.cache
-def _numbers(kind: type) -> list[tuple[str, frozenset[str], bool]]:
-    """The fields of a class that are numbers: name, sign, whether they are one number."""
-    found = []
-    for field in dataclasses.fields(kind):
-        members, signs = _members(field.type)
-        if float in members and not field.metadata.get("static", False):
-            one = complex not in members and not any(getattr(m, "dims", ()) for m in members)
-            found.append((field.name, frozenset(signs), one))
-    return found
-
-
-def _members(annotation: Any) -> tuple[list, set[str]]:
+def meaning(annotation: Any) -> tuple[tuple, frozenset[str]]:
     """The types of a union, seen through annotations, and what these say."""
     if get_origin(annotation) is Annotated:
         inner, *said = get_args(annotation)
-        members, signs = _members(inner)
+        members, signs = meaning(inner)
         return members, signs | {s for s in said if isinstance(s, str)}
     if get_origin(annotation) in (Union, UnionType):
-        pairs = [_members(a) for a in get_args(annotation)]
-        return [m for ms, _ in pairs for m in ms], set().union(*(s for _, s in pairs))
-    return [annotation], set()
+        pairs = [meaning(a) for a in get_args(annotation)]
+        return tuple(m for ms, _ in pairs for m in ms), frozenset().union(*(s for _, s in pairs))
+    return (annotation,), frozenset()
 
 
-def _checked(what: str, value: Any, signs: frozenset[str], scalar: bool) -> Any:
-    """The value, Python's own float where it is one number of Python or NumPy."""
+def check_number(what: str, value: Any, members: tuple, signs: frozenset[str]) -> Any:
+    """The number, Python's own float where it is one number of Python or NumPy."""
+    scalar = complex not in members and not any(getattr(m, "dims", ()) for m in members)
     if isinstance(value, np.generic | int) and not isinstance(value, bool | np.bool_):
         value = float(value) if np.isrealobj(value) else complex(value)
     if not isinstance(value, float | np.ndarray | jax.Array):

@@ -13,8 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from .._custom_types import Count
+from ._checked import checked
 
-def sphere_grid(n: int) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+
+@checked
+def sphere_grid(n: Count) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
     """The latitudes, from south to north, and the 2n longitudes of a grid on the sphere.
 
     !!! example

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._custom_types import FloatScalar, Point
-from .._numerics import safe_sqrt
+from .._custom_types import Count, FloatScalar, Point
+from .._numerics import checked, safe_sqrt
 from .._system import AbstractSystem
 from ..measures import AbstractMeasure, Increment, Particles
 from ..measures._base import flowing, replace
@@ -70,6 +70,7 @@ class _Backward(AbstractSystem):
         return Increment({"points": back, "costates": jax.tree.leaves(force), "gradient": slope})
 
 
+@checked
 def pontryagin(
     flow: ControlledFlow,
     mu: AbstractMeasure,
@@ -160,13 +161,14 @@ def pontryagin(
     return Pontryagin(value, gradient, costates)
 
 
+@checked
 def worst_case(
     flow: ControlledFlow,
     mu: Particles,
     terminal: Callable[[Point], FloatScalar],
     radius: FloatScalar,
     *,
-    steps: int = 5,
+    steps: Count = 5,
     dt: float | None = None,
     moves: Callable[[PyTree], PyTree] = lambda p: p,
     adjoint: Literal["discrete", "continuous"] = "discrete",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._numerics import checked
 from .._numerics._matrix import square_root
 from ..measures import AbstractMeasure, Gaussian
 from ..measures._base import concrete
@@ -46,6 +47,7 @@ class SquaredWasserstein(AbstractTransportEnergy):
         return jnp.vdot(z, z - bures_map(mu, self.target) @ z) / 2 + jnp.vdot(z, shift)
 
 
+@checked
 def bures(mu: Gaussian, nu: Gaussian) -> Float[Array, ""]:
     r"""The squared Bures–Wasserstein distance, W₂² of two Gaussians:
 
@@ -68,6 +70,7 @@ def _check(mu: AbstractMeasure, nu: AbstractMeasure) -> None:
     shared_space(mu, nu)
 
 
+@checked
 def bures_map(mu: Gaussian, nu: Gaussian) -> Float[Array, "d d"]:
     """The matrix T of the optimal map x ↦ n + T (x − m) from μ to ν.
 

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._numerics import safe_sqrt
+from .._custom_types import Count
+from .._numerics import checked, safe_sqrt
 from .._reduce import sort_order
 from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian, Particles
@@ -141,7 +142,8 @@ def _lattice(count: int) -> np.ndarray:
     return points
 
 
-def sphere_directions(key, count: int, dimension: int) -> Float[Array, "k d"]:
+@checked
+def sphere_directions(key, count: Count, dimension: Count) -> Float[Array, "k d"]:
     """`count` independent uniform directions of the unit sphere in `dimension` dimensions.
 
     !!! example

@@ -20,7 +20,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float
 
-from .._custom_types import PRNGKey
+from .._custom_types import Count, PRNGKey
+from .._numerics import checked
 from .._system import AbstractSystem
 from ._descent import Optax, descend, spread_out
 from ._losses import WITHOUT_RUN
@@ -75,6 +76,7 @@ class FitResult(eqx.Module):
     errors: Float[Array, " p"] | None
 
 
+@checked
 def fit(
     system: AbstractSystem,
     data: tuple[ArrayLike | Sequence[float], Sequence[Any]],
@@ -82,7 +84,7 @@ def fit(
     loss: str | Callable[[Any, Any], Any] = "energy_distance",
     optimizer: optax.GradientTransformation | None = None,
     where: Callable[[Any], Any] | None = None,
-    steps: int = 150,
+    steps: Count = 150,
     dt: float | None = None,
     key: PRNGKey | None = None,
     initial: Any = None,
@@ -91,16 +93,16 @@ def fit(
     symmetric: bool | Callable[[Any], Any] = False,
     learning_rate: float = 0.1,
     tolerance: float = 1e-9,
-    patience: int = 30,
+    patience: Count = 30,
     kernel: Callable | None = None,
     epsilon: float | None = None,
     directions: Float[Array, "k d"] | None = None,
     summaries: Callable[[Any], Array] | None = None,
     independent: bool = False,
-    shooting: int | None = None,
-    batch: int | None = None,
-    pieces: int | None = None,
-    restarts: int = 1,
+    shooting: Count | None = None,
+    batch: Count | None = None,
+    pieces: Count | None = None,
+    restarts: Count = 1,
     adjoint: str | diffrax.AbstractAdjoint | None = "auto",
     folder: str | os.PathLike | None = None,
     overwrite: bool = False,
@@ -246,6 +248,7 @@ def _needed(key: PRNGKey | None) -> PRNGKey:
     return key
 
 
+@checked
 def profile(
     system: AbstractSystem,
     data: tuple[ArrayLike | Sequence[float], Sequence[Any]],

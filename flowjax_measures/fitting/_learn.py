@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, PRNGKey
+from .._custom_types import Count, FloatScalar, PRNGKey
+from .._numerics import checked
 from ..storage._folder import claimed
 from ._store import Store
 from ._training import Trainer, train
@@ -57,19 +58,20 @@ class LearnResult(eqx.Module):
     message: str
 
 
+@checked
 def learn(
     loss: Callable[[Any, PRNGKey], FloatScalar],
     network: Any,
     *,
     key: PRNGKey,
-    steps: int = 10_000,
+    steps: Count = 10_000,
     optimizer: optax.GradientTransformation | None = None,
     learning_rate: float | optax.Schedule = 1e-3,
     clip: float | None = None,
     average: float = 0.999,
     validation: Callable[[Any], FloatScalar] | None = None,
-    every: int = 500,
-    patience: int | None = None,
+    every: Count = 500,
+    patience: Count | None = None,
     folder: str | os.PathLike | None = None,
     overwrite: bool = False,
     throw: bool = True,

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, Point, PRNGKey, Scalar
-from .._numerics import jitted
+from .._custom_types import Count, FloatScalar, Point, PRNGKey, Scalar
+from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import concrete, replace
@@ -48,17 +48,18 @@ class LearnedEnergy(eqx.Module):
     effective: Float[Array, " steps"]
 
 
+@checked
 def learn_energy(
     energy: Energy,
     data: AbstractMeasure,
     walkers: Particles,
     *,
     key: PRNGKey,
-    steps: int = 1000,
+    steps: Count = 1000,
     step_size: Scalar = 0.01,
     optimizer: optax.GradientTransformation | None = None,
     learning_rate: float = 1e-2,
-    batch: int | None = None,
+    batch: Count | None = None,
     resample: float = 0.5,
     log_z: Scalar = 0.0,
 ) -> LearnedEnergy:

@@ -16,7 +16,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from .._custom_types import FloatScalar, Point, PRNGKey
+from .._custom_types import Count, FloatScalar, Point, PRNGKey
+from .._numerics import checked
 from .._numerics._cubature import degree
 from .._system import AbstractSystem
 from ..energies import PotentialEnergy
@@ -73,20 +74,21 @@ class Comparison(eqx.Module):
         return ax
 
 
+@checked
 def compare(
     loss: Loss,
     data: PyTree,
     initial: Point | Particles,
     etas: Sequence[float],
     *,
-    batch: int = 1,
+    batch: Count = 1,
     time: float = 1.0,
     replacement: bool = True,
     observe: Callable[[Particles], Any] | None = None,
     limits: Mapping[str, Callable[[float], AbstractSystem]] | None = None,
-    runs: int | None = None,
+    runs: Count | None = None,
     key: Any = None,
-    substeps: int = 8,
+    substeps: Count = 8,
 ) -> Comparison:
     r"""Weak errors of SGD against its limits at the time T = kη, with slopes.
 

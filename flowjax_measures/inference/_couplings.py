@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import checked
 from ..energies._ground import located
 from ..kernels._base import log_mass
 from ..measures import AbstractMeasure, Particles
@@ -92,6 +93,7 @@ class Couplings(NamedTuple):
         return along(_normalised(mu), _normalised(nu), mass, move)
 
 
+@checked
 def couple(
     ts: ArrayLike | Sequence[float],
     snapshots: Sequence[AbstractMeasure],

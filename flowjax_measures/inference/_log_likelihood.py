@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import PRNGKey, Scalar
+from .._custom_types import Count, PRNGKey, Scalar
+from .._numerics import checked
 from .._system import AbstractMeanField
 from ..measures import Particles
 from ..simulation import simulate
 from ..systems.generative import LogLikelihood
 
 
+@checked
 def log_likelihood(
     flow: AbstractMeanField,
     x: Float[Array, "n d"],
@@ -24,7 +26,7 @@ def log_likelihood(
     horizon: Scalar = 1.0,
     divergence: str = "exact",
     key: PRNGKey | None = None,
-    probes: int = 1,
+    probes: Count = 1,
     **options: Any,
 ) -> Float[Array, " n"]:
     r"""log ρ_T at points, by running the flow back to its source.

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
+from .._numerics import checked
 from ..measures import Particles
 
 
+@checked
 def from_arrays(
     points: ArrayLike, times: Any, weights: Any = None, *, unit: str | None = None
 ) -> tuple[np.ndarray, list[Particles]]:
@@ -64,6 +66,7 @@ def from_arrays(
     ]
 
 
+@checked
 def from_table(
     table: Any,
     time: str,
@@ -97,6 +100,7 @@ def from_table(
     return from_arrays(points, table[time], weights and table[weights], unit=unit)
 
 
+@checked
 def from_xarray(
     array: Any, time: str = "time", particle: str = "particle", *, unit: str | None = None
 ) -> tuple[np.ndarray, list[Particles]]:
@@ -129,6 +133,7 @@ def from_xarray(
     return from_arrays(points[present], rows[present])
 
 
+@checked
 def from_anndata(
     data: Any,
     time: str,

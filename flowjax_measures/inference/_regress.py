@@ -18,6 +18,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
+from .._numerics import checked
 from .._system import AbstractSystem
 from ..measures._base import check_finite, is_measure
 from ..noise._noise import floating
@@ -54,6 +55,7 @@ class Regression(eqx.Module):
     names: list[str]
 
 
+@checked
 def velocity_error(
     system: AbstractSystem, ts: Any, snapshots: Sequence[Any], velocities: Sequence[Any]
 ) -> Array:
@@ -68,6 +70,7 @@ def velocity_error(
     return sum(parts[1:], parts[0]) / len(parts)
 
 
+@checked
 def regress(
     system: AbstractSystem,
     data: tuple[ArrayLike | Sequence[float], Sequence[Any]],

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, PRNGKey, Scalar
+from .._custom_types import Count, FloatScalar, PRNGKey, Scalar
+from .._numerics import checked
 from .._system import Custom
 from ..measures import Gaussian, Particles
 from ..simulation import simulate
@@ -39,12 +40,13 @@ class ScoreError(eqx.Module):
     standard_error: FloatScalar
 
 
+@checked
 def score_error(
     flow: ProbabilityFlow,
     source: Gaussian,
     *,
     key: PRNGKey,
-    n: int = 1000,
+    n: Count = 1000,
     horizon: Scalar = 1.0,
     **options: Any,
 ) -> ScoreError:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._custom_types import FloatScalar
+from .._numerics import checked
 from .._system import AbstractSystem
 from ..energies import AbstractEnergy, InteractionEnergy, PotentialEnergy
 from ..measures import AbstractMeasure
@@ -23,6 +24,7 @@ from ..systems.flows import GradientFlow, McKeanVlasov
 from ._each import each
 
 
+@checked
 def self_test(system: AbstractSystem, ts: Any, snapshots: list[AbstractMeasure]) -> FloatScalar:
     """The loss, over the time of the data. D is held: it is not learned by this loss.
 

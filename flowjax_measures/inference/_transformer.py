@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._custom_types import Count
+from .._numerics import checked
 from ..measures import Particles
 from ..systems.attention import (
     FeedForward,
@@ -92,12 +94,13 @@ _FAMILIES = {
 }  # fmt: skip
 
 
+@checked
 def read_transformer(
     weights: str | PathLike | Mapping[str, Any],
-    heads: int,
+    heads: Count,
     *,
     kind: Literal["gpt2", "bert", "albert"] | None = None,
-    depth: int | None = None,
+    depth: Count | None = None,
 ) -> Transformer:
     r"""A trained transformer as a system: its hidden states are those of Euler's steps of length 1.
 

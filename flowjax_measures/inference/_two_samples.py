@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._custom_types import FloatScalar, PRNGKey
-from .._numerics import jitted, safe_sqrt
+from .._custom_types import Count, FloatScalar, PRNGKey
+from .._numerics import checked, jitted, safe_sqrt
 from ..measures import Particles
 from ..measures._base import concrete
 
@@ -39,15 +39,16 @@ class TwoSampleTest(eqx.Module):
     null: Float[Array, " permutations"]
 
 
+@checked
 def two_sample_test(
     x: Any,
     y: Any,
     *,
     key: PRNGKey,
     statistic: Statistic = "mmd",
-    permutations: int = 499,
+    permutations: Count = 499,
     bandwidth: float | None = None,
-    directions: int = 32,
+    directions: Count = 32,
 ) -> TwoSampleTest:
     r"""Tests whether two samples are draws of one law, by exchanging their labels.
 
@@ -191,8 +192,9 @@ class Evaluation(eqx.Module):
     test: TwoSampleTest | None
 
 
+@checked
 def evaluate(
-    generated: Any, data: Any, *, key: PRNGKey | None = None, neighbors: int = 5
+    generated: Any, data: Any, *, key: PRNGKey | None = None, neighbors: Count = 5
 ) -> Evaluation:
     """Compares generated points with data that were not trained on.
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, PRNGKey
+from .._custom_types import Count, FloatScalar, PRNGKey
+from .._numerics import checked
 from ._base import AbstractSeparableKernel
 from ._radial import GaussianKernel
 
@@ -48,11 +49,12 @@ class CosineKernel(AbstractSeparableKernel):
         return jnp.concatenate([self.weights, self.weights])
 
 
+@checked
 def fourier_kernel(
     profile: Callable[[Float[Array, " d"]], FloatScalar],
     period: float,
-    modes: int,
-    dimension: int = 1,
+    modes: Count,
+    dimension: Count = 1,
 ) -> CosineKernel:
     r"""The Fourier series of an even periodic kernel k(x, y) = profile(x − y) on a torus.
 
@@ -85,8 +87,9 @@ def fourier_kernel(
     )
 
 
+@checked
 def random_fourier_kernel(
-    key: PRNGKey, kernel: GaussianKernel, count: int, dimension: int
+    key: PRNGKey, kernel: GaussianKernel, count: Count, dimension: Count
 ) -> CosineKernel:
     r"""`count` random cosines whose mean is the Gaussian kernel: unbiased at every pair.
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._custom_types import FloatScalar, Point
+from .._custom_types import Count, FloatScalar, Point
+from .._numerics import checked
 from ._base import AbstractSummedKernel, Kernel, convolve
 
 
@@ -48,7 +49,8 @@ class InvariantKernel(AbstractSummedKernel):
         return jnp.mean(jax.vmap(back)(self.group))
 
 
-def cyclic_group(d: int) -> Float[Array, "d d d"]:
+@checked
+def cyclic_group(d: Count) -> Float[Array, "d d d"]:
     """The d cyclic shifts of d coordinates, as matrices.
 
     !!! example
@@ -58,6 +60,7 @@ def cyclic_group(d: int) -> Float[Array, "d d d"]:
     return jnp.stack([jnp.roll(jnp.eye(d), shift, 0) for shift in range(d)])
 
 
+@checked
 def invariant_dimension(group: ArrayLike, degree: int) -> int:
     r"""How many independent harmonic polynomials of a degree a group leaves as they are.
 

@@ -3,7 +3,7 @@ r"""What a measure must know. Its type chooses the discretisation of every syste
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -49,6 +49,8 @@ class Increment(NamedTuple):
 
 class AbstractMeasure(eqx.Module):
     """A measure μ: what sums run over, and how a law of one point moves the whole."""
+
+    for_example: ClassVar[str] = ", such as Particles(x)"
 
     flows: AbstractClassVar[tuple[str, ...]]
     """The fields that move; the others (space, labels, walls) stay."""

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._custom_types import FloatScalar
-from .._numerics import jitted
+from .._custom_types import Count, FloatScalar
+from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..energies._ground import space_of
 from ..measures import AbstractMeasure, Particles
@@ -17,6 +17,7 @@ from ..measures._base import check_finite, concrete, replace
 from ._points import distance, glued, inner, needs_particles, space
 
 
+@checked
 def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, ""]:
     r"""The number of connected components of ∪_i B(x_i, radius), the union of closed caps.
 
@@ -38,6 +39,7 @@ def number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, "
     return jnp.where(_finite(particles), count, -1)
 
 
+@checked
 def cluster_labels(mu: AbstractMeasure, radius: FloatScalar) -> Int[Array, " n"]:
     r"""Which cluster each point is in: 0, 1, …, in the order of their first points.
 
@@ -61,6 +63,7 @@ def _finite(particles: Particles) -> Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in leaves]))
 
 
+@checked
 def merge_clusters(mu: AbstractMeasure, radius: FloatScalar) -> Particles:
     r"""The quotient of `mu` by its clusters: one particle for each, with its mass, at its mean.
 
@@ -134,6 +137,7 @@ def _components(particles: Particles, radius: FloatScalar) -> tuple[Int[Array, "
     return jax.lax.while_loop(lambda s: s[1], advance, (index, jnp.asarray(True)))[0], alive
 
 
+@checked
 def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatScalar:
     r"""∫ μ(dx) / ∫ e^{−d(x, y)²/2r²} μ(dy): the number of clusters, differentiable.
 
@@ -154,7 +158,10 @@ def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatSc
     return mu.mean(lambda x: jnp.exp(-crowding(x)))
 
 
-def time_to_clusters(ts: Float[Array, " T"], numbers: Int[Array, " T"], k: int) -> Float[Array, ""]:
+@checked
+def time_to_clusters(
+    ts: Float[Array, " T"], numbers: Int[Array, " T"], k: Count
+) -> Float[Array, ""]:
     """The first of the times `ts` at which at most `k` clusters are left; +inf if there is none.
 
     To end a run there: `simulate(..., event=lambda t, mu: number_of_clusters(mu, radius) <= k)`.

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar
+from .._custom_types import Count, FloatScalar
+from .._numerics import checked
 from ..measures import AbstractMeasure
 from ..spaces import Torus
 from ._points import inner, needs_vectors, position, space
 
 
+@checked
 def interaction_energy(mu: AbstractMeasure, beta: FloatScalar) -> FloatScalar:
     r"""E_β(μ) = (1/2β) ∬ e^{β⟨x, y⟩} μ(dx) μ(dy), which self-attention on the sphere increases.
 
@@ -31,6 +33,7 @@ def interaction_energy(mu: AbstractMeasure, beta: FloatScalar) -> FloatScalar:
     return jnp.exp(log_energy) / (2 * beta)
 
 
+@checked
 def order_parameter(mu: AbstractMeasure) -> FloatScalar:
     r"""‖∫ x dμ‖: 1 on the sphere when all points agree, 0 when they are balanced.
 
@@ -42,6 +45,7 @@ def order_parameter(mu: AbstractMeasure) -> FloatScalar:
     return jnp.sqrt(inner(mu.mean(), mu.mean()))
 
 
+@checked
 def circular_order(mu: AbstractMeasure, mode: int = 1) -> FloatScalar:
     r"""|∫ e^{i·mode·θ} dμ| for angles θ, or for points of the circle in R²; mode 2 is nematic.
 
@@ -63,6 +67,7 @@ def circular_order(mu: AbstractMeasure, mode: int = 1) -> FloatScalar:
     return jnp.linalg.norm(mu.mean(wave))
 
 
+@checked
 def dispersion(mu: AbstractMeasure) -> FloatScalar:
     r"""∫ ‖x − m‖² dμ with m = ∫ x dμ, the trace of the covariance of the positions.
 
@@ -80,6 +85,7 @@ def dispersion(mu: AbstractMeasure) -> FloatScalar:
     return mu.mean(square)
 
 
+@checked
 def attention_entropy(
     mu: AbstractMeasure,
     beta: FloatScalar,
@@ -112,8 +118,9 @@ def attention_entropy(
     return mu.mean(one)
 
 
+@checked
 def retrieval_accuracy(
-    recalled: Float[Array, " m"], asked: Float[Array, " m"], vocabulary: int
+    recalled: Float[Array, " m"], asked: Float[Array, " m"], vocabulary: Count
 ) -> Float[Array, ""]:
     """The share of angles `recalled` that decode to the `asked` one of `vocabulary` equal arcs.
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from .._custom_types import PRNGKey, Scalar
-from .._numerics import jitted
+from .._custom_types import Count, PRNGKey, Scalar
+from .._numerics import checked, jitted
 from ..measures._base import concrete
 
 
@@ -41,12 +41,13 @@ class GradientSpread(eqx.Module):
     share: Float[Array, ""]
 
 
+@checked
 def gradient_spread(
     loss: Callable[[Any, PRNGKey], Any],
     parameters: PyTree,
     *,
     key: PRNGKey,
-    runs: int = 64,
+    runs: Count = 64,
     step: Scalar = 0.05,
 ) -> GradientSpread:
     """Pathwise gradients over many runs beside differences with common random numbers.

@@ -8,13 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._custom_types import Count
+from .._numerics import checked
 from ..noise._noise import floating
 from ._black_box import Host
 
 
+@checked
 def host(
     function: Callable[..., Any],
-    size: int | None = None,
+    size: Count | None = None,
     *,
     vectorized: bool = False,
     workers: Any = None,

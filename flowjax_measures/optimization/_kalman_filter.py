@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._custom_types import PRNGKey, Scalar
-from .._numerics import jitted
+from .._numerics import checked, jitted
 from .._numerics._checks import check_key
 from ..measures import AbstractMeasure, GridDensity, Particles
 from ..measures._base import concrete, replace
@@ -46,6 +46,7 @@ class FilterResult(NamedTuple):
     inflation: Float[Array, " T"] | None = None
 
 
+@checked
 def kalman_filter(
     dynamics: Callable[..., Any],
     observe: Callable[[Any], Any],

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._custom_types import PRNGKey, Scalar
-from .._numerics import jitted
+from .._custom_types import Count, PRNGKey, Scalar
+from .._numerics import checked, jitted
 from ..measures import Particles
 from ..measures._base import concrete, replace
 from ..noise._noise import standard_normal
@@ -51,6 +51,7 @@ class InversionResult(NamedTuple):
     status: Int[Array, ""]
 
 
+@checked
 def kalman_inversion(
     system: EnsembleKalmanInversion | EnsembleKalmanSampler,
     initial: Particles,
@@ -61,7 +62,7 @@ def kalman_inversion(
     delta: Scalar = 1e-8,
     adaptive: bool = True,
     discrepancy: Scalar | None = None,
-    steps: int = 1000,
+    steps: Count = 1000,
 ) -> InversionResult:
     r"""Runs an ensemble Kalman method by Euler steps of length h₀/(‖D‖ + δ).
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._custom_types import PRNGKey, Scalar
+from .._custom_types import Count, PRNGKey, Scalar
+from .._numerics import checked
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import concrete
 from ..simulation._progress import bar
@@ -19,6 +20,7 @@ from ._setup import Options, default_budget, default_particles, prepare
 from ._start import dimension_of, walls_of
 
 
+@checked
 def minimize(
     objective: Callable[..., Any],
     initial: Any = None,
@@ -26,7 +28,7 @@ def minimize(
     bounds: Any = None,
     key: PRNGKey,
     method: Any = None,
-    particles: int | None = None,
+    particles: Count | None = None,
     spread: Scalar = 1.0,
     dt: Scalar = 0.1,
     budget: Any = None,
@@ -40,7 +42,7 @@ def minimize(
     boundary: str = "clip",
     constraints: Any = None,
     space: AbstractSpace | None = None,
-    batch: int | None = None,
+    batch: Count | None = None,
     batch_moves: str = "all",
     exponential: bool = False,
     vectorized: bool = False,

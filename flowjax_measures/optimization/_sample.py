@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import Point, PRNGKey, Scalar
-from .._numerics import jitted
+from .._custom_types import Count, Point, PRNGKey, Scalar
+from .._numerics import checked, jitted
 from .._numerics._checks import check_key
 from ..measures import Particles
 from ..noise._noise import floating
@@ -15,17 +15,18 @@ from ..systems.consensus import ConsensusBasedSampling
 from ._start import placed, points, walls_of
 
 
+@checked
 def sample(
     objective: Callable[[Point], Any],
     initial: Any = None,
     *,
     bounds: Any = None,
     key: PRNGKey,
-    particles: int = 1000,
+    particles: Count = 1000,
     spread: Scalar = 1.0,
     alpha: Scalar = 1.0,
     dt: Scalar = 0.5,
-    steps: int = 100,
+    steps: Count = 100,
 ) -> Particles:
     r"""Points distributed nearly as e^{−f}, by exponential steps of `ConsensusBasedSampling`.
 

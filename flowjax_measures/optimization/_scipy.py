@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._numerics import checked
 from ._minimize import minimize
 
 
+@checked
 def scipy_method(
     fun: Callable[..., Any],
     x0: Any,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import Scalar
+from .._numerics import checked
 from .._numerics._checks import check_positive
 from .._system import AbstractSystem
 from ..measures._base import flowing
@@ -16,6 +17,7 @@ from ._simulate import Results, simulate
 from ._terms import like
 
 
+@checked
 def blow_up_time(
     system: AbstractSystem, mu: Any, horizon: Scalar = 100.0, **options: Any
 ) -> Float[Array, ""]:

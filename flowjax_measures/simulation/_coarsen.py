@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._custom_types import FloatScalar
+from .._numerics import checked
 from .._system import AbstractSystem
 from ..measures import Particles
 from ..observables import merge_clusters
@@ -40,6 +41,7 @@ class Coarsening(NamedTuple):
     final: Particles
 
 
+@checked
 def coarsen(
     system: AbstractSystem,
     mu: Particles,

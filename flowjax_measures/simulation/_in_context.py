@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxtyping import Array, ArrayLike, Float
 
+from .._numerics import checked
 from .._system import AbstractMeanField, Species
 from ..measures import AbstractMeasure, Particles
 from ..spaces import Euclidean
@@ -33,6 +34,7 @@ class Reading(AbstractMeanField):
         return self.system.rates(t, x, mu[self.species])
 
 
+@checked
 def in_context(
     system: AbstractMeanField,
     context: AbstractMeasure,

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from .._custom_types import PRNGKey
-from .._numerics import compiled
+from .._custom_types import Count, PRNGKey
+from .._numerics import checked, compiled
 from .._numerics._checks import check_positive
 from .._system import AbstractSystem
 from ..measures import Gaussian, GridDensity, Particles
@@ -44,6 +44,7 @@ class LyapunovExponent(NamedTuple):
     final: Any
 
 
+@checked
 def lyapunov_exponent(
     system: AbstractSystem,
     mu: Any,
@@ -52,7 +53,7 @@ def lyapunov_exponent(
     dt: float,
     time: float | None = None,
     burn_in: float | None = None,
-    count: int | None = None,
+    count: Count | None = None,
     solver: diffrax.AbstractSolver | None = None,
 ) -> LyapunovExponent:
     r"""The top Lyapunov exponent of a run of `system` from `mu`, or the `count` largest.

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
-from .._custom_types import PRNGKey
-from .._numerics import compiled
+from .._custom_types import Count, PRNGKey
+from .._numerics import checked, compiled
 from .._system import AbstractSystem
 from ..storage._folder import claimed, emptied
 from ..storage._progress import counted
@@ -31,6 +31,7 @@ from ._simulate import method_of, planned
 from ._verdict import Results, raised
 
 
+@checked
 def simulate_resumable(
     folder: str | os.PathLike,
     system: AbstractSystem,
@@ -41,7 +42,7 @@ def simulate_resumable(
     key: PRNGKey | None = None,
     observe: PyTree[Callable[[Any], Any]] = None,
     solver: diffrax.AbstractSolver | None = None,
-    every: int = 1,
+    every: Count = 1,
     overwrite: bool = False,
     throw: bool = True,
     progress: bool = False,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
+from .._numerics import checked
 from .._system import AbstractSystem
 from ._arguments import check, check_times, fixed, real_dtype
 from ._brownian import Inside, OfStep, StepKeyed
@@ -100,6 +101,7 @@ class Stepper(eqx.Module):
         return OfStep(StepKeyed(key, shapes, method.levels).one(index), h)
 
 
+@checked
 def stepper(
     system: AbstractSystem, dt: float, solver: diffrax.AbstractSolver | None = None
 ) -> Stepper:

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
-from .._numerics import Checked, given
+from .._numerics import Checked, checked, given
 
 Vector = Float[Array, " n"]
 
 
+@checked
 def logarithmic_mean(a: Array, b: Array) -> Array:
     """(a − b)/(log a − log b), a where a = b, 0 where one is 0; smooth.
 
@@ -26,8 +27,8 @@ def logarithmic_mean(a: Array, b: Array) -> Array:
 
         `fm.logarithmic_mean(1.0, 2.0)`
     """
-    positive = (a > 0) & (b > 0)
-    a, b = jnp.where(positive, a, 1), jnp.where(positive, b, 1)
+    vanishes = (a <= 0) | (b <= 0)
+    a, b = jnp.where(vanishes, 1, a), jnp.where(vanishes, 1, b)
     x = jnp.log(a / b) / 2
     # √(ab) sinh(x)/x; the series has all digits, and derivatives, for |x| < ½.
     near, square = jnp.abs(x) < 0.5, jnp.where(jnp.abs(x) < 0.5, x, 0) ** 2
@@ -36,7 +37,7 @@ def logarithmic_mean(a: Array, b: Array) -> Array:
         series = 1 + square / (k * (k + 1)) * series
     far = jnp.where(near, 1, x)
     mean = jnp.sqrt(a * b) * jnp.where(near, series, jnp.sinh(far) / far)
-    return jnp.where(positive, mean, 0)
+    return jnp.where(vanishes, 0, mean)
 
 
 class ProbabilityManifold(Checked):

@@ -20,6 +20,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from .._custom_types import Count
+from .._numerics import checked
 from .._numerics._memory import free
 from .._reduce._ring import check_axis
 from ..storage._folder import emptied
@@ -32,12 +34,13 @@ from ._result import Sweep as Sweep
 _REPORTS = 16
 
 
+@checked
 def sweep(
     function: Callable[..., PyTree],
     parameters: Any,
     *,
     seeds: int | Sequence[int] | None = None,
-    chunk: int | None = None,
+    chunk: Count | None = None,
     memory: int | float | None = None,
     sharding: NamedSharding | None = None,
     folder: str | os.PathLike | None = None,

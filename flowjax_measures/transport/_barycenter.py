@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._custom_types import FloatScalar
-from .._numerics import jitted, safe_sqrt
+from .._custom_types import Count, FloatScalar
+from .._numerics import checked, jitted, safe_sqrt
 from .._numerics._anderson import Anderson
 from .._numerics._matrix import square_root
 from ..energies._bures import _singular
@@ -31,12 +31,13 @@ from ._masses import comparable
 _MEMORY, _LEAST = 5, 0.1
 
 
+@checked
 def barycenter(
     measures: Sequence[AbstractMeasure],
     weights: ArrayLike | Sequence[float] | None = None,
     *,
     start: AbstractMeasure | None = None,
-    iterations: int = 500,
+    iterations: Count = 500,
     tol: float | None = None,
 ) -> AbstractMeasure:
     r"""The Wasserstein barycentre, argmin Σ_k λ_k W₂²(·, ν_k).
@@ -61,12 +62,13 @@ def barycenter(
     return _fixed_point(measures, weights, start, iterations, tol, median=False)
 
 
+@checked
 def median(
     measures: Sequence[AbstractMeasure],
     weights: ArrayLike | Sequence[float] | None = None,
     *,
     start: AbstractMeasure | None = None,
-    iterations: int = 5000,
+    iterations: Count = 5000,
     tol: float | None = None,
 ) -> AbstractMeasure:
     r"""The Wasserstein median, argmin Σ_k λ_k W₂(·, ν_k); robust against a few odd measures.

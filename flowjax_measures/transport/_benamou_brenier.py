@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, Scalar
-from .._numerics import jitted, safe_power
+from .._custom_types import Count, FloatScalar, Scalar
+from .._numerics import checked, jitted, safe_power
 from .._numerics._checks import check_positive
 from ..measures import GridDensity
 from ..measures._base import concrete
@@ -54,15 +54,16 @@ class BenamouBrenier(NamedTuple):
     converged: Any
 
 
+@checked
 def benamou_brenier(
     mu: GridDensity,
     nu: GridDensity,
     *,
-    steps: int = 16,
+    steps: Count = 16,
     obstacle: Obstacle = None,
     bound: Scalar | None = None,
     mobility: Mobility = None,
-    iterations: int = 100,
+    iterations: Count = 100,
 ) -> BenamouBrenier:
     r"""The dynamic form of optimal transport between densities on a grid; `cost` is W₂² itself.
 

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._custom_types import FloatScalar, Scalar
-from .._numerics import jitted
+from .._custom_types import Count, FloatScalar, Scalar
+from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..measures import Gaussian, GridDensity
 from ..measures._base import concrete
@@ -52,13 +52,14 @@ class CollectiveDiffusion(NamedTuple):
 Phases = GridDensity | Gaussian | Sequence[GridDensity]
 
 
+@checked
 def collective_diffusion(
     starts: Phases,
     ends: Phases,
     duration: Scalar = 1.0,
     weights: Sequence[float] | None = None,
-    steps: int = 16,
-    iterations: int = 200,
+    steps: Count = 16,
+    iterations: Count = 200,
 ) -> CollectiveDiffusion:
     """The least action between concentrations on periodic grids, or between two Gaussians.
 

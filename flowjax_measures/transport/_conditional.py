@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar
-from .._numerics import safe_sqrt
+from .._numerics import checked, safe_sqrt
 from ..measures import Particles
 from ._exact import wasserstein
 
 
+@checked
 def conditional_wasserstein(mus: Particles, nus: Particles) -> FloatScalar:
     """The conditional distance between layer laws, each constant on its share of the depth.
 

@@ -16,6 +16,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import checked
 from ..measures import GridDensity
 from ..measures._grid import _average, _close, _difference
 
@@ -37,6 +38,7 @@ class GridVelocity(NamedTuple):
     action: FloatScalar
 
 
+@checked
 def dacorogna_moser(mu: GridDensity, rate: Float[Array, "*cells"]) -> GridVelocity:
     """The velocity of Dacorogna and Moser for a density `mu` that changes at `rate` = ∂_t ρ.
 
@@ -51,6 +53,7 @@ def dacorogna_moser(mu: GridDensity, rate: Float[Array, "*cells"]) -> GridVeloci
     return _velocity(mu, rate, [jnp.ones_like(mu.rho)] * mu.rho.ndim)
 
 
+@checked
 def least_squares_velocity(mu: GridDensity, rate: Float[Array, "*cells"]) -> GridVelocity:
     """The gradient velocity of least energy for a density `mu` that changes at `rate` = ∂_t ρ.
 
@@ -66,6 +69,8 @@ def _faces(mu: GridDensity) -> list[Array]:
 
 
 def _velocity(mu: GridDensity, rate: Array, weights: list[Array]) -> GridVelocity:
+    if jnp.shape(rate) != mu.rho.shape:
+        raise ValueError(f"`rate` has shape {jnp.shape(rate)}; give one of shape {mu.rho.shape}.")
     axes = range(mu.rho.ndim)
 
     def flux(psi):
@@ -83,7 +88,8 @@ def _velocity(mu: GridDensity, rate: Array, weights: list[Array]) -> GridVelocit
         start = right - jnp.mean(right)
         tolerance = 10 * float(jnp.finfo(right.dtype).eps)
         scaled = lambda r: r / jnp.maximum(diagonal, jnp.finfo(r.dtype).tiny)  # noqa: E731
-        return cg(operator, start, tol=tolerance, maxiter=20 * right.size, M=scaled)[0]
+        found = cg(operator, start, tol=tolerance, maxiter=20 * right.size, M=scaled)[0]
+        return jnp.where(jnp.all(jnp.isfinite(right)), found, jnp.nan)
 
     # What quadrature leaves of the mass goes where the mass is: in tails nothing could carry it.
     rate = rate - mu.rho * (jnp.sum(rate) / jnp.sum(mu.rho))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Scalar
-from .._numerics import jitted, safe_sqrt
+from .._numerics import checked, jitted, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies import MMD, KernelSteinDiscrepancy, SinkhornDivergence, SlicedWasserstein
 from ..energies._discrepancies import SteinKernel
@@ -34,6 +34,7 @@ def _root(energy, mu):
     return safe_sqrt(2 * energy(mu))
 
 
+@checked
 def sliced_wasserstein(
     mu: AbstractMeasure,
     nu: AbstractMeasure,
@@ -60,6 +61,7 @@ def sliced_wasserstein(
     return _root(SlicedWasserstein(nu, directions, weights), mu)
 
 
+@checked
 def sinkhorn_divergence(mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scalar) -> FloatScalar:
     r"""The Sinkhorn divergence S_ε(μ, ν), a square, with the cost d(x, y)²; `SinkhornDivergence`.
 
@@ -73,6 +75,7 @@ def sinkhorn_divergence(mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scala
     return _value(SinkhornDivergence(nu, epsilon), mu)
 
 
+@checked
 def unbalanced_sinkhorn_divergence(
     mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scalar, strength: Scalar = 1.0
 ) -> FloatScalar:
@@ -108,6 +111,7 @@ def _unbalanced(mu, nu, epsilon, strength):
     return value(mu, nu) - (value(mu, mu) + value(nu, nu)) / 2 + epsilon / 2 * gap**2
 
 
+@checked
 def mmd(
     mu: AbstractMeasure, nu: AbstractMeasure, kernel: Kernel, unbiased: bool = False
 ) -> FloatScalar:
@@ -148,6 +152,7 @@ def _apart(kernel, mu):
     return (whole - alone) / (1 - jnp.sum(square))
 
 
+@checked
 def energy_distance(mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
     r"""2 E d(X, Y) − E d(X, X′) − E d(Y, Y′), a square, with independent X, X′ of μ and Y, Y′ of ν.
 
@@ -158,6 +163,7 @@ def energy_distance(mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
     return 2 * _value(MMD(nu, EnergyDistance()), mu)
 
 
+@checked
 def ksd(
     mu: AbstractMeasure,
     potential: Callable[[Point], FloatScalar],

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
-from .._numerics import jitted
+from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..energies._entropic_cost import (
     entropic_value,
@@ -32,6 +32,7 @@ from ._exact import Cost, cost_matrix
 from ._masses import comparable
 
 
+@checked
 def entropic_cost(
     mu: AbstractMeasure,
     nu: AbstractMeasure,
@@ -66,6 +67,7 @@ def entropic_cost(
     return _whole(entropic_value, mu, nu, epsilon)
 
 
+@checked
 def entropic_potentials(
     mu: AbstractMeasure,
     nu: AbstractMeasure,
@@ -94,6 +96,7 @@ def entropic_potentials(
     return _whole(schrodinger_potentials, mu, nu, epsilon)
 
 
+@checked
 def entropic_coupling(
     mu: AbstractMeasure,
     nu: AbstractMeasure,

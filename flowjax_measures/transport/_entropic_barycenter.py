@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from .._custom_types import Scalar
-from .._numerics import jitted
+from .._custom_types import Count, Scalar
+from .._numerics import checked, jitted
 from .._numerics._anderson import Anderson
 from .._numerics._checks import check_positive
 from ..energies._pairs import lattices, log_product
@@ -33,6 +33,7 @@ from ._masses import comparable
 _MEMORY = 6
 
 
+@checked
 def entropic_barycenter(
     measures: Sequence[GridDensity],
     epsilon: Scalar,
@@ -40,7 +41,7 @@ def entropic_barycenter(
     *,
     debiased: bool = False,
     strength: Scalar | None = None,
-    iterations: int = 3000,
+    iterations: Count = 3000,
     tol: float | None = None,
 ) -> GridDensity:
     r"""The barycentre of densities on one grid, in any dimension and with any periods of grids.

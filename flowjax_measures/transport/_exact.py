@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point
-from .._numerics import jitted, safe_power, safe_sqrt
+from .._numerics import checked, jitted, safe_power, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._bures import bures
 from ..energies._ground import is_circle, located, powers
@@ -30,6 +30,7 @@ Cost = Callable[[Point, Point], FloatScalar] | Float[Array, "n m"]
 """What a pair costs: a function of two points, or the matrix of all pairs."""
 
 
+@checked
 def wasserstein(
     mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2, *, cost: Cost | None = None
 ) -> FloatScalar:
@@ -74,6 +75,7 @@ def wasserstein(
     return safe_power(optimal_value(*_problem(mu, nu, space, p, None)), 1 / p)
 
 
+@checked
 def coupling(
     mu: AbstractMeasure, nu: AbstractMeasure, p: float | int = 2, *, cost: Cost | None = None
 ) -> Float[Array, "n m"]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import FloatScalar, Point
+from .._numerics import checked
 from ..energies._bures import bures_coupling
 from ..energies._ground import space_of
 from ..measures import AbstractMeasure, Gaussian, Particles
@@ -22,6 +23,7 @@ from ._exact import coupling
 from ._masses import comparable
 
 
+@checked
 def mccann(mu: AbstractMeasure, nu: AbstractMeasure, t: FloatScalar) -> AbstractMeasure:
     """The W₂ geodesic from `mu` at t = 0 to `nu` at t = 1, along geodesics of their `space`.
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar
-from .._numerics import safe_sqrt
+from .._custom_types import Count, FloatScalar
+from .._numerics import checked, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._ground import located, powers, space_of
 from ..measures import AbstractMeasure, Gaussian
@@ -32,12 +32,13 @@ class GromovWasserstein(NamedTuple):
     plan: Float[Array, "n m"]
 
 
+@checked
 def gromov_wasserstein(
     mu: AbstractMeasure,
     nu: AbstractMeasure,
     p: float | int = 2,
     *,
-    starts: int = 8,
+    starts: Count = 8,
     epsilon: FloatScalar | None = None,
 ) -> GromovWasserstein:
     r"""The Gromov–Wasserstein distance, the root of the best value found: an upper bound.

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._custom_types import FloatScalar, Scalar
-from .._numerics import jitted, safe_sqrt
+from .._numerics import checked, jitted, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._ground import flat, shared_space, square, squares
 from ..measures import AbstractMeasure
@@ -22,6 +22,7 @@ from ..spaces._product import is_flat
 from ._unbalanced import LARGEST, KullbackLeibler, host_relaxed, relaxed
 
 
+@checked
 def hellinger_kantorovich(
     mu: AbstractMeasure, nu: AbstractMeasure, alpha: Scalar = 1.0, beta: Scalar = 4.0
 ) -> FloatScalar:

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Array
 
 from .._custom_types import FloatScalar, Point
-from .._numerics import jitted
+from .._numerics import checked, jitted
 from ..energies._ground import shared_space
 from ..measures import AbstractMeasure, Gaussian, GridDensity, Particles
 from ..measures._base import concrete
 from ..measures._grid import _difference
 
 
+@checked
 def kl_divergence(mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
     r"""The Kullback–Leibler divergence KL(μ | ν) of measures divided by their masses.
 
@@ -47,6 +48,7 @@ def kl_divergence(mu: AbstractMeasure, nu: AbstractMeasure) -> FloatScalar:
     return _discrete(mu.atoms()[1], nu.atoms()[1])
 
 
+@checked
 def fisher_information(
     mu: AbstractMeasure, potential: Callable[[Point], FloatScalar]
 ) -> FloatScalar:

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics import checked
 from .._numerics._checks import check_positive
 from ..energies._bures import bures_coupling
 from ..energies._ground import space_of
@@ -29,6 +30,7 @@ from ._geodesics import along
 from ._masses import comparable
 
 
+@checked
 def kinetic_cost(mu: AbstractMeasure, nu: AbstractMeasure, duration: Scalar = 1.0) -> FloatScalar:
     r"""The least cost min_π ∫ c_T dπ of kinetic transport, a square; no distance, not symmetric.
 
@@ -48,6 +50,7 @@ def kinetic_cost(mu: AbstractMeasure, nu: AbstractMeasure, duration: Scalar = 1.
     return wasserstein(_half_step(mu, duration, 1), _half_step(nu, duration, -1)) ** 2
 
 
+@checked
 def kinetic_interpolation(
     mu: AbstractMeasure, nu: AbstractMeasure, t: FloatScalar, duration: Scalar = 1.0
 ) -> AbstractMeasure:

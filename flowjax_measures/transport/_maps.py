@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, Scalar
-from .._numerics import safe_sqrt
+from .._custom_types import Count, FloatScalar, Scalar
+from .._numerics import checked, safe_sqrt
 from .._numerics._checks import check_positive
 from .._reduce import tilted_mean
 from ..energies._bures import bures_map
@@ -24,6 +24,7 @@ from ._exact import coupling
 from ._masses import comparable
 
 
+@checked
 def barycentric_map(mu: AbstractMeasure, nu: AbstractMeasure) -> Float[Array, "n d"]:
     """Where the optimal plan of W₂ sends the atoms of `mu`, in the mean; not differentiated.
 
@@ -43,6 +44,7 @@ def barycentric_map(mu: AbstractMeasure, nu: AbstractMeasure) -> Float[Array, "n
     return jnp.where(alone, x, plan @ y / jnp.where(alone, 1, share))
 
 
+@checked
 def entropic_map(
     mu: AbstractMeasure, nu: AbstractMeasure, epsilon: Scalar
 ) -> Callable[[Float[Array, " d"]], Float[Array, " d"]]:
@@ -79,6 +81,7 @@ def entropic_map(
     return image
 
 
+@checked
 def linearized_wasserstein(
     mu: AbstractMeasure, nu: AbstractMeasure, reference: AbstractMeasure
 ) -> FloatScalar:
@@ -101,7 +104,8 @@ def linearized_wasserstein(
     return safe_sqrt(weights @ jnp.sum(gap**2, axis=1))
 
 
-def quantize(mu: AbstractMeasure, start: Particles, iterations: int = 50) -> Particles:
+@checked
+def quantize(mu: AbstractMeasure, start: Particles, iterations: Count = 50) -> Particles:
     r"""Points of given masses near `mu` in W₂: each moves to the mean of what it is sent.
 
     Lloyd's method with masses: x_i ← T(x_i) never increases W₂(·, μ), and ends at a critical point

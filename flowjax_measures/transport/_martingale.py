@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import checked
 from ..energies._ground import check_flat
 from ..measures import AbstractMeasure, Gaussian
 from ..measures._base import concrete
@@ -39,6 +40,7 @@ class MartingaleTransport(NamedTuple):
     h: Float[Array, "n d"]
 
 
+@checked
 def martingale_transport(
     mu: AbstractMeasure, nu: AbstractMeasure, cost: Cost, *, maximize: bool = False
 ) -> MartingaleTransport:

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, Point, Scalar
-from .._numerics import jitted
+from .._custom_types import Count, FloatScalar, Point, Scalar
+from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..measures import GridDensity
 from ..measures._base import concrete
@@ -56,6 +56,7 @@ class MeanFieldGame(NamedTuple):
     converged: Any
 
 
+@checked
 def mean_field_game(
     mu: GridDensity,
     potential: Running | None = None,
@@ -65,11 +66,11 @@ def mean_field_game(
     congestion: Callable[[FloatScalar], FloatScalar] | None = None,
     diffusion: Scalar = 0.0,
     duration: Scalar = 1.0,
-    steps: int = 16,
+    steps: Count = 16,
     obstacle: Obstacle = None,
     bound: Scalar | None = None,
     mobility: Mobility = None,
-    iterations: int = 100,
+    iterations: Count = 100,
 ) -> MeanFieldGame:
     r"""The equilibrium of a potential mean-field game on a grid, with its duality gap.
 

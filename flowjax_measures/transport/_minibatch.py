@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import PRNGKey
+from .._custom_types import Count, PRNGKey
+from .._numerics import checked
 from ..energies._ground import located, squares
 from ..measures import Particles
 from ..measures._base import concrete
@@ -15,8 +16,9 @@ from ._masses import comparable
 from ._plans import optimal_plan
 
 
+@checked
 def minibatch_coupling(
-    key: PRNGKey, mu: Particles, nu: Particles, size: int
+    key: PRNGKey, mu: Particles, nu: Particles, size: Count
 ) -> Float[Array, "n n"]:
     """Masses of pairs of n and n particles of equal weight, optimal for W₂ in each batch.
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
-from .._numerics import jitted, safe_power
+from .._numerics import checked, jitted, safe_power
 from ..measures import AbstractMeasure, Gaussian
 from ..measures._base import concrete
 from ._exact import _dimension, wasserstein
@@ -25,6 +25,7 @@ from ._plans import optimal_plan, optimal_value
 Measures = Sequence[AbstractMeasure]
 
 
+@checked
 def nested_wasserstein(
     mus: Measures,
     nus: Measures,
@@ -45,6 +46,7 @@ def nested_wasserstein(
     return safe_power(power, 1 / p)
 
 
+@checked
 def nested_mccann(
     mus: Measures,
     nus: Measures,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
+from .._numerics import checked
 from .._numerics._checks import check_positive
 from ..energies._ground import shared_space
 from ..measures import AbstractMeasure
@@ -35,6 +36,7 @@ class Partial(NamedTuple):
     g: Float[Array, " m"]
 
 
+@checked
 def partial_transport(
     mu: AbstractMeasure,
     nu: AbstractMeasure,

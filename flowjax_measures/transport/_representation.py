@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._custom_types import Point, Scalar
+from .._numerics import checked
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import replace
 
@@ -57,6 +58,7 @@ class Representation(NamedTuple):
         return bool(np.all(np.isfinite(self.points)))
 
 
+@checked
 def transport_representation(
     F: Callable[[Any], Any], mu: Particles, epsilon: Scalar | None = None
 ) -> Representation:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
+from .._numerics import checked
 from ..energies._bures import bures_map
 from ..energies._ground import check_flat, shared_space
 from ..measures import AbstractMeasure, Gaussian, Particles
@@ -21,6 +22,7 @@ from ._exact import coupling
 from ._geodesics import assigned
 
 
+@checked
 def transport_spline(
     measures: Sequence[AbstractMeasure], times: Float[Array, " k"], t: FloatScalar
 ) -> AbstractMeasure:

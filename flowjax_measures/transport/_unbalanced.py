@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
-from .._numerics import jitted
+from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..energies._ground import shared_space
 from ..measures import AbstractMeasure
@@ -130,6 +130,7 @@ class Unbalanced(NamedTuple):
     g: Float[Array, " m"]
 
 
+@checked
 def unbalanced_transport(
     mu: AbstractMeasure,
     nu: AbstractMeasure,

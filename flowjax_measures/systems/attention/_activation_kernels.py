@@ -56,7 +56,9 @@ def activation_function(activation: str | Callable[[Any], Any]) -> Callable[[Any
     named = {
         "relu": jax.nn.relu, "erf": jax.lax.erf, "tanh": jnp.tanh, "linear": lambda a: a
     }  # fmt: skip
-    return named[activation] if isinstance(activation, str) else activation
+    if not callable(activation) and activation not in named:
+        raise ValueError(f"`activation` is {activation!r}; give a function or one of {[*named]}.")
+    return activation if callable(activation) else named[activation]
 
 
 @jax.custom_jvp

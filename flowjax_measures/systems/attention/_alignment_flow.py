@@ -10,6 +10,7 @@ align with the eigenspace of V KᵀQ of largest real part.
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar
+from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Isotropic
@@ -38,6 +39,7 @@ class AlignmentFlow(AbstractMeanField):
         return Rates(times(value, pointed / jnp.linalg.norm(pointed)))
 
 
+@checked
 def alignment_flow(query: Matrix = None, key: Matrix = None, value: Matrix = None) -> AlignmentFlow:
     """The alignment phase of `SelfAttention(query, key, value, beta)` as β grows.
 

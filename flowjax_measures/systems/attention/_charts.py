@@ -3,7 +3,10 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..._numerics import checked
 
+
+@checked
 def circle_chart(theta: Float[Array, " k"]) -> Float[Array, "2"]:
     """The angle θ, of shape (1,) and periodic in 2π, to the point of the circle.
 
@@ -15,6 +18,7 @@ def circle_chart(theta: Float[Array, " k"]) -> Float[Array, "2"]:
     return jnp.stack([jnp.cos(theta[0]), jnp.sin(theta[0])])
 
 
+@checked
 def sphere_chart(point: Float[Array, " k"]) -> Float[Array, "3"]:
     """The height z in [−1, 1] and the longitude φ, periodic in 2π, to the point of S².
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import Positive, PRNGKey
+from ..._custom_types import Count, Positive, PRNGKey
+from ..._numerics import checked
 from ..._numerics._checks import check_positive
 from ..._system import AbstractSystem, displaced
 from ...measures import AbstractMeasure, Gaussian, Particles
@@ -20,8 +21,9 @@ from ...spaces import Sphere
 from ._activation_kernels import activation_function
 
 
+@checked
 def layers(
-    system: AbstractSystem, T: int, *, time: Positive = 1.0
+    system: AbstractSystem, T: Count, *, time: Positive = 1.0
 ) -> Callable[[AbstractMeasure], AbstractMeasure]:
     """The map from the initial measure to the one after T layers of `system`, at time 1.
 
@@ -58,14 +60,15 @@ def layers(
     return network
 
 
+@checked
 def random_layers(
     system: AbstractSystem | None,
     activation: str | Callable,
     x: jax.Array,
     key: PRNGKey,
     *,
-    width: int,
-    depth: int,
+    width: Count,
+    depth: Count,
     time: float = 1.0,
     sigma: float = 1.0,
 ) -> jax.Array:

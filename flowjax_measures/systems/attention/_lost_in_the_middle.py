@@ -24,9 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ..._custom_types import Count
+from ..._numerics import checked
 from ._goursat import bessel_i, by_bessel, by_volterra, number_of_modes
 
 
+@checked
 def lost_in_the_middle(
     t: ArrayLike,
     beta: ArrayLike,
@@ -35,7 +38,7 @@ def lost_in_the_middle(
     sigma0: ArrayLike,
     *,
     method: Literal["bessel", "volterra"] = "bessel",
-    terms: int | None = None,
+    terms: Count | None = None,
 ) -> Float[Array, "..."]:
     r"""The retrieval profile S(σ₀) = Σ_{n≥1} e^{−π²n²/2M²} Ĝ_n(t, 1; σ₀).
 
@@ -64,12 +67,13 @@ def lost_in_the_middle(
     return jnp.sum(jnp.asarray(np.exp(-((np.pi * n / float(M)) ** 2) / 2), modes.dtype) * modes, -1)
 
 
+@checked
 def retrieval_modes(
     t: ArrayLike,
     beta: ArrayLike,
     lam: ArrayLike,
     sigma0: ArrayLike,
-    terms: int,
+    terms: Count,
     *,
     method: Literal["bessel", "volterra"] = "bessel",
 ) -> Float[Array, "... n"]:

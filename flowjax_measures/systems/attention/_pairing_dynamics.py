@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..._custom_types import Positive
+from ..._numerics import checked
 from ..._numerics._checks import check_positive
 from ...measures import Particles
 from ._pairing_flow import closest
@@ -41,6 +42,7 @@ class Merges(NamedTuple):
     points: Float[Array, "m d"]
 
 
+@checked
 def pairing_dynamics(
     mu: Particles, beta: Positive, radius: float = 1e-3, lam1: Positive = 1.0, lam2: Positive = 1.0
 ) -> Merges:

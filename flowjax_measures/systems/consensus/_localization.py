@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import Scalar
+from ..._numerics import checked
 
 
+@checked
 def gaspari_cohn(r: Float[Array, "..."]) -> Float[Array, "..."]:
     """The compact correlation function of [gaspari1999] at r = distance/c: 1 at 0, 0 from 2 on.
 
@@ -20,9 +22,10 @@ def gaspari_cohn(r: Float[Array, "..."]) -> Float[Array, "..."]:
     near = 1 - 5 / 3 * r**2 + 5 / 8 * r**3 + r**4 / 2 - r**5 / 4
     safe = jnp.where(r > 0, r, 1)
     far = 4 - 5 * r + 5 / 3 * r**2 + 5 / 8 * r**3 - r**4 / 2 + r**5 / 12 - 2 / (3 * safe)
-    return jnp.where(r <= 1, near, jnp.where(r < 2, far, 0))
+    return jnp.where(r <= 1, near, jnp.where(r >= 2, 0, far))
 
 
+@checked
 def thresholded_covariance(
     x: Float[Array, "n d"], y: Float[Array, "n m"] | None = None, c0: Scalar = 1.0
 ) -> Float[Array, "d m"]:

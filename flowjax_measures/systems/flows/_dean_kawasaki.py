@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._custom_types import Positive
+from ..._numerics import checked
 from ..._system import AbstractMeanField, AbstractSystem
 from ...measures import GridDensity, Increment
 from ...measures._base import evaluate, replace
@@ -23,6 +24,7 @@ from ...measures._grid_noise import FaceNoise
 from ...noise._noise import Covariance, Dense
 
 
+@checked
 def mean_mobility(a: Array, b: Array) -> Array:
     """(a + b)/2, of walkers who jump between two cells.
 

@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import Positive, PRNGKey
+from ..._custom_types import Count, Positive, PRNGKey
+from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...energies import SlicedWasserstein
 from ...measures import AbstractMeasure, Rates
 
 
-def orthonormal_bases(key: PRNGKey, count: int, dimension: int) -> Float[Array, "k d d"]:
+@checked
+def orthonormal_bases(key: PRNGKey, count: Count, dimension: Count) -> Float[Array, "k d d"]:
     """`count` independent uniform orthonormal bases of `dimension` dimensions, as rows.
 
     !!! example

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._custom_types import Count, FloatScalar, PRNGKey, Scalar
+from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import concrete
@@ -48,12 +49,13 @@ class ConditionalFlow(AbstractMeanField):
         return Rates((velocity, None if label else jnp.zeros_like(c)))
 
 
+@checked
 def conditional_flow_matching_loss(
     velocity: Callable[[FloatScalar, Any, Any], Any],
     source: AbstractMeasure,
     data: Particles,
     key: PRNGKey,
-    n: int,
+    n: Count,
     *,
     schedule: Schedule = LinearSchedule(),
     drop: Scalar = 0.1,

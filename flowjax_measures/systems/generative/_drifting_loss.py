@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Scalar
+from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import Particles
 
 
+@checked
 def drifting_loss(
     generator: Callable[[Array], Array],
     drift: AbstractMeanField,

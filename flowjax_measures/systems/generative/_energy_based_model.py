@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Point, Positive
+from ..._numerics import checked
 from ..._system import AbstractMeanField, AbstractSystem, Species
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Particles, Rates
@@ -76,6 +77,7 @@ class _Walkers(AbstractMeanField):
         return Rates(force, Isotropic(jnp.sqrt(jnp.asarray(2, x.dtype))), -work)
 
 
+@checked
 def jarzynski_loss(
     energy: Callable[[Point], FloatScalar], data: AbstractMeasure, walkers: Particles
 ) -> FloatScalar:

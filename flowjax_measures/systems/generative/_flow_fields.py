@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ..._numerics import checked
 from ...measures import Rates
 from ._blind_denoising import BlindDenoising
 from ._kac_flow import KacFlow
@@ -30,6 +31,7 @@ class FlowFields(NamedTuple):
     log_density: Callable[[Any, Any], Any]
 
 
+@checked
 def flow_fields(flow: Any) -> FlowFields:
     r"""The velocity of the flow without noise, the score and the log-density of its law.
 

@@ -13,10 +13,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..._custom_types import Count
+from ..._numerics import checked
 from ...kernels._base import Kernel
 from ...measures import Gaussian
 
 
+@checked
 def gaussian_process(kernel: Kernel, points: Float[Array, "n k"]) -> Gaussian:
     """The values of a centred Gaussian process with covariance `kernel` at `points`.
 
@@ -44,10 +47,11 @@ class Modes(NamedTuple):
     functions: Float[Array, "n r"]
 
 
+@checked
 def karhunen_loeve(
     kernel: Kernel,
     points: Float[Array, "n k"],
-    rank: int,
+    rank: Count,
     weights: Float[Array, " n"] | None = None,
 ) -> Modes:
     r"""The first modes of a process; its coefficients √λ_k ξ_k are the same on every fine grid.

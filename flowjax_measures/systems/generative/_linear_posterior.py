@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float
 
+from ..._numerics import checked
 from ...measures import Gaussian, Particles
 from ...measures._base import concrete
 
 
+@checked
 def linear_posterior(
     prior: Gaussian | Particles,
     matrix: Float[Array, "rows d"],

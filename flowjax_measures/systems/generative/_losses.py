@@ -10,13 +10,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, PRNGKey
+from ..._custom_types import Count, FloatScalar, PRNGKey
+from ..._numerics import checked
 from ._paths import Field, Pairing, Path, values
 from ._stochastic_interpolant import StochasticInterpolant
 
 
+@checked
 def flow_matching_loss(
-    velocity: Field, interpolant: Any, key: PRNGKey, n: int, pairing: Pairing | None = None
+    velocity: Field, interpolant: Any, key: PRNGKey, n: Count, pairing: Pairing | None = None
 ) -> FloatScalar:
     r"""∫_0^1 E‖v(t, I_t) − İ_t‖² dt by n draws ([lipman2023], [albergo2023]).
 
@@ -43,11 +45,12 @@ def flow_matching_loss(
     return jnp.mean(jnp.sum((found - path.velocity) ** 2, axis=1))
 
 
+@checked
 def denoising_loss(
     denoiser: Callable,
     interpolant: Any,
     key: PRNGKey,
-    n: int,
+    n: Count,
     weight: Callable[[FloatScalar], FloatScalar] | None = None,
 ) -> FloatScalar:
     r"""∫_0^1 w(t) E‖D(t, I_t) − X_1‖² dt by n draws, least at D(t, x) = E[X_1 | I_t = x].
@@ -72,8 +75,9 @@ def denoising_loss(
     return jnp.mean(gaps)
 
 
+@checked
 def bridge_matching_loss(
-    drift: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: int,
+    drift: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: Count,
     pairing: Pairing | None = None,
 ) -> FloatScalar:  # fmt: skip
     r"""∫_0^1 E‖u(t, I_t) − (X_1 − I_t)/(1 − t)‖² (1 − t) dt by n draws ([shi2023]).

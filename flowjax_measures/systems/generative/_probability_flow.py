@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Scalar
+from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Isotropic
@@ -50,6 +51,7 @@ class ProbabilityFlow(AbstractMeanField):
         )
 
 
+@checked
 def fokker_planck_residual(
     velocity: Field, score: Field, t: FloatScalar, x: Float[Array, " d"]
 ) -> Float[Array, " d"]:

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import PRNGKey
+from ..._custom_types import Count, PRNGKey
+from ..._numerics import checked
 from ...kernels._base import Kernel
 from ...measures import GridDensity
 from ...measures._base import concrete
@@ -23,8 +24,9 @@ from ...measures._base import concrete
 _SIZES, _LOST = (2, 3, 4, 6, 8), 1e-8
 
 
+@checked
 def random_fields(
-    key: PRNGKey, n: int, kernel: Kernel, grid: GridDensity
+    key: PRNGKey, n: Count, kernel: Kernel, grid: GridDensity
 ) -> Float[Array, "n *cells"]:
     r"""`n` draws of a stationary Gaussian field at the centres of a grid, in O(N log N) of N cells.
 

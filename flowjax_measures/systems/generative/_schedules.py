@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike
 
 from ..._custom_types import FloatScalar, Point, Scalar
-from ..._numerics import Checked
+from ..._numerics import Checked, checked
 from ...measures._base import concrete
 
 Schedule = Callable[[Any], tuple[Any, Any, Any]]
@@ -80,6 +80,7 @@ def moving(schedule: Callable[[Any], Any], t: FloatScalar) -> tuple[Any, Any]:
     return jax.jvp(schedule, (t,), (jnp.ones_like(t),))
 
 
+@checked
 def velocity_from_score(
     schedule: Schedule, score: Callable[[FloatScalar, Point], Point]
 ) -> Callable[[FloatScalar, Point], Point]:

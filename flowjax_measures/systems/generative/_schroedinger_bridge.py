@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._custom_types import FloatScalar, Scalar
+from ..._numerics import checked
 from ...energies import Entropy
 from ...energies._ground import check_flat
 from ...energies._sinkhorn import _slope
@@ -33,6 +34,7 @@ from ._schedules import LinearSchedule
 from ._stochastic_interpolant import StochasticInterpolant
 
 
+@checked
 def schroedinger_bridge(
     source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar, noise: bool = True
 ) -> StochasticInterpolant:
@@ -58,6 +60,7 @@ def schroedinger_bridge(
     return StochasticInterpolant(source, target, LinearSchedule(sigma), coupling, diffusion)
 
 
+@checked
 def bridge_cost(source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar) -> FloatScalar:
     r"""The cost ½ ∫_0^1 E|u|² dt of the bridge: σ² KL of its paths from those of σW from `source`.
 
@@ -81,6 +84,7 @@ def bridge_cost(source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar)
     return entropic_cost(source, target, 2 * variance) / 2 + variance * entropy + heat
 
 
+@checked
 def bridge_hamiltonian(
     source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar
 ) -> FloatScalar:

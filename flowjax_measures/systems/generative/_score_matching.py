@@ -6,14 +6,16 @@ s(t, x) = −E[K⁻¹R_t | I_t = x], with R the noise that is in I and K its cov
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, PRNGKey
+from ..._custom_types import Count, FloatScalar, PRNGKey
+from ..._numerics import checked
 from ...measures import Gaussian
 from ._paths import Field, normals, values
 from ._stochastic_interpolant import StochasticInterpolant
 
 
+@checked
 def score_matching_loss(
-    score: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: int
+    score: Field, interpolant: StochasticInterpolant, key: PRNGKey, n: Count
 ) -> FloatScalar:
     r"""Denoising score matching, ∫_0^1 E‖√k s(t, I_t) + √k K⁻¹R_t‖² dt by n draws ([vincent2011]).
 

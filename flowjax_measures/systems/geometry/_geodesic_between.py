@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ..._custom_types import FloatScalar, Scalar
+from ..._numerics import checked
 from ...measures._base import concrete
 from ...spaces import Sphere, Torus
 from ...spaces._base import AbstractSpace
@@ -27,6 +28,7 @@ _NONE = (
 )
 
 
+@checked
 def geodesic_between(
     x: Float[Array, " d"],
     y: Float[Array, " d"],

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._custom_types import FloatScalar, Scalar
-from ..._numerics import safe_power
+from ..._numerics import checked, safe_power
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ..attention._order import paired, told_apart
@@ -79,6 +79,7 @@ class LaplaceLearning(AbstractMeanField):
         return Rates((velocity, None) if labelled else velocity)
 
 
+@checked
 def harmonic_extension(
     weights: Float[Array, "n n"], labels: Float[Array, "n *k"], labelled: Bool[Array, " n"]
 ) -> Float[Array, "n *k"]:

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import Scalar
-from ..._numerics import safe_power
+from ..._numerics import checked, safe_power
 
 
+@checked
 def path_metric(x: Float[Array, "n d"], power: Scalar) -> Float[Array, "n n"]:
     r"""The power-weighted path metric ℓ_p(x, y) = min (Σ ‖x_k − x_{k+1}‖^p)^{1/p} ([little2022]).
 

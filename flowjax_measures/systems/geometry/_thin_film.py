@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._custom_types import FloatScalar, Positive
+from ..._numerics import checked
 from ..._system import AbstractSystem
 from ...measures import GridDensity, Increment
 from ...measures._base import replace
@@ -25,6 +26,7 @@ from ...measures._grid import _difference, _next
 from ...measures._grid_noise import FaceNoise
 
 
+@checked
 def entropic_mobility(a: Array, b: Array) -> Array:
     """1/M = ∫_0^1 ds / m(sb + (1 − s)a) for m = h³, that is M = 2a²b²/(a + b) ([gruen2000]).
 
@@ -35,10 +37,11 @@ def entropic_mobility(a: Array, b: Array) -> Array:
         `fm.entropic_mobility(1.0, 2.0)`
     """
     a, b = jnp.maximum(a, 0), jnp.maximum(b, 0)
-    wet = (a > 0) & (b > 0)
-    return jnp.where(wet, 2 * (a * b) ** 2 / jnp.where(wet, a + b, 1), 0)
+    dry = (a == 0) | (b == 0)
+    return jnp.where(dry, 0, 2 * (a * b) ** 2 / jnp.where(dry, 1, a + b))
 
 
+@checked
 def flat_mobility(a: Array, b: Array) -> Array:
     """M = ((a + b)/2)³, of which the correction vanishes; the film may become negative.
 

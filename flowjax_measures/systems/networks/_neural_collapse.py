@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..._numerics import checked
+
 
 class NeuralCollapse(NamedTuple):
     """How far features and weights are from collapse; all are 0 there.
@@ -30,6 +32,7 @@ class NeuralCollapse(NamedTuple):
     duality: Float[Array, ""] | None
 
 
+@checked
 def neural_collapse(
     features: Float[Array, "n d"], labels: Int[Array, " n"], weights: Any = None
 ) -> NeuralCollapse:

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point, PRNGKey, Velocity
+from ..._custom_types import Count, FloatScalar, Point, PRNGKey, Velocity
+from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import Gaussian, GridDensity, Particles, Rates
 from ...measures._base import replace
@@ -23,10 +24,11 @@ from ._examples import check_data, number_of_examples, weighted_gradient
 from ._training import Training, key_of, recall, remember
 
 
+@checked
 def minibatch(
     loss: Callable[[Point, Any], Any],
     data: PyTree,
-    batch: int,
+    batch: Count,
     optimizer: optax.GradientTransformation,
     replacement: bool = True,
     amplification: FloatScalar | None = None,
@@ -56,9 +58,8 @@ def minibatch(
         ```
     """
     check_data(data)
-    n = number_of_examples(data)
-    if batch < 1 or not (replacement or batch <= n):
-        raise ValueError(f"`batch` is {batch} for {n} examples; give 1 or more, at most all.")
+    if not replacement and batch > (n := number_of_examples(data)):
+        raise ValueError(f"`batch` is {batch} for {n} examples; give at most all.")
     return _Minibatch(loss, data, batch, optimizer, replacement, amplification)
 
 

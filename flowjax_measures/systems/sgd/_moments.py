@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import Count, Positive
+from ..._numerics import checked
 from ..._numerics._cubature import expect
 from ...measures import Gaussian
 from ...measures._base import replace
@@ -25,13 +26,14 @@ from ._examples import (
 )
 
 
+@checked
 def sgd_moments(
     loss: Loss,
     data: PyTree,
-    eta: FloatScalar,
-    batch: FloatScalar,
+    eta: Positive,
+    batch: Positive,
     mu: Gaussian,
-    steps: int,
+    steps: Count,
     replacement: bool = True,
 ) -> Gaussian:
     r"""Mean and covariance after `steps` steps of SGD from `mu`.

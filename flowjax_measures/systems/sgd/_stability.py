@@ -19,9 +19,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from ..._custom_types import FloatScalar, Point
+from ..._numerics import checked
 from ._examples import Loss, check_data, number_of_examples, thinning
 
 
+@checked
 def stability_threshold(
     loss: Loss, data: PyTree, batch: Any, params: Any, replacement: bool = True
 ) -> Float[Array, ""]:
@@ -47,6 +49,7 @@ def stability_threshold(
     return 1 / jnp.linalg.eigvalsh(root[:, None] * gain * root[None, :])[-1]
 
 
+@checked
 def contraction(
     loss: Loss,
     data: PyTree,

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
 from ..._custom_types import FloatScalar, Point
+from ..._numerics import checked
 from ._examples import (
     Loss,
     check_data,
@@ -26,6 +27,7 @@ from ._examples import (
 )
 
 
+@checked
 def valley_drift(
     loss: Loss,
     data: PyTree,

@@ -1,0 +1,73 @@
+"""Arguments of public functions, looked at by their annotations before anything runs."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar, get_origin
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from ._fields import NUMBERS, check_choice, check_kind, check_number, meaning
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that refuses, by name, arguments which its annotations don't allow.
+
+    What is annotated as a measure, a function, an array, a number or a key is one; one number is
+    no vector, is no NaN and has its sign; arrays have as many axes as they say, and may hold NaN.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, parameter, value in _named(signature, args, kwargs):
+            _check(function.__name__, name, parameter, value)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _named(signature: inspect.Signature, args: tuple, kwargs: dict) -> Iterator[tuple]:
+    """Each argument with its name; wrong ones are left to Python."""
+    parameters = list(signature.parameters.values())
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            where = parameters.index(parameter)
+            parameters[where:] = [parameter] * max(len(args) - where, 0)
+            break
+    for parameter, value in zip(parameters, args, strict=False):
+        yield parameter.name, parameter, value
+    for name, value in kwargs.items():
+        if name in signature.parameters:
+            yield name, signature.parameters[name], value
+
+
+def _check(function: str, name: str, parameter: inspect.Parameter, value: Any) -> None:
+    if value is parameter.default or isinstance(value, Tracer):
+        return
+    what = f"`{name}` of `{function}`"
+    members, signs = meaning(parameter.annotation)
+    if "key" in signs:
+        _check_key(what, value, members)
+        return
+    check_choice(what, value, members)
+    check_kind(what, value, tuple(get_origin(m) or m for m in members), data=True)
+    if int in members and "positive" in signs and isinstance(value, int) and value < 1:
+        raise ValueError(f"{what} is {value}; give a whole number ≥ 1.")
+    if float in members and isinstance(value, NUMBERS):
+        check_number(what, value, members, signs)
+
+
+def _check_key(what: str, value: Any, members: tuple) -> None:
+    if value is None and type(None) in members:
+        return
+    kinds = (jax.dtypes.prng_key, np.uint32)
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not any(jnp.issubdtype(dtype, k) for k in kinds):
+        raise ValueError(f"{what} is {value!r}; give a JAX key, jax.random.key(0).")
