@@ -7,6 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.optimize import minimize
 
 import flowjax_measures as fm
 
@@ -210,3 +211,40 @@ def test_monotonicity_of_a_quadratic_game_is_its_constant():
     cloud = fm.Particles(jnp.array([[1.0, 2.0], [0.0, 1.0]]), weights=jnp.array([0.3, 0.7]))
     many = game.monotonicity({"x": cloud, "y": state["y"]})
     np.testing.assert_allclose(many, min(exact, np.linalg.eigvalsh(a)[0]), atol=1e-13)
+
+
+def test_a_learner_in_space_against_shares_that_change():
+    """x pays Σ_k w_k |x − z_k|²/2 + x⁴/4 in Wasserstein; w its negative, in Fisher–Rao."""
+    places, tau, start, shares = np.array([-1.0, 0.3, 2.0]), 0.4, 1.0, np.array([0.2, 0.5, 0.3])
+    costs = {
+        "x": lambda mu: fm.PotentialEnergy(
+            lambda x: mu["w"].mean(lambda z: (x - z) @ (x - z) / 2) + x[0] ** 4 / 4
+        ),
+        "w": lambda mu: (
+            fm.PotentialEnergy(lambda z: -mu["x"].mean(lambda x: (x - z) @ (x - z) / 2))
+            + 0.5 * fm.KL(lambda z: 0.0 * z[0], fm.CountingKernel())
+        ),
+    }
+    game = fm.Game(costs, {"x": fm.Wasserstein(), "w": fm.FisherRao()})
+    state = {
+        "x": fm.Particles(jnp.array([[start]])),
+        "w": fm.Particles(jnp.asarray(places)[:, None], weights=jnp.asarray(shares)),
+    }
+    final = fm.simulate(game, state, [0.0, tau], solver=fm.VariationalMovement(tau)).final
+    x, w = float(final["x"].x[0, 0]), np.exp(np.asarray(final["w"].log_w))
+    np.testing.assert_allclose(final["w"].x[:, 0], places, atol=0)
+    np.testing.assert_allclose(np.sum(w), 1, rtol=1e-12)
+
+    def paid(y):
+        return w @ (y - places) ** 2 / 2 + y**4 / 4 + (y - start) ** 2 / (2 * tau)
+
+    def earned(logits):
+        p = np.exp(logits) / np.sum(np.exp(logits))
+        entropies = 0.5 * p @ np.log(p) + p @ np.log(p / shares) / tau
+        return -p @ (x - places) ** 2 / 2 + entropies
+
+    np.testing.assert_allclose(minimize(paid, 0.5).x, x, atol=1e-6)
+    best = minimize(earned, np.zeros(3), options={"gtol": 1e-9}).x
+    np.testing.assert_allclose(np.exp(best) / np.sum(np.exp(best)), w, atol=1e-6)
+    with pytest.raises(ValueError, match="`metric`"):
+        fm.Game(costs, {"x": fm.Wasserstein()})
