@@ -1,6 +1,7 @@
 """Games: rates, equilibria, and steps that are stable."""
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -248,3 +249,38 @@ def test_a_learner_in_space_against_shares_that_change():
     np.testing.assert_allclose(np.exp(best) / np.sum(np.exp(best)), w, atol=1e-6)
     with pytest.raises(ValueError, match="`metric`"):
         fm.Game(costs, {"x": fm.Wasserstein()})
+
+
+def test_a_linear_critic_and_points_oscillate():
+    # ẋ = −θ, θ̇ = s(m − n) where |θ| < 1: the means turn at the rate √s about those of the target.
+    nu = fm.Particles(jnp.array([[0.2], [0.8]]))
+    mu = fm.Particles(jnp.array([[0.9], [0.5], [1.3]]))
+    speed, t = 4.0, 0.7
+    game = fm.critic_game(nu, lambda theta, x: theta @ x, speed=speed)
+    state = {"points": mu, "critic": fm.Particles(jnp.array([[0.1]]))}
+    final = fm.simulate(game, state, [0.0, t]).final
+    w, gap = np.sqrt(speed), 0.9 - 0.5
+    exact = gap * np.cos(w * t) - 0.1 / w * np.sin(w * t)
+    np.testing.assert_allclose(final["points"].mean()[0] - 0.5, exact, atol=1e-7)
+    theta = 0.1 * np.cos(w * t) + gap * w * np.sin(w * t)
+    np.testing.assert_allclose(final["critic"].x, [[theta]], atol=1e-7)
+    # Beyond slope 1 the penalty γ(θ − 1)² of both measures holds it.
+    steep = {"points": mu, "critic": fm.Particles(jnp.array([[1.5]]))}
+    pull = game(0.0, steep).drift["critic"].x
+    np.testing.assert_allclose(pull, [[speed * (gap - 2 * 10.0 * 0.5)]], rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_network_as_a_critic_brings_points_to_samples():
+    turn = 2 * np.pi * np.arange(60) / 60
+    ring = fm.Particles(jnp.asarray(np.stack([np.cos(turn), np.sin(turn)], 1)))
+    network = fm.MLP(2, out="scalar", time=0, width=32, depth=2, key=jr.key(0))
+    weights, rest = eqx.partition(network, eqx.is_inexact_array)
+    game = fm.critic_game(ring, lambda w, x: eqx.combine(w, rest)(0.0, x), speed=20.0)
+    state = {
+        "points": fm.Particles(0.3 * jr.normal(jr.key(1), (60, 2))),
+        "critic": fm.Particles(jax.tree.map(lambda a: a[None], weights)),
+    }
+    final = fm.simulate(game, state, [0.0, 4.0], dt=0.01).final
+    before, after = (fm.wasserstein(s["points"], ring, 1) for s in (state, final))
+    assert after < 0.3 * before, (before, after)
