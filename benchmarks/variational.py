@@ -1,7 +1,7 @@
 """Gaussian, mean-field and mixture variational inference on logistic regressions, against NUTS.
 
-Run: `python benchmarks/variational.py [cancer digits cancer30 made]`. Errors of the means in units of
-the deviation (largest, root mean square), of the deviations (relative, largest) and of the
+Run: `python benchmarks/variational.py [cancer digits cancer30 made]`. Errors of the means in units
+of the deviation (largest, root mean square), of the deviations (relative, largest) and of the
 correlations (largest), to 20,000 draws of numpyro's NUTS. The best Gaussian itself is not the
 posterior: rows that agree with each other have found it. Beside them numpyro's automatic guides.
 """
