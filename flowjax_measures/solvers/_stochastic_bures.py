@@ -67,8 +67,9 @@ class StochasticBures(AbstractScheme):
         system = system.system if isinstance(system, Averaged) else system
         draws, told = jax.random.split(jax.random.fold_in(self.key, step_index(terms, t0, t1)))
         h = t1 - t0
-        plain = isinstance(system, GradientFlow) and isinstance(system.metric, Wasserstein)
-        energy = system.energy if plain else None
+        energy = None
+        if isinstance(system, GradientFlow) and isinstance(system.metric, Wasserstein):
+            energy = system.energy
         if isinstance(mu, Gaussian) and isinstance(system, Langevin | IndependentProjection):
             beta = getattr(system, "beta", 1.0)
             alone = isinstance(system, IndependentProjection)
@@ -90,7 +91,8 @@ class StochasticBures(AbstractScheme):
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
 
     def _known(self, potential: Any, key: PRNGKey) -> Callable[[Point], FloatScalar]:
-        return potential if self.estimate is None else lambda x: self.estimate(x, key)
+        estimate = self.estimate
+        return potential if estimate is None else lambda x: estimate(x, key)
 
     def _one(self, mu: Gaussian, height: Any, h: Any, tau: Any, key: PRNGKey, alone: bool) -> Any:
         """One Gaussian's step; `tau` is the time of the entropy's, `alone` keeps Σ diagonal."""
