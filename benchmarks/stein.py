@@ -56,7 +56,7 @@ def main():
     except ImportError:
         print("blackjax is not installed")
     try:
-        from sampling import stein
+        from samplers import stein
 
         vi, state, _ = stein(potential, x, 0.01)
         runs["numpyro"] = (repeated(lambda s: vi.update(s)[0]), state)

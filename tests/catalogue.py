@@ -602,6 +602,17 @@ CASES: dict[str, Callable[[], Case]] = {
         ),
         {"x": cloud(4, 2), "y": cloud(5, 2, 1)},
     ),
+    "game-of-two-metrics": lambda: Case(
+        fm.Game(
+            {
+                "x": lambda mu: fm.PotentialEnergy(lambda x: _bowl(x - mu["y"].mean())),
+                "y": lambda mu: fm.PotentialEnergy(lambda y: -_bowl(y - mu["x"].mean())),
+            },
+            {"x": fm.Wasserstein(), "y": fm.FisherRao()},
+        ),
+        {"x": cloud(4, 2), "y": fm.Particles(cloud(5, 2, 1).x, jnp.full(5, -jnp.log(5.0)))},
+        conserves=False,
+    ),
     "localized-attraction": lambda: Case(
         fm.LocalizedAttraction(1.0, 1.0), cloud(n=6, d=1, space=fm.Torus()).retract(), dt=0.01
     ),

@@ -9,6 +9,7 @@ tell. A JKO step of it, min over maps and max over critics, is a step of a Wasse
     "chi-squared"     a = c,  b = c + c²/4            c* = 2(dμ/dν − 1)
     "jensen-shannon"  2a = log 2σ(c),  2b = −log 2σ(−c)   c* = log dμ/dν
     "MMD"             a = b = c                       ½ MMD² with the kernel ⟨h, h⟩/λ
+    "W1"              a = b = c, less ½γ ∫ (|∇c| − 1)₊² d(μ + ν)     W₁ as γ → ∞ ([gulrajani2017])
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Point, Scalar
+from .._numerics import safe_sqrt
 from ..measures import AbstractMeasure
 from ._base import AbstractTransportEnergy
 
@@ -31,7 +33,15 @@ PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda c: -(jax.nn.log_sigmoid(-c) + jnp.log(2.0).astype(c.dtype)) / 2,
     ),
     "MMD": (lambda c: c, lambda c: c),
+    "W1": (lambda c: c, lambda c: c),
 }
+
+
+def steepness(critic: Callable[[Point], Any], x: Point) -> FloatScalar:
+    """½ (|∇c| − 1)₊² at a point."""
+    slope = jax.grad(lambda x: jnp.asarray(critic(x)))(x)
+    size = safe_sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope)))
+    return jax.nn.relu(size - 1) ** 2 / 2
 
 
 class AdversarialDivergence(AbstractTransportEnergy):
@@ -41,7 +51,10 @@ class AdversarialDivergence(AbstractTransportEnergy):
     true derivatives.
 
     **Arguments:** `target`: ν. `features`: h, from a point to a vector. `divergence`: one of the
-    above. `regularization`: λ ≥ 0, positive for "MMD". `iterations`: Newton's steps.
+    above. `regularization`: λ ≥ 0, positive for "MMD" and "W1". `iterations`: Newton's steps.
+    `penalty`: γ, of the critic's slopes above 1 in "W1".
+
+    A critic that is a network, trained beside the points, is `critic_game`.
 
     !!! example
 
@@ -53,6 +66,7 @@ class AdversarialDivergence(AbstractTransportEnergy):
     divergence: str = eqx.field(static=True, default="KL")
     regularization: Scalar = 1e-3
     iterations: int = 30
+    penalty: Scalar = 100.0
 
     def __check_init__(self):
         if self.divergence not in PAIRS:
@@ -64,7 +78,14 @@ class AdversarialDivergence(AbstractTransportEnergy):
         a, b = PAIRS[self.divergence]
         seen = mu.mean(lambda x: a(jnp.vdot(phi, self.features(x))))
         held = self.target.mean(lambda y: b(jnp.vdot(phi, self.features(y))))
-        return seen - held - self.regularization * jnp.vdot(phi, phi) / 2
+        gain = seen - held - self.regularization * jnp.vdot(phi, phi) / 2
+        if self.divergence != "W1":
+            return gain
+        steep = lambda x: self._steepness(phi, x)  # noqa: E731
+        return gain - mu.mean(steep) - self.target.mean(steep)
+
+    def _steepness(self, phi, x) -> FloatScalar:
+        return self.penalty * steepness(lambda x: jnp.vdot(phi, self.features(x)), x)
 
     def critic(self, mu: AbstractMeasure) -> Float[Array, " k"]:
         """φ*, the best weights of the features."""
@@ -89,4 +110,6 @@ class AdversarialDivergence(AbstractTransportEnergy):
         return self._gain(jax.lax.stop_gradient(self.critic(mu)), mu)
 
     def first_variation(self, x, mu):
-        return PAIRS[self.divergence][0](jnp.vdot(self.critic(mu), self.features(x)))
+        phi = self.critic(mu)
+        seen = PAIRS[self.divergence][0](jnp.vdot(phi, self.features(x)))
+        return seen - self._steepness(phi, x) if self.divergence == "W1" else seen

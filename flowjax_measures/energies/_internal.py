@@ -9,14 +9,16 @@ Their Wasserstein flow from particles is noise. A value or a first variation nee
 particles a kernel estimates it.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Scalar
 from ..kernels import GaussianKernel
-from ..kernels._base import constant, log_convolve, mass
+from ..kernels._base import constant, log_convolve, log_mass, mass
 from ..kernels._radial import DensityKernel
-from ..measures import GridDensity
+from ..measures import GridDensity, Particles
+from ..measures._base import replace
 from ..noise._noise import floating
 from ._base import AbstractEnergy, AbstractTransportEnergy
 from ._density import log_density
@@ -143,7 +145,7 @@ class Congestion(AbstractTransportEnergy):
         return constant(x, 0.0)
 
 
-class KernelEntropy(AbstractTransportEnergy):
+class KernelEntropy(AbstractEnergy):
     r"""∫ log(k_h∗μ) dμ: the entropy at the scale h, with a flow of atoms ([carrillo2019]).
 
         δF/δμ(x) = log (k_h∗μ)(x) + ∫ k_h(x, y) / (k_h∗μ)(y) μ(dy)
@@ -168,6 +170,32 @@ class KernelEntropy(AbstractTransportEnergy):
         kernel = on_measure(self.kernel, mu)
         ratio = mu.mean(lambda y: jnp.exp(kernel.log(x, y) - log_convolve(kernel, y, mu)))
         return log_density_smoothed(kernel, x, mu) + ratio
+
+    def velocity(self, x, mu):
+        if isinstance(mu, Particles) and mu.sharding is None:
+            return _apart(on_measure(self.kernel, mu), x, mu)
+        return jax.tree.map(jnp.negative, eqx.filter_grad(self.first_variation)(x, mu))
+
+    def diffusivity(self, x, mu):
+        return None
+
+
+def _apart(kernel: GaussianKernel, x, mu: Particles):
+    """The velocity among atoms, whose densities are summed once for all points."""
+    logs = jax.vmap(lambda y: log_convolve(kernel, y, mu))(mu.x)
+    # Far from all others, an atom without mass has density 0.
+    atoms = replace(mu, x=(mu.x, jnp.where(jnp.isneginf(logs), 0, logs)))
+
+    def parts(atom):
+        y, share = floating(atom[0]), jnp.exp(-atom[1])
+        return y, share, jax.tree.map(lambda a: share * a, y)
+
+    (mean, share, pulled), log_total = atoms.tilt(parts, lambda atom: kernel.log(x, atom[0]))
+    here = jnp.exp(log_total - log_mass(mu))
+    return jax.tree.map(
+        lambda a, m, p: (a - m + here * (share * a - p)) / kernel.bandwidth**2,
+        floating(x), mean, pulled,
+    )  # fmt: skip
 
 
 def log_density_smoothed(kernel: GaussianKernel, x, mu) -> FloatScalar:

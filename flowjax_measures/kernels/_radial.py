@@ -7,12 +7,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike
 
 from .._custom_types import FloatScalar, PositiveArray
 from .._numerics import safe_power
 from .._reduce import mean_distance
 from ..measures import Particles
+from ..measures._base import concrete
 from ..spaces import AbstractSpace, Euclidean, Sphere
 from ..spaces._base import squared_distance
 from ..spaces._product import is_flat
@@ -29,7 +31,13 @@ from ._base import (
     flat,
 )
 from ._matern import Matern
-from ._smoothed import mean_exponential, mean_multiquadric, mean_norm, mean_norm_power
+from ._smoothed import (
+    mean_exponential,
+    mean_inverse_power,
+    mean_multiquadric,
+    mean_norm,
+    mean_norm_power,
+)
 
 
 class GaussianKernel(AbstractExponentialKernel):
@@ -95,23 +103,54 @@ class LaplaceKernel(AbstractSmoothedKernel):
 
 
 class RieszKernel(AbstractSmoothedKernel):
-    """k(x, y) = −d(x, y)^r for 0 < r < 2; `exponent` is r. Its gradient at x = y is set to 0.
+    """k(x, y) = −d(x, y)^r for 0 < r < 2, and the singular d(x, y)^r for −dim < r < 0.
 
-    `space` measures the distance d; `mmd` takes that of its measures.
+    `exponent` is r. Its gradient at x = y is set to 0, and where it is infinite there its value
+    too: atoms do not see themselves, and energies of atoms leave the diagonal out. `space` measures
+    the distance d; `mmd` takes that of its measures.
+
+    **Raises:** `ValueError` for exponents that are 0, 2 or more, or beneath −dim.
 
     !!! example
 
-        `fm.mmd(mu, nu, fm.RieszKernel(1.5))`
+        `fm.mmd(mu, nu, fm.RieszKernel(1.5))`; `fm.Stein(fm.RieszKernel(-1.0))` in three dimensions
+        moves atoms by Coulomb's kernel
     """
 
     exponent: ArrayLike = 1.0
     space: AbstractSpace = Euclidean()
 
+    def __check_init__(self):
+        r = self.exponent
+        if concrete(r) and not (np.all(np.asarray(r) < 2) and np.all(np.asarray(r) != 0)):
+            raise ValueError(f"`exponent` is {r}; give a number below 2 that is not 0.")
+
     def __call__(self, x, y):
-        return -safe_power(squared_distance(self.space, x, y), self.exponent / 2)
+        self._check(flat(x).size)
+        square = jnp.asarray(squared_distance(self.space, x, y))
+        r = jnp.asarray(self.exponent, square.dtype)
+        return -jnp.sign(r) * safe_power(square, r / 2)
 
     def smoothed(self, z, cov):
-        return -mean_norm_power(z, cov, self.exponent)
+        self._check(z.size)
+        if concrete(self.exponent):
+            singular = bool(np.all(np.asarray(self.exponent) < 0))
+            if singular:
+                return mean_inverse_power(z, cov, -jnp.asarray(self.exponent))
+            return -mean_norm_power(z, cov, self.exponent)
+        r = jnp.asarray(self.exponent, z.dtype)
+        return jnp.where(
+            r < 0,
+            mean_inverse_power(z, cov, jnp.where(r < 0, -r, 0.5)),
+            -mean_norm_power(z, cov, jnp.where(r < 0, 0.5, r)),
+        )
+
+    def _check(self, dimension: int) -> None:
+        if concrete(self.exponent) and np.any(np.asarray(self.exponent) <= -dimension):
+            raise ValueError(
+                f"`exponent` is {self.exponent}, which no law of {dimension} dimensions can sum; "
+                f"give one above {-dimension}."
+            )
 
 
 class EnergyDistance(AbstractSmoothedKernel, AbstractSummedKernel):

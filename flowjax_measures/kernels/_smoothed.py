@@ -2,7 +2,8 @@ r"""Means of kernels with a kink over Gaussians: integrals on a line of Gaussian
 
     φ(t) = E e^{−t‖Z‖²} = det(I + 2tΣ)^{−1/2} e^{−t zᵀ(I + 2tΣ)⁻¹z},   Z ~ N(z, Σ),
 
-    E‖Z‖^r             = ∫_0^∞ −φ′(t) t^{−r/2} dt / Γ(1 − r/2),
+    E‖Z‖^r             = ∫_0^∞ −φ′(t) t^{−r/2} dt / Γ(1 − r/2)   for r > 0,
+                       = ∫_0^∞ φ(t) t^{−r/2−1} dt / Γ(−r/2)      for −d < r < 0,
     E e^{−‖Z‖}         = ∫_0^∞ φ(t) t^{−3/2} e^{−1/(4t)} dt / (2√π),
     E (1 + ‖Z‖²)^{−p}  = ∫_0^∞ φ(t) t^{p−1} e^{−t} dt / Γ(p).
 
@@ -48,6 +49,21 @@ def mean_norm_power(z: Vector, cov: Matrix, r: ArrayLike) -> FloatScalar:
     tail = jnp.exp((2 - r) * (u[0] - _STEP)) / -jnp.expm1(-(2 - r) * _STEP)
     whole = jnp.vdot(falls, jnp.exp((2 - r) * u)) + total * tail
     return 2 * _STEP * whole * scale ** (r / 2 - 1) * jnp.exp(-gammaln(1 - r / 2))
+
+
+def mean_inverse_power(z: Vector, cov: Matrix, s: ArrayLike) -> FloatScalar:
+    """E‖Z‖^{−s} for 0 < s < d."""
+    s = jnp.asarray(s, z.dtype)
+    total = jnp.vdot(z, z) + jnp.trace(cov)
+    scale = jax.lax.stop_gradient(jnp.where(total > 0, total, 1))
+    u = _grid(-18.0, 30.0, z.dtype)
+    phi, _ = transform(z, cov, jnp.exp(2 * u) / scale)
+    # Below the grid φ is 1, and above it falls as e^{−du}: both sums go on as geometric series.
+    below = jnp.exp(s * (u[0] - _STEP)) / -jnp.expm1(-s * _STEP)
+    last = phi[-1] * jnp.exp(s * u[-1])
+    above = last / jnp.expm1((z.size - s) * _STEP)
+    whole = jnp.vdot(phi, jnp.exp(s * u)) + below + above
+    return 2 * _STEP * whole * scale ** (-s / 2) * jnp.exp(-gammaln(s / 2))
 
 
 def mean_exponential(z: Vector, cov: Matrix, bandwidth: ArrayLike) -> FloatScalar:

@@ -16,7 +16,7 @@ from ._pushed import Pushed
 
 
 class GridDensity(AbstractMeasure):
-    r"""A density on the cells of a box in one or two dimensions.
+    r"""A density on the cells of a box in one, two or three dimensions.
 
     The law of one point becomes a conservative finite-volume scheme for
 
@@ -29,8 +29,8 @@ class GridDensity(AbstractMeasure):
 
     **Arguments:**
 
-    - `rho`: values at cell centres, shape (n,) or (n_x, n_y), non-negative; units of mass per
-      volume.
+    - `rho`: values at cell centres, shape (n,), (n_x, n_y) or (n_x, n_y, n_z), non-negative; units
+      of mass per volume.
     - `lower`, `upper`: the walls, a number or one for each axis.
     - `periodic`: whether opposite walls are glued, a bool or one for each axis.
 
@@ -53,8 +53,8 @@ class GridDensity(AbstractMeasure):
         if not jnp.issubdtype(self.rho.dtype, jnp.inexact):
             raise ValueError("`rho` holds integers; give a floating-point density.")
         d = self.rho.ndim
-        if d not in (1, 2):
-            raise ValueError(f"`rho` has {d} axes; grids have one or two dimensions.")
+        if d not in (1, 2, 3):
+            raise ValueError(f"`rho` has {d} axes; grids have one, two or three dimensions.")
         if min(self.rho.shape) < 3:
             raise ValueError(f"`rho` has shape {self.rho.shape}; give at least 3 cells an axis.")
         walls = []

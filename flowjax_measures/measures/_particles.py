@@ -17,6 +17,7 @@ from .._reduce._tilted import spread_mean
 from ..noise._noise import NoiseField, floating
 from ..spaces import AbstractSpace, Euclidean
 from ._base import AbstractMeasure, Increment, atoms_covariance, concrete, evaluate, replace
+from ._gaussian import Gaussian
 
 
 class Particles(AbstractMeasure):
@@ -187,6 +188,21 @@ class Particles(AbstractMeasure):
 
     def covariance(self):
         return atoms_covariance(self)
+
+    def log_density(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """log Σ_i w_i N(x; m_i, Σ_i) of a mixture: the points are `Gaussian`s, or pairs (m, Σ).
+
+        **Raises:** `ValueError` for other points, which have no density of their own.
+        """
+        parts = (self.x.m, self.x.cov) if isinstance(self.x, Gaussian) else self.x
+        pair = isinstance(parts, tuple) and len(parts) == 2
+        if not pair or [jnp.ndim(part) for part in parts] != [2, 3]:
+            raise ValueError(
+                "`log_density` is of mixtures: give points that are Gaussians, such as "
+                "Particles((means, covariances)), or estimate it with a kernel."
+            )
+        each = jax.vmap(lambda m, cov: Gaussian(m, cov).log_density(x))(*parts)
+        return jax.nn.logsumexp(each + self.log_weights())
 
     def sample(self, key, n):
         if self.log_w is None:

@@ -28,7 +28,8 @@ def measure(
     """A measure in two of its coordinates, or as a density in one dimension.
 
     Particles are dots of area proportional to their mass, smaller and fainter where they are many;
-    a Gaussian the ellipses of one and two standard deviations, a grid its density.
+    a Gaussian the ellipses of one and two standard deviations, a grid its density, in three
+    dimensions the marginal one.
 
     **Arguments:** `mu`; `axes`: the two coordinates; `species`: whose measure, of a dict; `names`
     of the coordinates, with their units, such as `("height / m", "speed / (m/s)")`.
@@ -41,7 +42,7 @@ def measure(
     """
     mu = one_of(mu, species, "mu")
     if isinstance(mu, GridDensity):
-        return _grid(mu, axes_of(ax), names, **style)
+        return _grid(mu, axes, axes_of(ax), names, **style)
     if isinstance(mu, Gaussian):
         return ellipses(mu, axes, axes_of(ax), names, **style)
     x, weight = positions(mu), shares(np.asarray(mu.atoms()[1]))
@@ -61,16 +62,20 @@ def measure(
     return ax
 
 
-def _grid(mu: GridDensity, ax: Any, names: Sequence[str] | None, **style) -> Any:
+def _grid(mu: GridDensity, axes: tuple[int, int], ax: Any, names: Any, **style) -> Any:
     lower, upper = np.asarray(mu.lower), np.asarray(mu.upper)
     if mu.rho.ndim == 1:
         ax.plot(np.asarray(mu.centres())[:, 0], np.asarray(mu.rho), **style)
         label(ax, coordinate(0, names), "density")
         return ax
-    box = (lower[0], upper[0], lower[1], upper[1])
-    image = ax.imshow(np.asarray(mu.rho).T, origin="lower", extent=box, **style)
+    first, second = axes
+    others = tuple(i for i in range(mu.rho.ndim) if i not in axes)
+    # Of three coordinates the two have their marginal density.
+    rho = np.sum(np.asarray(mu.rho), others) * np.prod(np.asarray(mu.spacing)[list(others)])
+    box = (lower[first], upper[first], lower[second], upper[second])
+    image = ax.imshow(rho.T if first < second else rho, origin="lower", extent=box, **style)
     scale(image, ax, "density")
-    label(ax, coordinate(0, names), coordinate(1, names))
+    label(ax, coordinate(first, names), coordinate(second, names))
     return ax
 
 

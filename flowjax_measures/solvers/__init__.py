@@ -31,6 +31,7 @@ from ._restart import Restart as Restart
 from ._semi_implicit_euler import SemiImplicitEuler as SemiImplicitEuler
 from ._sinkhorn_iterations import SinkhornIterations as SinkhornIterations
 from ._small_noise import SmallNoiseHeun as SmallNoiseHeun
+from ._stochastic_bures import StochasticBures as StochasticBures
 from ._stochastic_churn import StochasticChurn as StochasticChurn
 from ._strang import Strang as Strang
 from ._variational_integrator import VariationalIntegrator as VariationalIntegrator

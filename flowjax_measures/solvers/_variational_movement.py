@@ -2,8 +2,10 @@ r"""The variational movement scheme of games ([conger2025]).
 
     (μ_1, …, μ_n)_{k+1} is a Nash equilibrium of  F_i(μ_i, μ_{−i}) + W₂²(μ_i, μ_{i,k})/(2τ)
 
-With one species it is JKO. The partially implicit scheme holds the others at their last step, and
-is unstable where what they do to each other is stronger than 1/τ.
+With one species it is JKO. Masses that grow, as in `FisherRao`, take the implicit step with the
+relative entropy KL(μ_i | μ_{i,k})/τ in the place of the square. The partially implicit scheme holds
+the others at their last step, and is unstable where what they do to each other is stronger than
+1/τ.
 """
 
 from typing import ClassVar
@@ -13,12 +15,14 @@ import jax
 
 from .._custom_types import Positive
 from ..measures import Gaussian, GridDensity, Particles
-from ._base import AbstractScheme, unwrapped
+from ..measures._base import replace
+from ..systems.games import Game
+from ._base import AbstractScheme, posed, unwrapped
 from ._jko import proximal
 
 
 class VariationalMovement(AbstractScheme):
-    """Implicit steps of a dict of measures in the Wasserstein geometry, such as of a `Game`.
+    """Implicit steps of a dict of measures, such as of a `Game`, each in its own geometry.
 
     Each step is solved as one of `JKO` is; a run fails where none is found. Order 1.
 
@@ -59,4 +63,14 @@ class VariationalMovement(AbstractScheme):
             }
         else:
             y1 = proximal(y0, drift, t1 - t0, self.max_steps)
+        if isinstance(posed(terms, y0)[0], Game):
+            y1 = {name: _of_mass(y, y1[name]) for name, y in y0.items()}
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+
+
+def _of_mass(before, after):
+    """Weights of the mass that they had, which no cost of a game changes."""
+    if not isinstance(after, Particles) or after.log_w is None:
+        return after
+    gained = jax.nn.logsumexp(after.log_w) - jax.nn.logsumexp(before.log_w)
+    return replace(after, log_w=after.log_w - gained)

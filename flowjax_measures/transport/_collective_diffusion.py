@@ -155,6 +155,8 @@ def _check(starts, ends) -> None:
             "`starts` and `ends` differ in number or in their grids; give periodic grids of one "
             "size, as many at the end as at the start."
         )
+    if grids[0].rho.ndim > 2:
+        raise ValueError("`starts` are grids of three dimensions; give one or two, or Gaussians.")
     c0, c1 = (jnp.stack([g.rho for g in group]) for group in (starts, ends))
     axes = tuple(range(1, c0.ndim))
     gap = jnp.max(jnp.abs(jnp.mean(c0 - c1, axis=axes)))

@@ -163,3 +163,53 @@ def test_networks_as_predictor_and_adjoint():
     assert abs(-3 * at[0] / (at[1] - at[0]) - 1.5) < 0.1
     biased = float(x @ data["y"] / (x @ x))
     assert abs(biased - 1.5) > 0.2
+
+
+@pytest.mark.slow
+def test_a_model_of_a_decision_process_is_learned_for_the_values_that_it_gives():
+    """Model-based learning: Q_θ rests under the model's moves, J is its error under the true ones.
+
+    Four states on a ring, two actions that try to turn left and right. The model believes in one
+    chance to succeed everywhere; the true one differs from state to state.
+    """
+    gamma, tau, states = 0.6, 0.5, np.arange(4)
+    reward = jnp.array([[0.0, 1.0], [0.3, 0.0], [0.0, 0.0], [2.0, 0.5]])
+    chances = jnp.array([0.9, 0.4, 0.7, 0.6])
+    soft = lambda q: tau * jax.nn.logsumexp(q / tau, axis=1)  # noqa: E731
+    left, right = (states - 1) % 4, (states + 1) % 4
+
+    def backup(q, chance):
+        """r + γ E V(s′): the turn that was meant, with a chance, else a stay."""
+        v = soft(q)
+        moved = jnp.stack([v[left], v[right]], 1)
+        chance = jnp.broadcast_to(chance, (4,))[:, None]
+        return reward + gamma * (chance * moved + (1 - chance) * v[:, None])
+
+    visits = fm.Particles(jnp.arange(8.0)[:, None], weights=jnp.arange(1.0, 9.0) / 36)
+
+    def outer(theta, q, mu):
+        error = (q.reshape(4, 2) - backup(q.reshape(4, 2), chances)).ravel() ** 2
+        return mu.mean(lambda x: error[x[0].astype(int)]) / 2
+
+    def inner(theta, q, mu):
+        return jnp.sum((q.reshape(4, 2) - backup(q.reshape(4, 2), theta)) ** 2) / 2
+
+    def by_iteration(theta):
+        q = jnp.zeros((4, 2))
+        for _ in range(80):
+            q = backup(q, theta)
+        return outer(theta, q.ravel(), visits)
+
+    problem = fm.Bilevel(outer, inner, jnp.zeros(8))
+    value = jax.jit(jax.value_and_grad(lambda theta: problem(theta, visits)))
+    exact = jax.jit(jax.value_and_grad(by_iteration))
+    theta = jnp.asarray(0.3)
+    np.testing.assert_allclose(value(theta), exact(theta), rtol=1e-8)
+    for _ in range(60):
+        theta = theta - 3.0 * value(theta)[1]
+    grid = jnp.linspace(0.3, 0.9, 121)
+    best = grid[jnp.argmin(jax.vmap(by_iteration)(grid))]
+    np.testing.assert_allclose(theta, best, atol=6e-3)
+    # The likeliest model of the same visits, the mean chance, is another one.
+    likely = jnp.repeat(chances, 2) @ jnp.arange(1.0, 9.0) / 36
+    assert by_iteration(theta) < 0.97 * by_iteration(likely) and abs(best - likely) > 0.02

@@ -147,3 +147,25 @@ def test_points_become_a_ring():
     run = fm.simulate(fm.GradientFlow(energy), start, np.linspace(0, 40, 5), dt=0.5, observe=energy)
     assert np.all(np.diff(run.ys) < 0) and run.ys[-1] < 0.02 * run.ys[0]
     assert fm.wasserstein(run.final, ring, 2) < 0.25 * fm.wasserstein(start, ring, 2)
+
+
+@pytest.mark.slow
+def test_wasserstein_critic_of_given_features():
+    """max_φ φΔ − γ(φ − 1)₊² − λφ²/2 of the critic φx, and the distance itself for a large γ."""
+    x, y = jnp.array([[1.9], [2.5]]), jnp.array([[0.3], [0.5]])
+    gap, gamma, lam = 1.8, 7.0, 0.1
+    found = fm.AdversarialDivergence(
+        fm.Particles(y), lambda x: x, "W1", lam, iterations=8, penalty=gamma
+    )
+    best = (gap + 2 * gamma) / (2 * gamma + lam)
+    value = best * gap - gamma * (best - 1) ** 2 - lam * best**2 / 2
+    np.testing.assert_allclose(found(fm.Particles(x)), value, rtol=1e-10)
+    slope = jax.grad(lambda x: 2 * found(fm.Particles(x)))(x)
+    flow = fm.GradientFlow(found)(0.0, fm.Particles(x)).drift.x
+    np.testing.assert_allclose(flow, -slope, rtol=1e-8)
+    np.testing.assert_allclose(flow, -best, rtol=1e-8)
+    firm = fm.AdversarialDivergence(
+        fm.Particles(y), lambda x: x, "W1", 1e-6, iterations=8, penalty=1e5
+    )
+    exact = fm.wasserstein(fm.Particles(x), fm.Particles(y), 1)
+    np.testing.assert_allclose(firm(fm.Particles(x)), exact, rtol=1e-4)

@@ -184,3 +184,20 @@ def test_long_closures_are_told_with_what_they_cost():
     # Of polynomials, and of fewer nodes, nothing is to be told.
     jax.eval_shape(fm.Custom(lambda t, x, mu: mu.mean() - x), 0.0, start)
     jax.eval_shape(law, 0.0, fm.Gaussian(jnp.zeros(200), jnp.eye(200), nodes=800))
+
+
+def test_density_of_a_mixture():
+    from scipy.stats import multivariate_normal
+
+    means = np.array([[0.0, 1.0], [2.0, -1.0]])
+    covs = np.stack([np.eye(2), np.array([[0.5, 0.2], [0.2, 0.3]])])
+    w, at = np.array([0.7, 0.3]), np.array([0.4, 0.3])
+    exact = np.log(
+        sum(p * multivariate_normal(m, c).pdf(at) for p, m, c in zip(w, means, covs, strict=True))
+    )
+    pair = fm.Particles((jnp.asarray(means), jnp.asarray(covs)), weights=w)
+    whole = fm.Particles(jax.vmap(fm.Gaussian)(*pair.x), weights=w, space=fm.Bures())
+    for mixture in (pair, whole):
+        np.testing.assert_allclose(mixture.log_density(jnp.asarray(at)), exact, rtol=1e-12)
+    with pytest.raises(ValueError, match="mixtures"):
+        fm.Particles(jnp.zeros((3, 2))).log_density(jnp.zeros(2))

@@ -87,3 +87,31 @@ def test_samples_fall_into_the_cells():
     assert x.shape == (4000, 1) and x.min() >= 1 and x.max() <= 3
     share = np.mean(x > 2)  # standard error √(0.75·0.25/4000) = 0.0068
     assert abs(share - 0.75) < 4 * 0.0068
+
+
+@pytest.mark.slow
+def test_porous_medium_in_space_follows_barenblatt():
+    errors = []
+    for cells in (12, 24):
+        start, end = (fm.initial.barenblatt(t, 2.0, (cells,) * 3, -1.2, 1.2) for t in (0.05, 0.1))
+        final = fm.simulate(fm.GradientFlow(fm.PowerEnergy(2.0)), start, [0.05, 0.1]).final
+        np.testing.assert_allclose(final.mass(), start.mass(), rtol=1e-13)
+        errors.append(float(jnp.sum(jnp.abs(final.rho - end.rho)) * end.cell))
+    assert errors[1] < 0.02 and np.log2(errors[0] / errors[1]) > 1.7, errors
+
+
+def test_three_axes_are_three_independent_coordinates():
+    # Of a product law the flow of a separable energy is that of each factor.
+    lines = [1 + 0.5 * np.cos(np.linspace(0.3, 5.0, n)) for n in (6, 5, 4)]
+    rho = jnp.asarray(np.einsum("i,j,k->ijk", *lines))
+    space = fm.GridDensity(rho, (0.0, -1.0, 0.0), (1.0, 1.0, 3.0), (True, False, True))
+    law = fm.Langevin(lambda x: jnp.sum(x**2) / 2)
+    drift, whole = law(0.0, space).drift.rho, 0.0
+    for axis, line in enumerate(lines):
+        one = fm.GridDensity(jnp.asarray(line), space.lower[axis], space.upper[axis],
+                             space.periodic[axis])  # fmt: skip
+        slope = law(0.0, one).drift.rho / one.rho
+        whole = whole + np.expand_dims(slope, [a for a in range(3) if a != axis])
+    np.testing.assert_allclose(drift, whole * rho, atol=1e-12)
+    points = space.centres().reshape(-1, 3)
+    np.testing.assert_allclose(space.mean(), jnp.average(points, 0, rho.ravel()), rtol=1e-12)

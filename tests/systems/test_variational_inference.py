@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 from scipy.linalg import solve_sylvester
@@ -140,3 +141,56 @@ def test_product_of_coordinate_ascent_is_at_rest():
         log_density = np.polyfit(s, np.log(law_of_one), 4)
         exact = np.polyval(np.polyder(log_density), points[:, i])
         np.testing.assert_allclose(found[:, i], exact, atol=1e-8)
+
+
+STIFF = jnp.array([[2.0, 0.7], [0.7, 1.0]])
+
+
+def stepped(system, mu, h, steps, **kwargs):
+    solver = fm.StochasticBures(jr.key(3), **kwargs)
+    return fm.simulate(system, mu, [0.0, steps * h], dt=h, solver=solver).final
+
+
+def test_stochastic_steps_are_exact_for_a_quadratic():
+    """∇V of pairs is without noise: rest at the mean, and at (I − hA)Σ(I − hA) spread by h/β."""
+    h, beta = 0.1, 2.0
+    law = fm.Langevin(fm.Quadratic(STIFF, jnp.array([0.4, -0.3])), beta)
+    final = stepped(law, fm.Gaussian(jnp.ones(2), 3 * jnp.eye(2)), h, 300)
+    np.testing.assert_allclose(final.m, [0.4, -0.3], atol=1e-9)
+    # (S(S + 4τ))^{1/2} = 2Σ − S − 2τ for S = (I − hA)Σ(I − hA), and Σ = A⁻¹/β solves it exactly.
+    np.testing.assert_allclose(final.cov, np.linalg.inv(STIFF) / beta, atol=1e-9)
+
+
+def test_stochastic_steps_of_products_and_of_batches():
+    h, d = 0.02, 2
+    law = fm.IndependentProjection(fm.Quadratic(STIFF, jnp.array([0.4, -0.3])))
+    final = stepped(law, fm.Gaussian(jnp.zeros(2), jnp.eye(2)), h, 1500)
+    np.testing.assert_allclose(final.cov, np.diag([0.5, 1.0]), atol=1e-9)
+    rows = jr.normal(jr.key(5), (60, d))
+
+    def estimate(x, key):
+        batch = rows[jr.randint(key, (12,), 0, 60)]
+        return 60 / 12 * jnp.sum((batch @ x - 1) ** 2) / 2
+
+    whole = fm.KL(lambda x: jnp.sum((rows @ x - 1) ** 2) / 2)
+    h = 5e-4
+    start = fm.Gaussian(jnp.zeros(d), jnp.eye(d) / 40)
+    run = fm.simulate(
+        fm.GradientFlow(whole), start, h * np.arange(400, 2001, 50), dt=h,
+        solver=fm.StochasticBures(jr.key(3), estimate=estimate), observe=lambda mu: (mu.m, mu.cov),
+    )  # fmt: skip
+    exact = np.linalg.solve(rows.T @ rows, rows.T @ np.ones(60))
+    cov = np.linalg.inv(rows.T @ rows)
+    # Batches of 12 leave a noise of some tenths of a deviation, which the time average takes out.
+    assert np.all(np.abs(run.ys[0].mean(0) - exact) < 0.3 * np.sqrt(np.diag(cov)))
+    np.testing.assert_allclose(run.ys[1].mean(0), cov, atol=0.15 * np.max(cov))
+
+
+@pytest.mark.slow
+def test_stochastic_steps_end_at_the_best_of_two():
+    start = mixture([1.0, -0.8], [0.5, 0.6])
+    flow = fm.GradientFlow(fm.GaussianMixtureKL(wells))
+    final = stepped(flow, start, 0.01, 2000, pairs=200).x
+    best = fm.simulate(flow, start, [0.0, 20.0], dt=0.05).final.x
+    np.testing.assert_allclose(final.m, best.m, atol=0.02)
+    np.testing.assert_allclose(final.cov, best.cov, atol=0.02)

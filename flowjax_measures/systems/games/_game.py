@@ -28,7 +28,7 @@ Cost = Callable[[Mapping[str, Any]], AbstractEnergy]
 
 
 class Game(AbstractSystem):
-    """Species that each descend a cost, in one metric.
+    """Species that each descend a cost, each in a metric.
 
     The state is a dict of measures of any types: a single decision is `Particles` of one point.
 
@@ -43,10 +43,26 @@ class Game(AbstractSystem):
     """
 
     costs: Mapping[str, Cost]
-    metric: AbstractMetric = Wasserstein()
+    metric: AbstractMetric | Mapping[str, AbstractMetric] = Wasserstein()
+
+    def __check_init__(self):
+        for name, metric in self._metrics().items():
+            if not isinstance(metric, AbstractMetric):
+                raise ValueError(f"`metric` of {name!r} is {metric!r}; give a Metric, or a dict.")
+
+    def _metrics(self) -> dict[str, Any]:
+        if not isinstance(self.metric, Mapping):
+            return dict.fromkeys(self.costs, self.metric)
+        if set(self.metric) != set(self.costs):
+            raise ValueError(
+                f"`metric` is of the species {sorted(self.metric)}, `costs` of "
+                f"{sorted(self.costs)}; give one metric, or one for each of them."
+            )
+        return dict(self.metric)
 
     def __call__(self, t, state):
-        players = {name: _Player(cost, name, self.metric) for name, cost in self.costs.items()}
+        metrics = self._metrics()
+        players = {name: _Player(cost, name, metrics[name]) for name, cost in self.costs.items()}
         return Species(players)(t, state)
 
     def values(self, state: Mapping[str, Any]) -> dict[str, FloatScalar]:
