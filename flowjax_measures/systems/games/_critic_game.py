@@ -11,7 +11,7 @@ from collections.abc import Callable
 from jaxtyping import PyTree
 
 from ..._custom_types import FloatScalar, NonNegative, Point, Positive
-from ..._numerics._checks import check_positive
+from ..._numerics import checked
 from ...energies import PotentialEnergy
 from ...energies._adversarial import steepness
 from ...measures import AbstractMeasure
@@ -20,6 +20,7 @@ from ._game import Game
 Critic = Callable[[PyTree, Point], FloatScalar]
 
 
+@checked
 def critic_game(
     target: AbstractMeasure, critic: Critic, *, penalty: NonNegative = 10.0, speed: Positive = 1.0
 ) -> Game:
@@ -42,9 +43,6 @@ def critic_game(
         fm.simulate(game, state, [0.0, 1.0], dt=0.01)
         ```
     """
-    check_positive("speed", speed)
-    if not callable(critic):
-        raise ValueError(f"`critic` is {critic!r}; give a function of parameters and a point.")
 
     def steep(theta, x) -> FloatScalar:
         return penalty * steepness(lambda x: critic(theta, x), x)
