@@ -37,8 +37,7 @@ class KacFlow(AbstractMeanField):
 
     **Arguments:**
 
-    - `data`: the law of X_1, by its atoms.
-    - `damping`: a. `speed`: c. `horizon`: T.
+    - `data`: the law of X_1, by its atoms. `damping`: a. `speed`: c. `horizon`: T.
     - `schedule`: s ↦ (f, g) of the noised data at s = T − t; `None` is (1, s).
 
     !!! example
