@@ -1,7 +1,7 @@
 """Steps a second of `learn` beside a scan of optax written by hand; and of draws from atoms. With
-torchcfm: how near to data in the plane either comes, with equal data, networks and steps.
+torchcfm and flow_matching: how near to data in the plane each comes, with equal data and steps.
 
-python benchmarks/learning.py [PYTHON], the interpreter of an environment that has torchcfm.
+python benchmarks/learning.py [PYTHON], the interpreter of an environment that has these two.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ import optax
 import flowjax_measures as fm
 from flowjax_measures.fitting._training import Trainer
 
-BATCH, STEPS = 256, 2000
+BATCH, STEPS, PEERS = 256, 2000, ("torchcfm", "flow_matching")
 DATA = jr.normal(jr.key(0), (5000, 2))
 
 
@@ -99,7 +99,7 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
     """Energy distances to n held-out points: those of n others are the floor."""
     sets = {f.__name__: f for f in (eight_gaussians, two_moons, pinwheel)}
     given = dict(steps=steps, batch=BATCH, rate=rate)
-    rows = {"floor": {}, "learn": {}, "learn, four times the steps": {}, "torchcfm": {}}
+    rows = {"floor": {}, "learn": {}, "learn, four times the steps": {}}
     tests = {}
     for name, make in sets.items():
         for seed in range(seeds):
@@ -110,7 +110,7 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             tests[at], rows["floor"][at] = test, other
             rows["learn"][at] = trained(data, start, seed, steps, rate)
             rows["learn, four times the steps"][at] = trained(data, start, seed, 4 * steps, rate)
-    speed = None
+    speeds = {}
     if peer:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "given")
@@ -118,8 +118,9 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             script = Path(__file__).with_name("learning_torchcfm.py")
             subprocess.run([peer, script, path], check=True)
             found = np.load(path + ".out.npz")
-            speed = float(found["speed"])
-            rows["torchcfm"] = {at: found[f"train-{at[0]}-{at[1]}"] for at in tests}
+            speeds = {name: float(found[f"{name}-speed"]) for name in PEERS}
+            for name in PEERS:
+                rows[name] = {at: found[f"{name}-train-{at[0]}-{at[1]}"] for at in tests}
     for name in sets:
         print(f"{name}, energy distance (1e-3):")
         for who, points in rows.items():
@@ -131,7 +132,7 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             if each:
                 error = np.std(each, ddof=1) / seeds**0.5
                 print(f"  {who}: {np.mean(each):.2f} ± {error:.2f}")
-    return speed
+    return speeds
 
 
 def main(peer=None):
@@ -154,9 +155,8 @@ def main(peer=None):
     for name, mu in (("equal", fm.Particles(DATA)), ("weighted", fm.Particles(DATA, DATA[:, 0]))):
         each = seconds([lambda mu=mu: [draw(mu, key) for key in keys[:200]]])[0][0] / 200
         print(f"256 of {len(DATA)} atoms, {name}: {1e3 * each:.3f} ms")
-    speed = quality(peer)
-    if speed:
-        print(f"steps/s: torchcfm {speed:.0f}, learn {learn / speed:.1f} times as many")
+    for name, speed in quality(peer).items():
+        print(f"steps/s: {name} {speed:.0f}, learn {learn / speed:.1f} times as many")
 
 
 if __name__ == "__main__":
