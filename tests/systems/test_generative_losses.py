@@ -147,10 +147,18 @@ def test_fields_of_the_wrong_shape():
         fm.MLP(2, key=jr.key(0), width=4)(0.0, jnp.zeros(2), 1)
     with pytest.raises(ValueError, match="`labels`"):
         fm.MLP(2, key=jr.key(0), labels=2, condition=2)
+
+
+def test_labels_that_are_missing_and_values_of_another_width():
+    still = lambda t, x, c: jnp.zeros_like(x)  # noqa: E731
     with pytest.raises(ValueError, match="`data`"):
-        fm.conditional_flow_matching_loss(net, NORMAL, ATOMS, jr.key(0), 4)
+        fm.conditional_flow_matching_loss(still, NORMAL, ATOMS, jr.key(0), 4)
     with pytest.raises(ValueError, match="pairs"):
-        fm.ConditionalFlow(net).rates(0.0, jnp.zeros(2), None)
+        fm.ConditionalFlow(still).rates(0.0, jnp.zeros(2), None)
+    wide = lambda *at: jnp.zeros(3)  # noqa: E731
+    for loss in (fm.flow_matching_loss, fm.score_matching_loss, fm.denoising_loss):
+        with pytest.raises(ValueError, match=r"`(velocity|score|denoiser)` returned"):
+            jax.eval_shape(lambda key, loss=loss: loss(wide, FLOW, key, 4), jr.key(0))
 
 
 def test_preconditioning_is_exact_for_normal_data():
