@@ -118,8 +118,10 @@ def bare_inertial(x):
 
 
 def bare_inertial_linear(x):
-    moment = x.T @ x / len(x)
-    return x @ moment.T + x @ moment
+    """The moment of momenta and places, read by both."""
+    p = x[::-1]
+    moment = p.T @ x / len(x)
+    return x @ moment.T + x - p @ moment
 
 
 def of(system):
@@ -136,7 +138,7 @@ def few(velocity):
 
 def inertial(attention):
     system = fm.SympFormer(attention, beta=BETA, damping=0.0)
-    return lambda x: sum(system(0.0, fm.Particles(fm.Phase(x, x))).drift.x)
+    return lambda x: sum(system(0.0, fm.Particles(fm.Phase(x, x[::-1]))).drift.x)
 
 
 CASES = {

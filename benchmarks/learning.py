@@ -1,7 +1,7 @@
 """Steps a second of `learn` beside a scan of optax written by hand; and of draws from atoms. With
-torchcfm: how near to data in the plane either comes, with equal data, networks and steps.
+torchcfm and flow_matching: how near to data in the plane each comes, with equal data and steps.
 
-python benchmarks/learning.py [PYTHON], the interpreter of an environment that has torchcfm.
+python benchmarks/learning.py [PYTHON], the interpreter of an environment that has these two.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ import optax
 import flowjax_measures as fm
 from flowjax_measures.fitting._training import Trainer
 
-BATCH, STEPS = 256, 2000
+BATCH, STEPS, PEERS = 256, 2000, ("torchcfm", "flow_matching")
 DATA = jr.normal(jr.key(0), (5000, 2))
 
 
@@ -45,18 +45,23 @@ def by_hand(network):
         return (optax.apply_updates(arrays, move), state), value
 
     start = arrays, optimizer.init(arrays)
-    return jax.jit(lambda keys: jax.lax.scan(step, start, keys)), jr.split(jr.key(1), STEPS)
+    return jax.jit(lambda keys: jax.lax.scan(step, start, keys)), jr.split(jr.key(1), 500)
 
 
-def seconds(run):
-    """The least processor time of three calls after the first."""
-    jax.block_until_ready(run())
-    found = []
-    for _ in range(3):
-        start = time.process_time()
+def seconds(runs, calls=3):
+    """The median processor times of calls in turn, after a first of each; and of their ratios."""
+    for run in runs:
         jax.block_until_ready(run())
-        found.append(time.process_time() - start)
-    return min(found)
+    found = []
+    for _ in range(calls):
+        row = []
+        for run in runs:
+            start = time.process_time()
+            jax.block_until_ready(run())
+            row.append(time.process_time() - start)
+        found.append(row)
+    found = np.array(found)
+    return np.median(found, 0), np.median(found[:, :1] / found, 0)
 
 
 def eight_gaussians(rng, n):
@@ -94,7 +99,7 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
     """Energy distances to n held-out points: those of n others are the floor."""
     sets = {f.__name__: f for f in (eight_gaussians, two_moons, pinwheel)}
     given = dict(steps=steps, batch=BATCH, rate=rate)
-    rows = {"floor": {}, "learn": {}, "learn, four times the steps": {}, "torchcfm": {}}
+    rows = {"floor": {}, "learn": {}, "learn, four times the steps": {}}
     tests = {}
     for name, make in sets.items():
         for seed in range(seeds):
@@ -105,7 +110,7 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             tests[at], rows["floor"][at] = test, other
             rows["learn"][at] = trained(data, start, seed, steps, rate)
             rows["learn, four times the steps"][at] = trained(data, start, seed, 4 * steps, rate)
-    speed = None
+    speeds = {}
     if peer:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "given")
@@ -113,8 +118,9 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             script = Path(__file__).with_name("learning_torchcfm.py")
             subprocess.run([peer, script, path], check=True)
             found = np.load(path + ".out.npz")
-            speed = float(found["speed"])
-            rows["torchcfm"] = {at: found[f"train-{at[0]}-{at[1]}"] for at in tests}
+            speeds = {name: float(found[f"{name}-speed"]) for name in PEERS}
+            for name in PEERS:
+                rows[name] = {at: found[f"{name}-train-{at[0]}-{at[1]}"] for at in tests}
     for name in sets:
         print(f"{name}, energy distance (1e-3):")
         for who, points in rows.items():
@@ -126,32 +132,31 @@ def quality(peer, seeds=5, steps=5000, rate=2e-3, n=2000):
             if each:
                 error = np.std(each, ddof=1) / seeds**0.5
                 print(f"  {who}: {np.mean(each):.2f} ± {error:.2f}")
-    return speed
+    return speeds
 
 
 def main(peer=None):
     network = fm.MLP(2, width=64, time=0, key=jr.key(2))
     flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), fm.Particles(DATA))
     scan, keys = by_hand(network)
-    hand = STEPS / seconds(lambda: scan(keys))
-
     trainer = Trainer(
         lambda v, key: fm.flow_matching_loss(v, flow, key, BATCH), network,
         optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 100, STEPS)), 0.999, jr.key(1),
     )  # fmt: skip
-    # The compiled loop of `learn` alone, as the scan by hand is timed.
-    learn = STEPS / seconds(lambda: trainer.advance(trainer.start, 0, STEPS, STEPS))
-    print(f"steps/s: by hand {hand:.0f}, learn {learn:.0f}, ratio {learn / hand:.2f}")
+    # The compiled loop of `learn` alone, as the scan by hand is timed: 500 steps, 40 times.
+    loop = lambda: trainer.advance(trainer.start, 0, len(keys), len(keys))  # noqa: E731
+    times, ratios = seconds([lambda: scan(keys), loop], 40)
+    hand, learn = len(keys) / times
+    print(f"steps/s: by hand {hand:.0f}, learn {learn:.0f}, ratio {ratios[1]:.3f}")
     begin = time.perf_counter()
     fm.learn(lambda v, k: fm.flow_matching_loss(v, flow, k, 100), network, key=jr.key(0), steps=1)
     print(f"the first step of a new loss: {time.perf_counter() - begin:.1f} s")
     draw = jax.jit(lambda mu, key: mu.sample(key, 256))
     for name, mu in (("equal", fm.Particles(DATA)), ("weighted", fm.Particles(DATA, DATA[:, 0]))):
-        each = seconds(lambda mu=mu: [draw(mu, key) for key in keys[:200]]) / 200
+        each = seconds([lambda mu=mu: [draw(mu, key) for key in keys[:200]]])[0][0] / 200
         print(f"256 of {len(DATA)} atoms, {name}: {1e3 * each:.3f} ms")
-    speed = quality(peer)
-    if speed:
-        print(f"steps/s: torchcfm {speed:.0f}, learn {learn / speed:.1f} times as many")
+    for name, speed in quality(peer).items():
+        print(f"steps/s: {name} {speed:.0f}, learn {learn / speed:.1f} times as many")
 
 
 if __name__ == "__main__":

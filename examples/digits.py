@@ -1,7 +1,8 @@
 """Handwritten digits: a network learns to draw them, any or the one that is asked for.
 
-`python examples/digits.py [--fast]` writes `digits.png`. The data are scikit-learn's 1797 pictures
-of 8 × 8 pixels; a classifier that saw the real ones alone reads what was drawn.
+`python examples/digits.py [--unet] [--fast]` writes `digits.png`. The data are scikit-learn's 1797
+pictures of 8 × 8 pixels; a classifier that saw the real ones alone reads what was drawn. The
+network is a perceptron, or with `--unet` one of convolutions.
 """
 
 import sys
@@ -16,7 +17,7 @@ from sklearn.svm import SVC
 
 import flowjax_measures as fm
 
-fast = "--fast" in sys.argv
+fast, convolve = "--fast" in sys.argv, "--unet" in sys.argv
 begin = time.perf_counter()
 pixels, labels = load_digits(return_X_y=True)
 pixels = (pixels / 8 - 1).astype(np.float32)
@@ -32,8 +33,12 @@ def loss(velocity, key):
     return fm.conditional_flow_matching_loss(velocity, source, data, key, 128, drop=0.5)
 
 
-network = fm.MLP(64, width=32 if fast else 384, time=8, labels=10, key=jr.key(0))
-steps = 100 if fast else 5000
+given = dict(time=8, labels=10, key=jr.key(0))
+if convolve:
+    network, steps = fm.UNet((8, 8), width=4 if fast else 24, levels=1, **given), 2500
+else:
+    network, steps = fm.MLP(64, width=32 if fast else 384, **given), 5000
+steps = 100 if fast else steps
 result = fm.learn(loss, network, key=jr.key(1), steps=steps, learning_rate=2e-3)
 
 

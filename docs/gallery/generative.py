@@ -27,40 +27,53 @@ for ax, law in zip(axes, (flow, fm.ProbabilityFlow(net)), strict=True):
     plot.measure(atoms, ax=ax, color="C3")
 
 # %% ProbabilityFlow
-# With an exact score the flow and the diffusion have one law; a wrong score parts them.
+# With an exact score the flow and the diffusion have one law, with a learned one nearly; a wrong
+# score parts them.
 one, two = fm.Gaussian(jnp.zeros(1), jnp.eye(1)), fm.Gaussian(jnp.ones(1), 0.1 * jnp.eye(1))
 exact = fm.StochasticInterpolant(one, two)
 wrong = lambda t, x: exact.score(t, x) + 0.4 * x
-cases = (exact.score, None, "k"), (exact.score, 1.0, "C1--"), (wrong, 1.0, "C3")
+loss = lambda s, key: fm.score_matching_loss(s, exact, key, 256)
+net = fm.learn(loss, fm.MLP(1, width=64, key=jr.key(0)), key=jr.key(1), steps=2000).network
+cases = (exact.score, None, "k"), (exact.score, 1.0, "C1--"), (net, 1.0, "C0:"), (wrong, 1.0, "C3")
 for score, noise, style in cases:
     law = fm.ProbabilityFlow(exact.velocity, score, noise)
     run = fm.simulate(law, one, jnp.linspace(0.0, 1.0, 41), observe=lambda mu: mu.cov[0, 0])
     plt.plot(run.ts, run.ys, style)
-plt.legend(["flow", "diffusion", "diffusion, wrong score"])
+plt.legend(["flow", "diffusion", "diffusion, learned score", "diffusion, wrong score"])
 plt.gca().set(xlabel="t", ylabel="variance")
 
 # %% LogLikelihood
-# The density of three points of data under a flow at t = 0.7, by the divergence along its paths.
+# The density of three points of data under a flow at t = 0.7, by the divergence along its paths;
+# right, under the flow of a velocity that was learned.
 centres = fm.Particles(jnp.array([[2.0, 0.0], [-1.0, 1.0], [0.0, -2.0]]))
 flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(2), jnp.eye(2)), centres)
+loss = lambda v, key: fm.flow_matching_loss(v, flow, key, 256)
+net = fm.learn(loss, fm.MLP(2, width=64, key=jr.key(0)), key=jr.key(1), steps=3000).network
 line = jnp.linspace(-3.0, 3.0, 40)
 points = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
 state = fm.Particles((points, jnp.zeros(len(points))))
-latent, change = fm.simulate(fm.LogLikelihood(flow, 0.7), state, [0.0, 0.7], dt=0.02).final.x
-log_density = jax.vmap(flow.source.log_density)(latent) + change
-plt.contourf(line, line, jnp.exp(log_density).reshape(40, 40), 20)
-plt.gca().set_aspect("equal")
+for ax, law in zip(plt.subplots(1, 2)[1], (flow, fm.ProbabilityFlow(net)), strict=True):
+    latent, change = fm.simulate(fm.LogLikelihood(law, 0.7), state, [0.0, 0.7], dt=0.02).final.x
+    log_density = jax.vmap(flow.source.log_density)(latent) + change
+    ax.contourf(line, line, jnp.exp(log_density).reshape(40, 40), 20)
+    ax.set_aspect("equal")
 
 # %% McKeanPontryagin
-# States and costates of a Schrödinger bridge between Gaussians on the line, without noise.
+# States and costates of a Schrödinger bridge between Gaussians on the line, without noise; right,
+# the diffusion of a drift that was learned from the bridge's pairs.
 one, two = fm.Gaussian(-jnp.ones(1), 0.1 * jnp.eye(1)), fm.Gaussian(jnp.ones(1), 0.4 * jnp.eye(1))
 bridge = fm.schroedinger_bridge(one, two, sigma=1.0)
 q = one.sample(jr.key(0), 60)
 p = jax.vmap(lambda x: bridge.rates(0.0, x, None).velocity)(q)
 law = fm.McKeanPontryagin(0.5 * jnp.eye(1), jnp.eye(1))
 run = fm.simulate(law, fm.Particles(fm.Phase(q, p)), jnp.linspace(0.0, 1.0, 41))
-plt.plot(run.ts, run.ys.x.q[..., 0], "C0", linewidth=0.6)
-plt.gca().set(xlabel="t", ylabel="state")
+loss = lambda u, key: fm.bridge_matching_loss(u, bridge, key, 256)
+net = fm.learn(loss, fm.MLP(1, width=64, key=jr.key(1)), key=jr.key(2), steps=2000).network
+learned = fm.ProbabilityFlow(net, lambda t, x: 0 * x, 0.5)
+other = fm.simulate(learned, fm.Particles(q), run.ts, dt=0.005, key=jr.key(3))
+for ax, x in zip(plt.subplots(1, 2, sharey=True)[1], (run.ys.x.q, other.ys.x), strict=True):
+    ax.plot(run.ts, x[..., 0], "C0", linewidth=0.6)
+    ax.set(xlabel="t")
 
 # %% EnergyBasedModel
 # Two wells whose depths are learned from data, of which a quarter is on the left: no walker passes
@@ -112,14 +125,20 @@ for ax, law in zip(axes, (flow, fm.ProbabilityFlow(net)), strict=True):
     plot.measure(atoms, ax=ax, color="C3")
 
 # %% DriftingFlow
-# Points drift to a crescent (grey) by the difference of two kernel means.
+# Points drift to a crescent (grey) by the difference of two kernel means; right, a generator has
+# learned to make such points in one step.
 angle = jnp.pi * jr.uniform(jr.key(0), (300,))
 bow = jnp.stack([jnp.cos(angle), jnp.sin(angle)], 1) + 0.1 * jr.normal(jr.key(1), (300, 2))
 flow = fm.DriftingFlow(fm.Particles(bow), fm.GaussianKernel(0.3))
 start = fm.initial.normal(jr.key(2), 300, 2, scale=0.3)
-run = fm.simulate(flow, start, jnp.linspace(0.0, 20.0, 41), dt=0.1)
-ax = plot.measure(fm.Particles(bow), color="0.8")
-plot.measure(run.final, ax=ax, s=8)
+run = fm.simulate(flow, start, [0.0, 20.0], dt=0.1)
+draws = lambda key: 0.3 * jr.normal(key, (256, 2))
+loss = lambda net, key: fm.drifting_loss(lambda z: net(0.0, z), flow, draws(key))
+net = fm.learn(loss, fm.MLP(2, width=64, time=0, key=jr.key(3)), key=jr.key(4), steps=2000).network
+made = fm.Particles(jax.vmap(lambda z: net(0.0, z))(start.x))
+for ax, mu in zip(plt.subplots(1, 2, sharex=True, sharey=True)[1], (run.final, made), strict=True):
+    plot.measure(fm.Particles(bow), ax=ax, color="0.8")
+    plot.measure(mu, ax=ax, s=8)
 
 # %% BlindDenoising
 # Data on a line in 64 dimensions: the noise of the points follows the level that theory gives, with
@@ -157,19 +176,24 @@ plt.scatter(*data.x[0].T, c="0.85", s=3)
 plt.scatter(*final.x[0].T, c=final.x[1], cmap="coolwarm", s=8)
 
 # %% GuidedFlow
-# The sum of coordinates was seen (line): the prior (grey) is guided there (red); right, exactly.
+# The sum of coordinates was seen (line): the prior (grey) is guided there (red), in the middle by
+# its exact velocity, on the left by a learned one; right, exactly.
 means, covs = 2.0 * jnp.array([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]), jnp.full(3, 0.15)
 prior = fm.Particles((means, covs[:, None, None] * jnp.eye(2)))
 matrix, seen, noise = jnp.ones((1, 2)), jnp.array([0.8]), 0.05 * jnp.eye(1)
 source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
 flow = fm.StochasticInterpolant(source, prior)
-guided = fm.GuidedFlow(flow.velocity, matrix, seen, noise)
+loss = lambda v, key: fm.flow_matching_loss(v, flow, key, 256)
+net = fm.learn(loss, fm.MLP(2, width=64, key=jr.key(1)), key=jr.key(2), steps=3000).network
 exact = fm.StochasticInterpolant(source, fm.linear_posterior(prior, matrix, seen, noise))
+guided = [fm.GuidedFlow(v, matrix, seen, noise) for v in (net, flow.velocity)]
 start = fm.Particles(source.sample(jr.key(0), 400))
-for law, color, shift in ((flow, "0.8", 0.0), (guided, "C3", 0.0), (exact, "C0", 6.0)):
+cases = (flow, "0.8", 0), (guided[0], "C3", -5), (guided[1], "C3", 0), (exact, "C0", 5)
+for law, color, shift in cases:
     x = fm.simulate(law, start, [0.0, 1.0], dt=0.02).final.x
     plt.scatter(x[:, 0] + shift, x[:, 1], c=color, s=5)
-plt.axline((0.8, 0.0), slope=-1.0, c="k", lw=0.7)
+    plt.axline((0.8 + shift, 0.0), slope=-1.0, c="k", lw=0.7)
+plt.gca().set(xlim=(-9, 9), ylim=(-4, 4))
 
 # %% KacFlow
 # From noise of finite speed to two atoms: the cones (grey) are never left. Orange: as a network has

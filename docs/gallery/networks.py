@@ -38,15 +38,27 @@ ax.set_ylabel("risk")
 ax.legend()
 
 # %% ControlledFlow
-# A lattice under a neural ODE with eight random controls.
+# A lattice under a neural ODE with eight random controls; right, under polynomial fields whose
+# controls were learned, to bend it by x₂ + x₁².
 controls = 2 * jr.normal(jr.key(3), (8, 2, 3))
 law = fm.ControlledFlow(lambda x, w: jnp.tanh(w[:, :2] @ x + w[:, 2]), controls)
-line = jnp.linspace(-1.0, 1.0, 21)
-lattice = jnp.stack(jnp.meshgrid(line, line), -1)
-run = fm.simulate(law, fm.Particles(lattice.reshape(-1, 2)), [0.0, 1.0], dt=0.125 / 4)
-x, y = jnp.moveaxis(run.final.x.reshape(21, 21, 2), -1, 0)
-plt.plot(x, y, "C0", x.T, y.T, "C0", linewidth=0.8)
-plt.gca().set_aspect("equal")
+powers = lambda x: jnp.concatenate([jnp.ones(1), x, jnp.outer(x, x).ravel()])
+field = fm.ControlLinear(lambda x: jnp.kron(powers(x)[:, None], jnp.eye(2)))
+
+
+def loss(u, key):
+    x = jr.uniform(key, (64, 2), minval=-1, maxval=1)
+    moved = fm.simulate(fm.ControlledFlow(field, u), fm.Particles(x), [0.0, 1.0], dt=0.125).final.x
+    return jnp.mean((moved - x.at[:, 1].add(x[:, 0] ** 2)) ** 2)
+
+
+u = fm.learn(loss, jnp.zeros((8, 14)), key=jr.key(4), steps=300, learning_rate=0.03).network
+lattice = jnp.stack(jnp.meshgrid(*[jnp.linspace(-1.0, 1.0, 21)] * 2), -1).reshape(-1, 2)
+for ax, flow in zip(plt.subplots(1, 2)[1], (law, fm.ControlledFlow(field, u)), strict=True):
+    run = fm.simulate(flow, fm.Particles(lattice), [0.0, 1.0], dt=0.125 / 4)
+    x, y = jnp.moveaxis(run.final.x.reshape(21, 21, 2), -1, 0)
+    ax.plot(x, y, "C0", x.T, y.T, "C0", linewidth=0.8)
+    ax.set_aspect("equal")
 
 # %% ContractiveFlow
 # A network of four layers that brings all points closer to each other, a lattice here.

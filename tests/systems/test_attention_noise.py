@@ -209,6 +209,61 @@ def test_the_law_of_tokens_solves_its_stochastic_equation():
     assert np.abs(tokens - whole).max() < 0.01
 
 
+def test_layers_of_an_even_part_have_a_mean():
+    """φ(Mx) of a ReLU and of a bump: covariance and mean by quadrature, and by one wide layer."""
+    x, y = jnp.array([0.6, 0.8, 0.0]), jnp.array([1.0, 0.3, -0.5])
+    bump = lambda a: jnp.exp(-((a - 0.5) ** 2))  # noqa: E731
+    root = np.linalg.cholesky(np.array([[x @ x, x @ y], [x @ y, y @ y]]))
+    z, w = np.polynomial.hermite_e.hermegauss(120)
+    w = w / w.sum()
+    for phi, accuracy in (("relu", 1e-3), (bump, 1e-9)):
+        at = (lambda a: np.maximum(a, 0)) if phi == "relu" else bump
+        left, right = at(root[0, 0] * z), at(root[1, 0] * z[:, None] + root[1, 1] * z[None])
+        exact = np.einsum("i,j,i,ij->", w, w, left, right) - (w @ left) * (w @ (right @ w))
+        noise = fm.RandomMLPNoise(phi, mean=0.7)
+        np.testing.assert_allclose(noise.kernel(x, y), exact, atol=accuracy)
+        drift = noise.rates(0.0, x, fm.Particles(x[None])).velocity
+        np.testing.assert_allclose(drift, 0.7 * (w @ left) * np.ones(3), atol=10 * accuracy)
+        layer = fm.RandomMLPNoise(phi, mean=0.7, features=jr.normal(jr.key(0), (100_000, 3)))
+        np.testing.assert_allclose(layer.kernel(x, y), exact, atol=0.01)
+    # Of φ odd nothing changes.
+    np.testing.assert_allclose(
+        fm.RandomMLPNoise("tanh", mean=0.7).kernel(x, y), fm.RandomMLPNoise("tanh").kernel(x, y)
+    )
+
+
+@pytest.mark.slow
+def test_deep_white_layers_come_to_their_law():
+    """x ← N(x + √h (φ(Mx) − m) + h a m): moments of two tokens at t = 1, beside the limit."""
+    n, depth, drift = 40_000, 64, 0.8
+    start = fm.Particles(jnp.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), space=fm.Sphere())
+    mean = 1 / np.sqrt(2 * np.pi)
+
+    def network(key):
+        def layer(x, key):
+            hidden = jax.nn.relu(x @ jr.normal(key, (3, 3)).T)
+            x = x + (hidden - mean) / depth**0.5 + drift * mean / depth
+            return x / jnp.linalg.norm(x, axis=1, keepdims=True), None
+
+        return jax.lax.scan(layer, start.x, jr.split(key, depth))[0]
+
+    def limit(key):
+        noise = fm.RandomMLPNoise("relu", mean=drift)
+        return fm.simulate(noise, start, [0.0, 1.0], dt=1 / depth, key=key).final.x
+
+    def moments(run, seed):
+        keys = jr.split(jr.key(seed), n)
+        x = np.asarray(jax.jit(lambda keys: jax.lax.map(run, keys, batch_size=2000))(keys))
+        found = np.stack([*x[:, 0].T, *x[:, 1].T, np.sum(x[:, 0] * x[:, 1], 1)])
+        return found.mean(1), found.std(1) / n**0.5
+
+    (one, error), (two, other) = moments(network, 0), moments(limit, 1)
+    # The layers are off by a share of about their length, 1/64.
+    assert np.all(np.abs(one - two) < 4 * np.hypot(error, other) + 0.01)
+    # Without the drift the two are far apart: the mean counts.
+    assert one[:3].sum() > 1 + 0.1 and np.all(error < 0.005)
+
+
 def test_exponents_of_near_tokens():
     assert np.isclose(fm.RandomMLPNoise("relu", 2.0).exponent(7), -2.0)
     slope, k = 4 / (3 * np.pi * np.sqrt(5 / 9)), 2 / np.pi * np.arcsin(2 / 3)

@@ -144,3 +144,59 @@ def test_merged_clusters_keep_mass_and_mean():
     )
     with pytest.raises(ValueError, match="leave jit"):
         jax.jit(lambda a: fm.merge_clusters(fm.Particles(a), 0.1).x)(x)
+
+
+def around_a_circle(n):
+    """Tokens of S² near the equator, whose angles have the modes 2 and 3, by quantiles."""
+    grid = np.linspace(0, 2 * np.pi, 4097)
+    quantile = grid + 0.02 * np.sin(2 * grid) / 2 + 0.02 * (np.sin(3 * grid + 1) - np.sin(1)) / 3
+    angle = np.interp((np.arange(n) + 0.5) / n * 2 * np.pi, quantile, grid)
+    height = (np.arange(n) * (np.sqrt(5) - 1) / 2) % 1 - 0.5
+    across = np.sqrt(1 - height**2)
+    x = np.stack([across * np.cos(angle), across * np.sin(angle), height], 1)
+    return fm.Particles(jnp.asarray(x), space=fm.Sphere())
+
+
+PLANE = jnp.diag(jnp.array([1.0, 1.0, 0.0]))
+
+
+def phases(n, beta):
+    """How far alignment is off at t = 1, rates of heat over theirs, and the clusters at the end."""
+    start, attention = around_a_circle(n), fm.SelfAttention(value=PLANE, beta=beta)
+    ts = np.array([0.0, 1.0, 3.0, 3 + 0.15 * beta, 3 + 4 * beta])
+    x = fm.simulate(attention, start, ts, dt=0.1).ys.x
+    limit = fm.simulate(fm.alignment_flow(value=PLANE), start, ts[:2], dt=0.1).final.x
+    # In the time of heat, s = t/β, the k-th mode grows at the rate k².
+    angle = np.arctan2(x[2:4, :, 1], x[2:4, :, 0])
+    modes = np.abs(np.exp(1j * np.array([2, 3])[:, None, None] * angle).mean(-1))
+    rates = np.log(modes[:, 1] / modes[:, 0]) / 0.15 / np.array([4, 9])
+    clusters = fm.merge_clusters(fm.Particles(x[-1], space=fm.Sphere()), 0.02)
+    return float(jnp.linalg.norm(x[1] - limit, axis=1).max()), rates, clusters
+
+
+def test_three_phases_in_one_run():
+    """Alignment to the plane of V, heat on its circle, the closest pair: errors fall with β."""
+    (near, slow, _), (nearer, faster, clusters) = phases(64, 4.0), phases(128, 8.0)
+    assert near < 0.03 and nearer < 0.8 * near
+    assert np.all(slow < faster) and np.all(1 - faster < 0.7 * (1 - slow))
+    x, pair = clusters.x, fm.PairingFlow()(0.0, clusters).drift.x
+    gap = 1 - np.sort(np.asarray(x @ x.T)[np.triu_indices(len(x), 1)])[-1]
+    off = [
+        np.linalg.norm(np.exp(beta * gap) * fm.MeanShift(beta=beta)(0.0, clusters).drift.x - pair)
+        for beta in (16.0, 32.0, 64.0)
+    ]
+    assert len(x) >= 3 and off[0] > 5 * off[1] > 25 * off[2] and off[2] < 1e-3
+
+
+@pytest.mark.slow
+def test_merges_after_the_phases_are_those_of_pairing():
+    late = []
+    for n, beta in ((128, 5.0), (512, 10.0)):
+        off, _, clusters = phases(n, beta)
+        merges = fm.coarsen(fm.MeanShift(beta=beta), clusters, 0.02, solver=diffrax.Tsit5())
+        pairs = fm.pairing_dynamics(clusters, beta, radius=0.02)
+        assert len(merges.log_times) == len(pairs.log_times) == clusters.size() - 1 >= 2
+        late.append((off, np.max(np.abs(merges.log_times / pairs.log_times - 1))))
+    # Errors are of the order 1/β.
+    assert np.all(np.array(late[0]) < 0.05) and late[1][0] < 0.6 * late[0][0]
+    assert late[1][1] < 0.5 * late[0][1]

@@ -1,5 +1,6 @@
 """Velocity, score and density asked in one way; likelihoods, exact and by random signs."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -66,6 +67,29 @@ def test_signs_along_all_axes_are_the_trace():
     found = fm.log_likelihood(flow, data, NORMAL, **options)
     grown = fm.Gaussian(jnp.zeros(2), jnp.diag(jnp.exp(rates)))
     np.testing.assert_allclose(found, jax.vmap(grown.log_density)(data), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_likelihood_and_its_slope_in_fifty_dimensions():
+    """Of ẋ = (1 + s)Ax with A = −Aᵀ + 0.1, whose flow is e^{0.1(1 + s)} times a rotation."""
+    d, s = 50, 0.2
+    turn = jr.normal(jr.key(0), (d, d)) / d**0.5
+    turn = turn - turn.T + 0.1 * jnp.eye(d)
+    data, source = jr.normal(jr.key(1), (3, d)), fm.Gaussian(jnp.zeros(d), jnp.eye(d))
+
+    def found(s):
+        flow = fm.ProbabilityFlow(lambda t, x: (1 + s) * turn @ x)
+        options = dict(dt=0.01, solver=diffrax.Dopri5())
+        return fm.log_likelihood(flow, data, source, **options)
+
+    squares, size = jnp.sum(data**2, 1), jnp.exp(-0.2 * (1 + s))
+    exact = -squares * size / 2 - d * (np.log(2 * np.pi) / 2 + 0.1 * (1 + s))
+    slope = 0.1 * squares * size - 0.1 * d
+    value, forward = jax.jit(lambda s: jax.jvp(found, (s,), (1.0,)))(s)
+    backward = jax.jit(jax.grad(lambda s: jnp.sum(found(s))))(s)
+    np.testing.assert_allclose(value, exact, rtol=1e-8)
+    np.testing.assert_allclose(forward, slope, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(backward, jnp.sum(slope), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -324,6 +324,34 @@ def test_control_linear_flows_approximate_the_optimal_map():
     assert by_weight[0] > by_weight[1] > by_number[2] and by_number[2] < 0.02
 
 
+def test_controls_of_fields_that_are_not_affine():
+    """x₂ + sin x₁ is the flow of (0, sin x₁) for controls of integral 1."""
+    field = fm.ControlLinear(lambda x: jnp.stack([0 * x, x]).at[0, 1].set(jnp.sin(x[0])))
+    x = jr.normal(jr.key(0), (30, 2))
+    pairs = fm.Particles((x, x.at[:, 1].add(jnp.sin(x[:, 0]))))
+    cost = lambda z: jnp.sum((z[0] - z[1]) ** 2)  # noqa: E731
+
+    @jax.jit
+    def value(u):
+        flow = fm.ControlledFlow(field, u)
+        found = fm.pontryagin(flow, pairs, cost, lambda u: 0.0 * jnp.sum(u), dt=0.25)
+        return found.value, found.gradient
+
+    u = jnp.array([[0.3, 0.1], [0.4, -0.2]])
+    move = jnp.array([[1.0, -0.5], [0.2, 0.7]])
+    ahead, behind = (value(u + h * move)[0] for h in (1e-5, -1e-5))
+    slope = jnp.vdot(value(u)[1], move)
+    np.testing.assert_allclose((ahead - behind) / 2e-5, slope, rtol=1e-7)
+    np.testing.assert_allclose(value(jnp.array([[0.6, 0.0], [1.4, 0.0]]))[0], 0, atol=1e-24)
+
+    def flat(u):
+        cost, slope = value(jnp.asarray(u.reshape(2, 2)))
+        return float(cost), np.ravel(slope)
+
+    best = minimize(flat, np.ravel(u), jac=True, method="BFGS", options=dict(gtol=1e-9)).x
+    np.testing.assert_allclose(best.reshape(2, 2).mean(0), [1, 0], atol=1e-6)
+
+
 @pytest.mark.slow
 def test_function_noise_costs_the_same_on_every_grid():
     # The stiffness of the drift: constant with the process' own noise, growing under white noise.

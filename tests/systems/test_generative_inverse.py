@@ -1,6 +1,7 @@
 """Inverse problems with exact answers, and samplers of generative flows by their errors."""
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -230,6 +231,42 @@ def test_churn_forgets_a_wrong_start():
     ]
     # The flow multiplies by ½; with noise the deviation is that of the target, to its error.
     assert abs(spread[0] - 0.25) < 0.02 and abs(spread[1] - 0.5) < 4 * 0.5 / 8000**0.5 + 0.01
+
+
+class Refined(eqx.Module):
+    """Steps of `ExponentialIntegrator`, each in two dozen parts."""
+
+    solver: fm.ExponentialIntegrator = fm.ExponentialIntegrator()
+    schedule: fm.LinearSchedule = fm.LinearSchedule()
+
+    def init(self, *given):
+        return self.solver.init(*given)
+
+    def step(self, terms, t0, t1, y0, *given):
+        part = lambda k: t0 + (t1 - t0) * k / 24  # noqa: E731
+        step = lambda k, y: self.solver.step(terms, part(k), part(k + 1), y, *given)[0]  # noqa: E731
+        whole = self.solver.step(terms, t0, t1, y0, *given)
+        return jax.lax.fori_loop(0, 24, step, y0), *whole[1:]
+
+
+@pytest.mark.slow
+def test_steps_with_churn_have_order_two():
+    """Beside exact flow between the same noise, which keeps the law."""
+    parts = jnp.array([[-1.0], [1.5]]), jnp.array([[[0.25]], [[0.16]]])
+    target = fm.Particles(parts, weights=jnp.array([0.4, 0.6]))
+    flow = fm.StochasticInterpolant(fm.Gaussian(jnp.zeros(1), jnp.eye(1)), target)
+    start = fm.Particles(jr.normal(jr.key(0), (10_000, 1)))
+    churn = fm.StochasticChurn(jr.key(1), 1.0)
+    exact = eqx.tree_at(lambda s: s.solver, churn, Refined())
+    gaps = []
+    for n in (64, 256):
+        ends = [
+            fm.simulate(flow, start, [0.0, 1.0], dt=1 / n, solver=solver).final.x
+            for solver in (churn, exact)
+        ]
+        gaps.append(float(jnp.mean(jnp.abs(ends[0] - ends[1]))))
+    # Means of 10,000 gaps have relative errors of three percent.
+    assert abs(np.log(gaps[0] / gaps[1]) / np.log(4) - 2) < 0.15 and gaps[0] < 5e-4
 
 
 @pytest.mark.slow

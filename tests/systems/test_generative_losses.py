@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp, kstest
 
 import flowjax_measures as fm
+from flowjax_measures.systems.generative._draws import points, positions, uniforms
 
 NORMAL = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
 ATOMS = fm.Particles(
@@ -145,10 +147,18 @@ def test_fields_of_the_wrong_shape():
         fm.MLP(2, key=jr.key(0), width=4)(0.0, jnp.zeros(2), 1)
     with pytest.raises(ValueError, match="`labels`"):
         fm.MLP(2, key=jr.key(0), labels=2, condition=2)
+
+
+def test_labels_that_are_missing_and_values_of_another_width():
+    still = lambda t, x, c: jnp.zeros_like(x)  # noqa: E731
     with pytest.raises(ValueError, match="`data`"):
-        fm.conditional_flow_matching_loss(net, NORMAL, ATOMS, jr.key(0), 4)
+        fm.conditional_flow_matching_loss(still, NORMAL, ATOMS, jr.key(0), 4)
     with pytest.raises(ValueError, match="pairs"):
-        fm.ConditionalFlow(net).rates(0.0, jnp.zeros(2), None)
+        fm.ConditionalFlow(still).rates(0.0, jnp.zeros(2), None)
+    wide = lambda *at: jnp.zeros(3)  # noqa: E731
+    for loss in (fm.flow_matching_loss, fm.score_matching_loss, fm.denoising_loss):
+        with pytest.raises(ValueError, match=r"`(velocity|score|denoiser)` returned"):
+            jax.eval_shape(lambda key, loss=loss: loss(wide, FLOW, key, 4), jr.key(0))
 
 
 def test_preconditioning_is_exact_for_normal_data():
@@ -246,3 +256,29 @@ def test_gradient_of_each_loss_is_its_difference(names):
     (_, slopes), (ahead, _), (behind, _) = both(0.0), both(1e-5), both(-1e-5)
     for name, slope in slopes.items():
         np.testing.assert_allclose((ahead[name] - behind[name]) / 2e-5, slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_draws_of_a_minibatch(dtype):
+    n = 40_000
+    shares = jax.jit(lambda key: uniforms(key, n, dtype))(jr.key(0))
+    assert shares.dtype == dtype and kstest(np.asarray(shares), "uniform").pvalue > 1e-3
+    for size in (3, 2**16, 10**5):
+        index = np.asarray(positions(jr.key(1), n, size))
+        assert index.min() >= 0 and index.max() < size
+        assert (
+            kstest((index + np.random.default_rng(0).uniform(size=n)) / size, "uniform")[1] > 1e-3
+        )
+    # More draws than parts, whose factors are shared, and fewer.
+    parts = (jnp.array([[2.0], [-1.0]], dtype), jnp.array([[[0.09]], [[0.25]]], dtype))
+    mixture = fm.Particles(parts, weights=jnp.array([0.2, 0.8], dtype))
+    x = np.asarray(points(mixture, jr.key(2), n))[:, 0]
+    left = x < 0.8
+    assert x.dtype == dtype and abs(left.mean() - 0.8) < 4 * 0.4 / n**0.5
+    for side, m, s in ((left, -1, 0.5), (~left, 2, 0.3)):
+        assert kstest((x[side] - m) / s, "norm").pvalue > 1e-3
+    one = jax.vmap(lambda key: points(mixture, key, 1)[0, 0])(jr.split(jr.key(3), 2000))
+    assert ks_2samp(np.asarray(one), x).pvalue > 1e-3
+    # Masses that are no numbers give none.
+    unknown = eqx.tree_at(lambda m: m.log_w, mixture, jnp.array([jnp.nan, 0], dtype))
+    assert jnp.all(jnp.isnan(points(unknown, jr.key(4), 3)))

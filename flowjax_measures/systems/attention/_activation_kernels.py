@@ -51,6 +51,15 @@ def layer_slope(activation: str | Callable[[Any], Any]) -> Float[Array, ""]:
     return jnp.vdot(jnp.asarray(w / w.sum(), slope.dtype), slope**2)
 
 
+def layer_mean(activation: str | Callable[[Any], Any], x: Float[Array, " d"]) -> Float[Array, ""]:
+    """E φ(⟨w, x⟩), by the rules of `layer_kernel`."""
+    activation = _NAMES.get(activation, activation)
+    r = safe_sqrt(jnp.vdot(x, x))
+    if activation == "relu":
+        return r / np.sqrt(2 * np.pi)
+    return _coefficients(activation_function(activation), r)[0]
+
+
 def activation_function(activation: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The function that a name stands for."""
     named = {

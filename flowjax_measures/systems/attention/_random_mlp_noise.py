@@ -4,8 +4,9 @@ r"""Common noise of a random perceptron layer (Agazzi, Bruno, Garcia, Saviozzi a
 
 the limit of a deep network whose layers x ← N(x + √h A φ(Wx)/√m) are random, as the width m and
 the depth 1/h grow: ξ is a Gaussian field, white in time, common to all points, with the kernel of
-the activation, k(x, y) = E φ(⟨w, x⟩) φ(⟨w, y⟩). It is that of layers φ(Mx), too, with M white in
-depth and φ odd. Itô and Stratonovich agree on the sphere S^{d−1}. There the small distance of two
+the activation, k(x, y) = E φ(⟨w, x⟩) φ(⟨w, y⟩). Of layers x ← N(x + √h (φ(Mx) − m) + h a m), with M
+white in depth and m(x) = E φ(⟨w, x⟩), it is k(x, y) − m(x) m(y), beside the drift a P_X m 1: none
+where φ is odd. Itô and Stratonovich agree on the sphere S^{d−1}. There the small distance of two
 points has d log|δ| = λ dt + s dB with
 
     λ = (σ²/2) [(d − 3) k'(1) − (d − 1) k(1)],   s² = σ² [k'(1) + k(1)],   k(x, y) = k(⟨x, y⟩).
@@ -23,7 +24,7 @@ from ..._custom_types import FloatScalar
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Cylindrical
-from ._activation_kernels import activation_function, layer_kernel, layer_slope
+from ._activation_kernels import activation_function, layer_kernel, layer_mean, layer_slope
 
 
 class RandomMLPNoise(AbstractMeanField):
@@ -34,6 +35,7 @@ class RandomMLPNoise(AbstractMeanField):
     - `activation`: φ, one of "relu", "tanh", "erf", "linear", or a function of a number.
     - `sigma`: σ, the strength.
     - `features`: rows w_1, …, w_m, shape (m, d), such as `jr.normal(key, (m, d))`, or None.
+    - `mean`: a, of layers φ(Mx); `None` is those with signs A. `exponent` is that of a = 0.
 
     Without features it is exact in law at all the points of a measure. It is drawn at the n atoms
     x_i through a Cholesky factor L of the matrix k(x_i, x_j) + εI and continued between them as its
@@ -54,18 +56,19 @@ class RandomMLPNoise(AbstractMeanField):
     activation: str | Callable[[Any], Any] = "relu"
     sigma: FloatScalar = 1.0
     features: Float[Array, "m d"] | None = eqx.field(default=None, kw_only=True)
+    mean: FloatScalar | None = eqx.field(default=None, kw_only=True)
 
     def kernel(self, x, y):
         """k(x, y) of two points; of features, that of their sum."""
         if self.features is None:
-            return layer_kernel(self.activation, x, y)
+            return layer_kernel(self.activation, x, y) - self._middle(x) * self._middle(y)
         return jnp.vdot(self._layer(self.features, x), self._layer(self.features, y))
 
     def kernel_error(self, mu: AbstractMeasure) -> Float[Array, ""]:
         """The largest error of the kernel of features among the atoms of `mu`, over max k(x, x)."""
         points, _ = mu.atoms()
         both = lambda k: jax.vmap(lambda a: jax.vmap(lambda b: k(a, b))(points))(points)  # noqa: E731
-        exact = both(lambda a, b: layer_kernel(self.activation, a, b))
+        exact = both(RandomMLPNoise(self.activation, mean=self.mean).kernel)
         return jnp.max(jnp.abs(both(self.kernel) - exact)) / jnp.max(jnp.diagonal(exact))
 
     def exponent(self, d: int, moment: FloatScalar = 0.0) -> Float[Array, ""]:
@@ -77,16 +80,14 @@ class RandomMLPNoise(AbstractMeanField):
         dissipate in expectation where c + exponent(d, 2) < 0.
         """
         one = jnp.zeros(d).at[0].set(1.0)
-        k, slope = layer_kernel(self.activation, one, one), layer_slope(self.activation)
+        centre, slope = self._middle(one) ** 2, layer_slope(self.activation)
+        k = layer_kernel(self.activation, one, one) - centre
         p = jnp.asarray(moment, k.dtype)
-        return (
-            jnp.asarray(self.sigma, k.dtype) ** 2
-            / 2
-            * ((d - 3) * slope - (d - 1) * k + p * (slope + k))
-        )
+        half = jnp.asarray(self.sigma, k.dtype) ** 2 / 2
+        return half * ((d - 3) * slope - (d - 1) * k + p * (slope + k))
 
     def rates(self, t, x, mu):
-        still = jnp.zeros_like(x)
+        still = jnp.zeros_like(x) + (0.0 if self.mean is None else self.mean * self._middle(x))
         if self.features is not None:
             seen = self.sigma * self._layer(self.features, x)
             return Rates(still, Cylindrical(lambda w: seen @ w, (len(self.features), x.size)))
@@ -111,4 +112,8 @@ class RandomMLPNoise(AbstractMeanField):
                 "`x` has."
             )
         phi = jax.vmap(activation_function(self.activation))
-        return phi(features @ x) / len(features) ** 0.5
+        return (phi(features @ x) - self._middle(x)) / len(features) ** 0.5
+
+    def _middle(self, x):
+        """What is taken from φ(⟨w, x⟩)."""
+        return 0.0 if self.mean is None else layer_mean(self.activation, x)

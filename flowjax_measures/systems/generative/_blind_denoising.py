@@ -22,7 +22,8 @@ from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...measures._base import concrete
 from ...noise._noise import Isotropic
-from ._paths import Path, normals
+from ._draws import normals, points
+from ._paths import Path
 
 
 class BlindDenoising(AbstractMeanField):
@@ -87,7 +88,7 @@ class BlindDenoising(AbstractMeanField):
     def path(self, key: PRNGKey, n: int) -> Path:
         """`n` draws x of the data with noise σz, σ of the prior; the draws themselves as ends."""
         ends, level, noise = jax.random.split(key, 3)
-        x = self.data.sample(ends, n)
+        x = points(self.data, ends, n)
         log = jnp.zeros_like(self.levels) if self.log_prior is None else self.log_prior
         sigma = self.levels[draw(level, jax.nn.softmax(log), n)].astype(x.dtype)
         z = normals(noise, x)

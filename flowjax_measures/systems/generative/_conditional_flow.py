@@ -17,6 +17,7 @@ from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import concrete
+from ._draws import at, chosen, points
 from ._paths import Pairing, interpolate, paired, values
 from ._schedules import LinearSchedule, Schedule
 
@@ -85,8 +86,7 @@ def conditional_flow_matching_loss(
     if not (isinstance(data.x, tuple) and len(data.x) == 2):
         raise ValueError("`data` has no conditions; give Particles((points, conditions)).")
     ends, target, hide, partners, rest = jax.random.split(key, 5)
-    x = source.sample(ends, n)
-    y, c = data.sample(target, n)
+    x, (y, c) = points(source, ends, n), at(data.x, chosen(data, target, n))
     if pairing is not None:
         index = paired(pairing, partners, x, y)
         y, c = y[index], c[index]

@@ -14,7 +14,8 @@ from ..._numerics import draw, given
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import concrete
-from ._paths import given_pairs, within
+from ._draws import points, within
+from ._paths import given_pairs
 from ._posterior import Parts
 
 
@@ -59,18 +60,16 @@ class Coupling(eqx.Module):
 
     def sample(self, source, target, key: PRNGKey, n: int) -> tuple[Array, Array]:
         """`n` pairs."""
-        pick, one, two, other = jax.random.split(key, 4)
+        pick, one, two = jax.random.split(key, 3)
         if self.log_w is not None and self.i is not None and self.j is not None:
             k = draw(pick, jnp.exp(self.log_w - jnp.max(self.log_w)), n)
-            i, j = self.i[k], self.j[k]
-            x = jax.tree.map(lambda a: a[i], source.atoms()[0])
-            y = jax.tree.map(lambda a: a[j], target.atoms()[0])
-            return within(x, one), within(y, two)
+            x, y = (measure.atoms()[0] for measure in (source, target))
+            return within(x, self.i[k], one), within(y, self.j[k], two)
         if self.cross is not None:
             both = jnp.block([[source.cov, self.cross], [self.cross.T, target.cov]])
-            pair = Gaussian(jnp.concatenate([source.m, target.m]), both).sample(pick, n)
+            pair = points(Gaussian(jnp.concatenate([source.m, target.m]), both), pick, n)
             return pair[:, : source.m.size], pair[:, source.m.size :]
-        return within(source.sample(pick, n), one), within(target.sample(other, n), two)
+        return points(source, one, n), points(target, two, n)
 
 
 def _parts(p: Any, q: Any, cross: Any = None) -> Parts:

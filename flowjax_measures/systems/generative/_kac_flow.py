@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from ..._custom_types import FloatScalar, Positive, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
+from ._draws import points
 from ._paths import Path
 from ._schedules import moving, within
 
@@ -36,8 +37,7 @@ class KacFlow(AbstractMeanField):
 
     **Arguments:**
 
-    - `data`: the law of X_1, by its atoms.
-    - `damping`: a. `speed`: c. `horizon`: T.
+    - `data`: the law of X_1, by its atoms. `damping`: a. `speed`: c. `horizon`: T.
     - `schedule`: s ↦ (f, g) of the noised data at s = T − t; `None` is (1, s).
 
     !!! example
@@ -109,7 +109,7 @@ class KacFlow(AbstractMeanField):
     def path(self, key: PRNGKey, n: int) -> Path:
         """`n` points at uniform times t = T − s, with the velocity of their noise, run back."""
         times, ends, noise = jax.random.split(key, 3)
-        y = self.data.sample(ends, n)
+        y = points(self.data, ends, n)
         s = self.horizon * jax.random.uniform(times, (n, 1), y.dtype)
         (f, g), (f_dot, g_dot) = moving(self._coefficients, s)
         z = self.noise(noise, n, y.shape[1], g)

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..._custom_types import FloatScalar, PRNGKey
-from ..._numerics._cubature import factor
 from ...measures import Particles
 from ...measures._base import concrete
-from ...noise._normal_pairs import apart, normal_pairs
+from ._draws import normals, uniforms
 from ._schedules import Schedule, moving
 
 Field = Callable[[FloatScalar, Array], Array]
@@ -26,14 +25,6 @@ class Path(NamedTuple):
     velocity: Float[Array, "n d"]
     source: Float[Array, "n d"]
     target: Float[Array, "n d"]
-
-
-def normals(key: PRNGKey, like: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Independent standard normals of the shape of `like`."""
-    half = (like.size + 1) // 2
-    z = apart(lambda i: normal_pairs(key, half, like.dtype)[None], jnp.zeros(1, jnp.int32))[0]
-    flat = jnp.stack([z.real, z.imag], 1).reshape(-1)[: like.size]
-    return flat.reshape(like.shape).astype(like.dtype)
 
 
 def quiet(schedule: Schedule) -> bool:
@@ -70,21 +61,12 @@ def given_pairs(source, target, given: str) -> Int[Array, " k"]:
     return jnp.arange(source.size(), dtype=jnp.int32)
 
 
-def within(y: Any, key: PRNGKey) -> Array:
-    """Points of the atoms y, or of the parts y of a mixture."""
-    if not isinstance(y, tuple):
-        return y
-    m, cov = y
-    z = jax.random.normal(key, m.shape, m.dtype)
-    return m + jnp.einsum("nij,nj->ni", jax.vmap(factor)(cov), z)
-
-
 def interpolate(
     schedule: Schedule, key: PRNGKey, x: Float[Array, "n d"], y: Float[Array, "n d"]
 ) -> Path:
     """Points between the ends x and y at uniform times."""
     times, noise = jax.random.split(key)
-    ts = jax.random.uniform(times, (len(x),), x.dtype)
+    ts = uniforms(times, len(x), x.dtype)
     silent = quiet(schedule)
     z = jnp.zeros_like(x) if silent else normals(noise, x)
 

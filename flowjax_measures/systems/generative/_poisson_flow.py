@@ -19,6 +19,7 @@ from ..._custom_types import PRNGKey
 from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
+from ._draws import points
 from ._paths import Path, interpolate
 from ._schedules import LinearSchedule
 
@@ -48,10 +49,10 @@ class PoissonFlow(AbstractMeanField):
         The field of fresh draws has the mean b; at `unit_speed` that holds for many draws only.
         """
         one, two, three, four, rest = jax.random.split(key, 5)
-        x, y = self.source.sample(one, n), self.target.sample(two, n)
+        x, y = points(self.source, one, n), points(self.target, two, n)
         point = interpolate(LinearSchedule(), rest, x, y).point
         charges = [
-            Particles(m.sample(k, n)) for m, k in ((self.source, three), (self.target, four))
+            Particles(points(m, k, n)) for m, k in ((self.source, three), (self.target, four))
         ]
         there = jax.vmap(lambda x: self._pull(x, *charges))(point)
         return Path(jnp.zeros(n, x.dtype), point, there, x, y)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from ..._custom_types import Count, FloatScalar, PRNGKey
 from ..._numerics import checked
 from ...measures import Gaussian
-from ._paths import Field, normals, values
+from ._draws import normals, uniforms
+from ._paths import Field, values
 from ._stochastic_interpolant import StochasticInterpolant
 
 
@@ -35,7 +36,7 @@ def score_matching_loss(
     """
     ends, times, noise = jax.random.split(key, 3)
     x, y = interpolant.sample(ends, n)
-    ts = jax.random.uniform(times, (n,), x.dtype)
+    ts = uniforms(times, n, x.dtype)
     z = normals(noise, x)
     source, d = interpolant.source, x.shape[1]
     spread, axes, centre = jnp.zeros(d, x.dtype), None, None
