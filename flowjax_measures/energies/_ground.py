@@ -20,7 +20,7 @@ from .._custom_types import Point
 from .._numerics import safe_power
 from ..kernels._base import AbstractKernel
 from ..kernels._radial import on_space
-from ..measures import AbstractMeasure, Gaussian, GridDensity
+from ..measures import AbstractMeasure, Gaussian, GridDensity, Particles
 from ..measures._base import concrete
 from ..noise._noise import floating
 from ..spaces import AbstractSpace, Euclidean, Phase, PhaseSpace, Product, Torus
@@ -136,7 +136,8 @@ def _shapes(mu: AbstractMeasure) -> Any:
         return mu.m.shape
     if isinstance(mu, GridDensity):
         return (mu.rho.ndim,)
-    return jax.tree.map(lambda a: a.shape[1:], mu.atoms()[0])
+    points = mu.x if isinstance(mu, Particles) else mu.atoms()[0]
+    return jax.tree.map(lambda a: a.shape[1:], points)
 
 
 def _same(one: AbstractSpace, two: AbstractSpace) -> bool:

@@ -9,21 +9,20 @@ atoms nearly make tight. Costs are asked for by rows, and no table of them is ma
 potentials that are feasible for all pairs, and the plan, bound the value from both sides.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from jaxtyping import Float, Int
 from scipy.sparse.linalg import splu
 
 from ._host_marginals import Side
+from ._host_pairs import Rows, Sparse, chunks, nearly_tight, overcharged, pair_costs
 
-Rows = Callable[[Int[np.ndarray, " k"]], Float[np.ndarray, "k m"]]
-# Atoms that begin; pairs of each atom that begin, join, and are left; rows at once.
-_FEW, _NEAR, _MORE, _KEPT, _CHUNK = 256, 12, 4, 4, 256
+# Atoms that begin; pairs of each atom that begin, join, and are left.
+_FEW, _NEAR, _MORE, _KEPT = 256, 12, 4, 4
 _ROUNDS, _ROUGH_ROUNDS, _STEPS, _WORSE = 40, 1, 100, 8
 # Meetings of pairs, over all that there could be, up to which the systems are solved as sparse.
 _SPARSE = 0.2
@@ -31,16 +30,6 @@ _SPARSE = 0.2
 _FEASIBLE, _GAP = 1e-11, 1e-7
 # Relative errors on a choice of pairs, first and at last.
 _ROUGH, _FINE = 1e-4, 1e-12
-
-
-class Sparse(NamedTuple):
-    """The pairs (i, j) of the plan with their masses, and the potentials of all atoms."""
-
-    i: Int[np.ndarray, " k"]
-    j: Int[np.ndarray, " k"]
-    mass: Float[np.ndarray, " k"]
-    f: Float[np.ndarray, " n"]
-    g: Float[np.ndarray, " m"]
 
 
 def sparse_relaxed(rows: Rows, one: Side, two: Side) -> Sparse:
@@ -54,9 +43,10 @@ def sparse_relaxed(rows: Rows, one: Side, two: Side) -> Sparse:
     i, j = _beginning(rows, one, two)
     tolerance = _ROUGH
     for count in range(_ROUNDS):
-        cost = _costs(rows, i, j, n)
+        cost = pair_costs(rows, i, j, n)
         f, g, mass = _interior_point(i, j, cost, one, two, tolerance)
-        more, f = _priced(rows, f, g, _FEASIBLE * (1 + np.max(cost, initial=0.0)))
+        slack = _FEASIBLE * (1 + np.max(cost, initial=0.0))
+        more, f = overcharged(rows, f, g, slack, _MORE)
         key = np.unique(np.concatenate([i * m + j, more]))
         if tolerance == _FINE and len(key) == len(i):
             break
@@ -100,20 +90,8 @@ def _beginning(rows: Rows, one: Side, two: Side):
         for k in chunks(n):
             g = np.minimum(g, np.min(rows(k) - f[k, None], axis=0))
         g = np.where(np.isfinite(g), g, 0)
-    pairs, columns = [], (np.full((_NEAR, m), np.inf), np.zeros((_NEAR, m), int))
-    f = np.zeros(n)
-    for k in chunks(n):
-        table = rows(k)
-        f[k] = _tight(table, g)
-        table = table - f[k, None] - g
-        best = np.argpartition(table, min(_NEAR, m) - 1, axis=1)[:, :_NEAR]
-        pairs.append(_keys(k[:, None], best, np.take_along_axis(table, best, 1), m))
-        values = np.concatenate([columns[0], table])
-        who = np.concatenate([columns[1], np.broadcast_to(k[:, None], table.shape)])
-        best = np.argpartition(values, _NEAR - 1, axis=0)[:_NEAR]
-        columns = np.take_along_axis(values, best, 0), np.take_along_axis(who, best, 0)
-    pairs.append(_keys(columns[1], np.arange(m), columns[0], m))
-    key = np.unique(np.concatenate(pairs))
+    f = np.concatenate([_tight(rows(k), g) for k in chunks(n)])
+    key = nearly_tight(rows, f, g, _NEAR)
     return key // m, key % m
 
 
@@ -133,47 +111,6 @@ def _tight(table: np.ndarray, g: np.ndarray) -> np.ndarray:
     """The largest potentials that g leaves, 0 where it leaves any."""
     f = np.min(np.where(np.isinf(g), np.inf, table - np.where(np.isinf(g), 0, g)), axis=1)
     return np.where(np.isfinite(f), f, 0)
-
-
-def _keys(i, j, value, m: int) -> np.ndarray:
-    return (i * m + j)[np.isfinite(value)]
-
-
-def chunks(n: int) -> Iterator[np.ndarray]:
-    """The numbers below n, some hundreds at a time."""
-    for start in range(0, n, _CHUNK):
-        yield np.arange(start, min(n, start + _CHUNK))
-
-
-def _costs(rows: Rows, i: np.ndarray, j: np.ndarray, n: int) -> np.ndarray:
-    """Those of pairs that are sorted by i."""
-    cost = np.empty(len(i))
-    for k in chunks(n):
-        here = slice(*np.searchsorted(i, [k[0], k[-1] + 1]))
-        if here.stop > here.start:
-            cost[here] = rows(k)[i[here] - k[0], j[here]]
-    return cost
-
-
-def _priced(rows: Rows, f, g, slack: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs that the potentials overcharge, and f lowered until there are none."""
-    m, more, tight = len(g), [], f.copy()
-    least, who = np.full(m, -slack), np.full(m, -1)
-    for k in chunks(len(f)):
-        table = rows(k) - f[k, None] - g
-        lowest = np.min(table, axis=1)
-        tight[k] = f[k] + np.where(np.isfinite(lowest), np.minimum(lowest, 0), 0)
-        bad = np.nonzero(lowest < -slack)[0]
-        worst = np.argpartition(table[bad], min(_MORE, m) - 1, axis=1)[:, :_MORE]
-        overcharged = table[bad[:, None], worst] < -slack
-        more.append((k[bad][:, None] * m + worst)[overcharged])
-        worst = np.argmin(table, axis=0)
-        value = table[worst, np.arange(m)]
-        who = np.where(value < least, k[worst], who)
-        least = np.minimum(value, least)
-    found = np.nonzero(who >= 0)[0]
-    more.append(who[found] * m + found)
-    return np.concatenate(more), tight
 
 
 def _interior_point(i, j, cost, one: Side, two: Side, tolerance: float):
