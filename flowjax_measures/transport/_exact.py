@@ -16,8 +16,8 @@ from .._custom_types import FloatScalar, Point
 from .._numerics import checked, jitted, safe_power, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._bures import bures
-from ..energies._ground import is_circle, located, powers
-from ..measures import AbstractMeasure, Gaussian, GridDensity, Particles
+from ..energies._ground import is_circle, located, points_of, powers
+from ..measures import AbstractMeasure, Gaussian, GridDensity
 from ..measures._base import concrete
 from ..noise._noise import floating
 from ..spaces import AbstractSpace, Euclidean, Torus
@@ -210,5 +210,5 @@ def _pieces(mu: AbstractMeasure) -> Pieces:
 def _dimension(mu: AbstractMeasure) -> int:
     if isinstance(mu, Gaussian):
         return mu.m.size
-    points = jax.tree.leaves(floating(mu.x if isinstance(mu, Particles) else mu.atoms()[0]))
+    points = jax.tree.leaves(floating(points_of(mu)))
     return sum(math.prod(a.shape[1:]) for a in points)
