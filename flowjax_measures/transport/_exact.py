@@ -17,6 +17,7 @@ from .._numerics import checked, jitted, safe_power, safe_sqrt
 from .._numerics._checks import check_positive
 from ..energies._bures import bures
 from ..energies._ground import is_circle, located, points_of, powers
+from ..energies._sliced import matched
 from ..measures import AbstractMeasure, Gaussian, GridDensity
 from ..measures._base import concrete
 from ..noise._noise import floating
@@ -43,7 +44,8 @@ def wasserstein(
     quantile functions, in which a cell of a grid is spread evenly. On the circle: by sorting.
     Else the atoms, by POT's network simplex, 0.1 s for a thousand; beyond 4096 of each without a
     table of their costs, 15 to 25 s for 10⁴ in the plane. Compiled (in `jit` or `vmap`), by
-    shortest paths, for some hundreds. Differentiable in points and weights, to first order.
+    shortest paths, a thousand of equal mass in 0.15 s and some hundreds else. Differentiable in
+    points and weights, to first order.
 
     **Arguments:** `mu`, `nu`: measures of equal mass, divided by it. `p` ≥ 1. `cost`: c(x, y) in
     place of d(x, y)^p, a function of two points or a matrix, shape (n, m); the value is then
@@ -103,7 +105,7 @@ def coupling(
             )
     found = _large(mu, nu, space, float(p), cost)
     if found is None:
-        plan = optimal_plan(*jax.lax.stop_gradient(_problem(mu, nu, space, p, cost)))[0]
+        plan = _plan(mu, nu, space, p, cost)
     else:
         table = np.zeros((found.f.size, found.g.size), mu.atoms()[1].dtype)
         table[found.i, found.j] = found.mass
@@ -111,10 +113,15 @@ def coupling(
     return plan * jnp.sum(jnp.exp(mu.atoms()[1])).astype(plan.dtype)
 
 
+def _plan(mu, nu, space: AbstractSpace, p, cost: Cost | None):
+    problem = jax.lax.stop_gradient(_problem(mu, nu, space, p, cost))
+    return optimal_plan(*problem, matched=matched(mu, nu))[0]
+
+
 def _of_atoms(mu, nu, space: AbstractSpace, p: float, cost: Cost | None) -> FloatScalar:
     found = _large(mu, nu, space, p, cost)
     if found is None:
-        power = optimal_value(*_problem(mu, nu, space, p, cost))
+        power = optimal_value(*_problem(mu, nu, space, p, cost), matched=matched(mu, nu))
     else:
         power = large_value(mu, nu, space, p, cost, found)
     return _root(power, 1 / p)

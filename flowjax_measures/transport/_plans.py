@@ -1,10 +1,11 @@
 """Optimal plans and potentials for a matrix of costs, outside of compiled code and inside.
 
 Numbers that can be looked at go to POT's network simplex on the host ([bonneel2011]), many of them
-on few of the pairs at a time. Traced ones are solved where they are, by successive shortest paths:
+on few of the pairs at a time. Traced ones are solved where they are, by shortest paths:
 a compiled program that calls back waits for ever on a machine with one thread.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..measures._base import concrete
+from ._assignment import assignment
 from ._column_generation import sparse_exact
 from ._shortest_paths import shortest_paths
 
@@ -24,15 +26,26 @@ _PIVOTS = 10**8
 Plan = tuple[Float[Array, "n m"], Float[Array, " n"], Float[Array, " m"]]
 
 
-def optimal_plan(cost: Float[Array, "n m"], a: Float[Array, " n"], b: Float[Array, " m"]) -> Plan:
-    """A plan π and potentials f, g with f_i + g_j ≤ c_ij; NaN where an argument holds NaN."""
+def optimal_plan(
+    cost: Float[Array, "n m"],
+    a: Float[Array, " n"],
+    b: Float[Array, " m"],
+    matched: bool = False,
+) -> Plan:
+    """A plan π and potentials f, g with f_i + g_j ≤ c_ij; NaN where an argument holds NaN.
+
+    `matched`: whether a and b are known to be equal masses of equal numbers.
+    """
     if concrete(cost, a, b):
         return network_simplex(cost, a, b)
-    return shortest_paths(cost, a, b)
+    return assignment(cost) if matched else shortest_paths(cost, a, b)
 
 
 def optimal_value(
-    cost: Float[Array, "n m"], a: Float[Array, " n"], b: Float[Array, " m"]
+    cost: Float[Array, "n m"],
+    a: Float[Array, " n"],
+    b: Float[Array, " m"],
+    matched: bool = False,
 ) -> Float[Array, ""]:
     """The least ⟨c, π⟩; its derivative is that at the optimal plan and potentials.
 
@@ -41,17 +54,17 @@ def optimal_value(
     if concrete(cost, a, b):
         found = _on_the_host(cost, a, b)
         return np.asarray(np.nan if found is None else found.value, cost.dtype)  # pyright: ignore
-    return _traced_value(cost, a, b)
+    return _traced_value(cost, a, b, matched)
 
 
-@jax.custom_jvp
-def _traced_value(cost, a, b):
-    return jnp.vdot(shortest_paths(cost, a, b)[0], cost)
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _traced_value(cost, a, b, matched):
+    return jnp.vdot(optimal_plan(cost, a, b, matched)[0], cost)
 
 
 @_traced_value.defjvp
-def _traced_value_jvp(primals, tangents):
-    plan, f, g = optimal_plan(*primals)
+def _traced_value_jvp(matched, primals, tangents):
+    plan, f, g = optimal_plan(*primals, matched=matched)
     cost_dot, a_dot, b_dot = tangents
     slope = jnp.vdot(plan, cost_dot) + jnp.vdot(f, a_dot) + jnp.vdot(g, b_dot)
     return jnp.vdot(plan, primals[0]), slope

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ..energies import SlicedWasserstein
 from ..energies._ground import points_of
-from ..energies._sliced import _matched
+from ..energies._sliced import matched
 from ..measures import AbstractMeasure
 from ..measures._base import concrete
 
@@ -19,7 +19,7 @@ _LARGEST = 2**22
 
 def sliced_on_the_host(energy: SlicedWasserstein, mu: AbstractMeasure) -> np.ndarray | None:
     """SW₂, where numbers can be looked at, are on a CPU and need nothing but sorting."""
-    if not (concrete(energy, mu) and _matched(mu, energy.target)) or jax.default_backend() != "cpu":
+    if not (concrete(energy, mu) and matched(mu, energy.target)) or jax.default_backend() != "cpu":
         return None
     theta = np.asarray(energy._directions(mu))
     x, y = (np.asarray(points_of(m)) for m in (mu, energy.target))

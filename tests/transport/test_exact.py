@@ -10,10 +10,11 @@ import numpy as np
 import ot
 import pytest
 from scipy.integrate import quad
-from scipy.optimize import linprog
+from scipy.optimize import linear_sum_assignment, linprog
 from scipy.stats import norm
 
 import flowjax_measures as fm
+from flowjax_measures.transport._assignment import assignment
 from flowjax_measures.transport._column_generation import sparse_exact
 from flowjax_measures.transport._shortest_paths import shortest_paths
 
@@ -35,7 +36,7 @@ def program(cost, a, b):
     return found.fun
 
 
-SOLVE = jax.jit(shortest_paths)
+SOLVE, ASSIGN = jax.jit(shortest_paths), jax.jit(assignment)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -271,3 +272,34 @@ def test_without_a_table_of_costs(monkeypatch):
     assert jnp.isnan(fm.wasserstein(broken, nu)) and jnp.all(jnp.isnan(fm.coupling(broken, nu)))
     with pytest.raises(ValueError, match="`cost` holds inf"):
         fm.wasserstein(mu, nu, cost=lambda p, q: jnp.inf * jnp.abs(jnp.vdot(p, q)))
+
+
+@pytest.mark.parametrize("case", ["cloud", "equal", "integers"])
+def test_assignments_are_scipys(case):
+    rng = np.random.default_rng(7)
+    cost = {
+        "cloud": ot.dist(rng.normal(size=(40, 3)), rng.normal(size=(40, 3))),
+        "equal": np.ones((40, 40)),
+        "integers": rng.integers(0, 4, (40, 40)).astype(float),
+    }[case]
+    plan, f, g = map(np.asarray, ASSIGN(cost))
+    rows, columns = linear_sum_assignment(cost)
+    value = cost[rows, columns].mean()
+    np.testing.assert_allclose(np.vdot(plan, cost), value, rtol=1e-13)
+    np.testing.assert_allclose(np.mean(f) + np.mean(g), value, rtol=1e-12)
+    assert np.min(cost - f[:, None] - g) > -1e-13
+    assert np.all(np.sum(plan > 0, 0) == 1) and np.all(np.sum(plan > 0, 1) == 1)
+    assert all(np.all(np.isnan(v)) for v in ASSIGN(np.where(cost == cost[3, 4], np.nan, cost)))
+
+
+def test_compiled_matchings_are_those_of_the_host():
+    """Also in batches under `vmap`, with the derivatives of the distance."""
+    x, y = jr.normal(jr.key(0), (12, 2)), jr.normal(jr.key(1), (12, 2)) + 1
+    couple = lambda x: fm.minibatch_coupling(jr.key(2), fm.Particles(x), fm.Particles(y), 6)  # noqa: E731
+    np.testing.assert_allclose(jax.jit(couple)(x), couple(x), rtol=1e-14)
+    both = jax.value_and_grad(lambda x: fm.wasserstein(fm.Particles(x), fm.Particles(y)))
+    many = jax.vmap(both)(jnp.stack([x, 2 * x]))
+    for k in (0, 1):
+        value, slope = both((1 + k) * x)
+        np.testing.assert_allclose(many[0][k], value, rtol=1e-13)
+        np.testing.assert_allclose(many[1][k], slope, atol=1e-13)
