@@ -143,8 +143,8 @@ def unbalanced_transport(
 ) -> Unbalanced:
     """Optimal transport between the atoms of measures of any masses.
 
-    Numbers that can be looked at are solved on the host by column generation: thousands of atoms
-    in the plane on each side in a minute. Compiled (in `jit` or `vmap`) it is for some hundreds.
+    Numbers that can be looked at are solved on the host by column generation: 2000 atoms in the
+    plane on each side in 4 s, 5000 in 20 s. Compiled (in `jit` or `vmap`) it is for some hundreds.
 
     The value is differentiable once in points, masses and strengths; the plan is not. Atoms of
     mass zero are left out, whatever their marginal may cost. With `TotalVariation` it is a linear
