@@ -5,8 +5,9 @@ r"""Transport between relaxed marginals of thousands of atoms, on the host, by c
 An optimal plan has about n + m pairs. The problem is solved on some pairs of each atom by an
 interior point method ([mehrotra1992]), whose systems are sparse; pairs that violate
 f_i + g_j ≤ c_ij join, until none does. The pairs that begin are those that the potentials of a
-coarser problem nearly make tight ([merigot2011]). Costs are asked for by rows, and no table of them is made. At the end
-potentials that are feasible for all pairs, and the plan, bound the value from both sides.
+coarser problem nearly make tight ([merigot2011]). Costs are asked for by rows, and no table of them
+is made. At the end potentials that are feasible for all pairs, and the plan, bound the value from
+both sides.
 """
 
 from collections.abc import Callable
