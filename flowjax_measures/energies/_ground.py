@@ -20,7 +20,7 @@ from .._custom_types import Point
 from .._numerics import safe_power
 from ..kernels._base import AbstractKernel
 from ..kernels._radial import on_space
-from ..measures import AbstractMeasure, Gaussian, GridDensity
+from ..measures import AbstractMeasure, Gaussian, GridDensity, Particles
 from ..measures._base import concrete
 from ..noise._noise import floating
 from ..spaces import AbstractSpace, Euclidean, Phase, PhaseSpace, Product, Torus
@@ -90,13 +90,18 @@ def check_flat(name: str, *measures: AbstractMeasure) -> None:
 
 def check_vectors(name: str, mu: AbstractMeasure) -> None:
     """Refuses points that are trees where only vectors are understood."""
-    points = mu.atoms()[0]
+    points = points_of(mu)
     if not eqx.is_array(points):
         raise ValueError(
             f"`{name}` takes points that are vectors, and those of `mu` are "
             f"{jax.tree.structure(points)}; give the measure of ravelled points, "
             "Particles(jax.vmap(lambda x: ravel_pytree(x)[0])(mu.x), mu.log_w)."
         )
+
+
+def points_of(mu: AbstractMeasure) -> PyTree:
+    """The atoms, without making weights that are not asked for."""
+    return mu.x if isinstance(mu, Particles) else mu.atoms()[0]
 
 
 def flat(x: Any) -> Float[Array, " d"]:
@@ -136,7 +141,7 @@ def _shapes(mu: AbstractMeasure) -> Any:
         return mu.m.shape
     if isinstance(mu, GridDensity):
         return (mu.rho.ndim,)
-    return jax.tree.map(lambda a: a.shape[1:], mu.atoms()[0])
+    return jax.tree.map(lambda a: a.shape[1:], points_of(mu))
 
 
 def _same(one: AbstractSpace, two: AbstractSpace) -> bool:

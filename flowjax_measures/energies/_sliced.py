@@ -61,7 +61,7 @@ class SlicedWasserstein(AbstractEnergy):
         if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
             return self._mean(jax.vmap(lambda u: _gaussian_square(u, mu, nu))(theta)) / 2
         (x, a), (y, b) = _atoms(mu), _atoms(self.target)
-        if _matched(mu, nu):
+        if matched(mu, nu):
             gap = lambda u: jnp.mean((_sorted(x @ u) - _sorted(y @ u)) ** 2)  # noqa: E731
             return self._mean(jax.vmap(gap)(theta)) / 2
         return self._mean(jax.vmap(lambda u: square(x @ u, a, y @ u, b))(theta)) / 2
@@ -84,11 +84,11 @@ class SlicedWasserstein(AbstractEnergy):
         if isinstance(mu, Gaussian) and isinstance(self.target, Gaussian):
             return -jax.grad(self.first_variation)(x, mu)
         (points, a), (y, b) = _atoms(mu), _atoms(self.target)
-        matched = _matched(mu, self.target)
+        equal = matched(mu, self.target)
 
         def pull(u):
             s = jnp.vdot(u, x)
-            if matched:
+            if equal:
                 return u * (_rank_map(s, _sorted(points @ u), _sorted(y @ u)) - s)
             return u * (monotone(s, _line(points @ u, a), _line(y @ u, b)) - s)
 
@@ -159,7 +159,7 @@ def _atoms(mu: AbstractMeasure) -> tuple[Float[Array, "n d"], Float[Array, " n"]
     return points, jax.nn.softmax(log_weights)
 
 
-def _matched(mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
+def matched(mu: AbstractMeasure, nu: AbstractMeasure) -> bool:
     """Whether both are as many particles of equal weight: then the k-th goes to the k-th."""
     if not (isinstance(mu, Particles) and isinstance(nu, Particles)):
         return False

@@ -29,9 +29,9 @@ def hellinger_kantorovich(
     r"""The distance HK of `WassersteinFisherRao(alpha, beta)`, whose masses needn't agree.
 
     Two atoms of masses a, b: HK² = (4/β)(a + b − 2√(ab) cos(√(β/4α) d)). For β → 0 and equal masses
-    HK → W₂/√α, for α → 0 it is Hellinger's distance. Measures enter by their atoms: a thousand
-    where they can be looked at (5 s, without a matrix of their costs), and some hundreds in
-    compiled code. Differentiable once.
+    HK → W₂/√α, for α → 0 it is Hellinger's distance. Measures enter by their atoms: where they can
+    be looked at 2000 of each in 4 s, 10⁴ in the plane in 100 s, without a matrix of their costs,
+    and some hundreds in compiled code. Differentiable once.
 
     **Arguments:** `mu`, `nu`: measures, with the masses that they have. `alpha`: α, the speed of
     transport. `beta`: β, the speed of growth.

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._custom_types import Count, PRNGKey
-from .._numerics import checked
+from .._numerics import checked, jitted
 from ..energies._ground import located, squares
 from ..measures import Particles
 from ..measures._base import concrete
+from ._assignment import assignment
 from ._masses import comparable
 from ._plans import optimal_plan
 
@@ -33,7 +34,7 @@ def minibatch_coupling(
         `fm.minibatch_coupling(key, mu, nu, 4)`
     """
     space = comparable(mu, nu)
-    (x, _), (y, _) = located(mu, space), located(nu, space)
+    x, y = (located(m, space)[0] for m in (mu, nu))
     n = mu.size()
     if mu.log_w is not None or nu.log_w is not None or nu.size() != n:
         raise ValueError(
@@ -42,16 +43,29 @@ def minibatch_coupling(
         )
     if size < 1 or n % size:
         raise ValueError(f"`size` is {size} for {n} particles; give a divisor of their number.")
+    rows, columns, cost = _batches(key, x, y, space, size)
+    equal = jnp.full(size, 1 / size, cost.dtype)
+    if concrete(cost):
+        plans = jnp.stack([optimal_plan(c, equal, equal)[0] for c in cost])
+    else:
+        plans = jax.vmap(assignment)(cost)[0]
+    return _whole(rows, columns, plans, n)
+
+
+@jitted
+def _batches(key, x, y, space, size: int):
+    """Which particles each batch holds, and the costs between them."""
     one, two = jax.random.split(key)
+    n = jax.tree.leaves(x)[0].shape[0]
     rows = jax.random.permutation(one, n).reshape(-1, size)
     columns = jax.random.permutation(two, n).reshape(-1, size)
     pick = lambda points, at: jax.tree.map(lambda a: a[at], points)  # noqa: E731
     cost = jax.vmap(lambda i, j: squares(space, pick(x, i), pick(y, j)))(rows, columns)
-    equal = jnp.full(size, 1 / size, cost.dtype)
-    cost = jax.lax.stop_gradient(cost)
-    if concrete(cost):
-        plans = jnp.stack([optimal_plan(c, equal, equal)[0] for c in cost])
-    else:
-        plans = jax.vmap(lambda c: optimal_plan(c, equal, equal)[0])(cost)
-    plans = plans * (size / n)
-    return jnp.zeros((n, n), cost.dtype).at[rows[:, :, None], columns[:, None, :]].set(plans)
+    return rows, columns, jax.lax.stop_gradient(cost)
+
+
+@jitted
+def _whole(rows, columns, plans, n: int):
+    """The plan of all particles."""
+    masses = plans * (rows.shape[1] / n)
+    return jnp.zeros((n, n), plans.dtype).at[rows[:, :, None], columns[:, None, :]].set(masses)

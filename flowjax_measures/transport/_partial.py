@@ -99,7 +99,7 @@ def with_dummies(
 
 def _extended(wide, a, b, more_a, more_b) -> Partial:
     rows, columns = jnp.append(a, more_a), jnp.append(b, more_b)
-    value = optimal_value(wide, rows, columns)
+    value = jnp.asarray(optimal_value(wide, rows, columns))
     plan, f, g = jax.lax.stop_gradient(optimal_plan(*jax.lax.stop_gradient((wide, rows, columns))))
     return Partial(value, plan[:-1, :-1], f[:-1] + g[-1], g[:-1] + f[-1])
 

@@ -5,8 +5,7 @@ r"""Exact transport by successive shortest paths, compiled: no library is called
 Mass goes from a row that has some left, along the shortest path of reduced costs c − f − g in the
 graph of rows and columns (backwards where π > 0), to a column that still wants some. Dijkstra's
 distances then move f and g, so that every cell that carries mass stays tight: the plan is optimal
-for what has been sent at all times, and at the end for all. With equal masses this is the
-assignment algorithm of [jonker1987].
+for what has been sent at all times, and at the end for all. Equal masses have `_assignment`.
 """
 
 from typing import NamedTuple
@@ -43,7 +42,7 @@ def shortest_paths(
     tiny = jnp.finfo(cost.dtype).eps * jnp.sum(a)
     valid = jnp.all(jnp.isfinite(cost)) & jnp.all(jnp.isfinite(a)) & jnp.all(jnp.isfinite(b))
     # Each row has a tight cell, where what is wanted goes first.
-    g = jnp.min(cost - _rough(cost, a, b)[:, None], axis=0)
+    g = rough_potentials(cost, a, b)
     f = jnp.min(cost - g, axis=1)
     nearest = jnp.argmin(cost - g, axis=1).astype(jnp.int32)
 
@@ -84,20 +83,23 @@ def shortest_paths(
     return plan, f, g
 
 
-def _rough(cost, a, b):
-    """Potentials of the rows near the optimal ones, by annealed Sinkhorn steps: paths are short."""
-    top = jnp.max(cost) - jnp.min(cost)
+def rough_potentials(cost, a, b):
+    """Potentials of the columns near the optimal ones, by annealed Sinkhorn steps."""
+    least = jnp.min(cost)
+    cost = cost - least
+    top = jnp.max(cost)
+    top = jnp.where(top > 0, top, 1)
     log_a, log_b = (jnp.log(jnp.maximum(w, jnp.finfo(w.dtype).tiny)) for w in (a, b))
 
-    def soft(level, f):
-        g = -level * jax.nn.logsumexp((f / level + log_a)[:, None] - cost / level, axis=0)
-        return -level * jax.nn.logsumexp((g / level + log_b)[None] - cost / level, axis=1)
+    def soft(level, g):
+        f = -level * jax.nn.logsumexp((g / level + log_b)[None] - cost / level, axis=1)
+        return -level * jax.nn.logsumexp((f / level + log_a)[:, None] - cost / level, axis=0)
 
-    def anneal(k, f):
-        level = jnp.maximum(top, jnp.finfo(top.dtype).tiny) * 0.7 ** jnp.asarray(k, cost.dtype)
-        return soft(level, f)
+    def anneal(k, g):
+        level = top * 0.7 ** jnp.asarray(k, cost.dtype)
+        return soft(level, g)
 
-    return jax.lax.fori_loop(1, _ROUGH_STEPS, anneal, jnp.zeros_like(a))
+    return jax.lax.fori_loop(1, _ROUGH_STEPS, anneal, jnp.zeros_like(b)) + least
 
 
 def _dijkstra(cost, f, g, plan, wanting, source) -> _Search:

@@ -4,43 +4,39 @@ r"""Transport between relaxed marginals of thousands of atoms, on the host, by c
 
 An optimal plan has about n + m pairs. The problem is solved on some pairs of each atom by an
 interior point method ([mehrotra1992]), whose systems are sparse; pairs that violate
-f_i + g_j ≤ c_ij join, until none does. The pairs that begin are those that the potentials of a few
-atoms nearly make tight. Costs are asked for by rows, and no table of them is made. At the end
-potentials that are feasible for all pairs, and the plan, bound the value from both sides.
+f_i + g_j ≤ c_ij join, until none does. The pairs that begin are those that the potentials of a
+coarser problem nearly make tight ([merigot2011]). Costs are asked for by rows, and no table of them
+is made. At the end potentials that are feasible for all pairs, and the plan, bound the value from
+both sides.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from jaxtyping import Float, Int
 from scipy.sparse.linalg import splu
 
+from ._coarse import coarser, extended
 from ._host_marginals import Side
+from ._host_pairs import Rows, Sparse, chunks, kept, nearly_tight, overcharged, pair_costs
 
-Rows = Callable[[Int[np.ndarray, " k"]], Float[np.ndarray, "k m"]]
-# Atoms that begin; pairs of each atom that begin, join, and are left; rows at once.
-_FEW, _NEAR, _MORE, _KEPT, _CHUNK = 256, 12, 4, 4, 256
-_ROUNDS, _ROUGH_ROUNDS, _STEPS, _WORSE = 40, 1, 100, 8
+# Pairs beyond which a coarser problem is solved first.
+_DENSE = 300**2
+# Pairs of each atom that begin, join, and are left.
+_NEAR, _MORE, _KEPT = 8, 4, 4
+_ROUNDS, _ROUGH_ROUNDS, _STEPS, _WORSE = 40, 3, 100, 8
+# Pairs that join, for each atom, so few that the rest can be left to the finer problem.
+_SETTLED = 0.05
 # Meetings of pairs, over all that there could be, up to which the systems are solved as sparse.
 _SPARSE = 0.2
-# Relative violations that count, and the relative distance of the bounds that is a solution.
-_FEASIBLE, _GAP = 1e-11, 1e-7
+# Relative violations that count, and relative distances of the bounds: of a solution, and so near
+# that no more pairs are looked for.
+_FEASIBLE, _GAP, _CLOSE = 1e-11, 1e-7, 1e-9
 # Relative errors on a choice of pairs, first and at last.
 _ROUGH, _FINE = 1e-4, 1e-12
-
-
-class Sparse(NamedTuple):
-    """The pairs (i, j) of the plan with their masses, and the potentials of all atoms."""
-
-    i: Int[np.ndarray, " k"]
-    j: Int[np.ndarray, " k"]
-    mass: Float[np.ndarray, " k"]
-    f: Float[np.ndarray, " n"]
-    g: Float[np.ndarray, " m"]
 
 
 def sparse_relaxed(rows: Rows, one: Side, two: Side) -> Sparse:
@@ -54,29 +50,28 @@ def sparse_relaxed(rows: Rows, one: Side, two: Side) -> Sparse:
     i, j = _beginning(rows, one, two)
     tolerance = _ROUGH
     for count in range(_ROUNDS):
-        cost = _costs(rows, i, j, n)
+        cost = pair_costs(rows, i, j, n)
         f, g, mass = _interior_point(i, j, cost, one, two, tolerance)
-        more, f = _priced(rows, f, g, _FEASIBLE * (1 + np.max(cost, initial=0.0)))
+        slack = _FEASIBLE * (1 + np.max(cost, initial=0.0))
+        more, f = overcharged(rows, f, g, slack, _MORE)
         key = np.unique(np.concatenate([i * m + j, more]))
-        if tolerance == _FINE and len(key) == len(i):
+        low, high, moved = _bounds(i, j, cost, mass, f, g, one, two)
+        gap, scale = abs(high - low), abs(low) + moved
+        if tolerance == _FINE and (len(key) == len(i) or gap <= _CLOSE * scale):
             break
         if tolerance > _FINE:
             # Most pairs can leave, but for the first of each atom.
             order = np.argsort(cost - f[i] - g[j])
             first = [order[np.unique(end[order], return_index=True)[1]] for end in (i, j)]
             near = np.concatenate([order[: _KEPT * (n + m)], *first])
-            if len(key) < 1.05 * len(i) or count > _ROUGH_ROUNDS:
+            if len(key) < (1 + _SETTLED) * len(i) or count > 1:
                 tolerance = _FINE
             key = np.union1d((i * m + j)[near], more)
         i, j = key // m, key % m
     # Who has no partner within reach is not moved.
     f[np.bincount(i, minlength=n) == 0] = np.inf
     g[np.bincount(j, minlength=m) == 0] = np.inf
-    moved = np.dot(cost, mass)
-    low = one.dual(f, one.a) + two.dual(g, two.a)
-    ends = np.bincount(i, mass, n), np.bincount(j, mass, m)
-    high = moved + one.price(ends[0], one.a) + two.price(ends[1], two.a)
-    if not abs(high - low) <= _GAP * (abs(low) + moved):
+    if not gap <= _GAP * scale:
         raise RuntimeError(
             f"Unbalanced transport is between {low:.10g} and {high:.10g}, and no nearer: its "
             "masses or costs differ by too many orders of magnitude."
@@ -84,96 +79,44 @@ def sparse_relaxed(rows: Rows, one: Side, two: Side) -> Sparse:
     return Sparse(i, j, mass, f, g)
 
 
+def _bounds(i, j, cost, mass, f, g, one: Side, two: Side) -> tuple[float, float, float]:
+    """Of the value from below and above, and what is paid for moving."""
+    ends = np.bincount(i, mass, len(f)), np.bincount(j, mass, len(g))
+    alone = np.bincount(i, minlength=len(f)) == 0, np.bincount(j, minlength=len(g)) == 0
+    low = one.dual(np.where(alone[0], np.inf, f), one.a)
+    low += two.dual(np.where(alone[1], np.inf, g), two.a)
+    moved = np.dot(cost, mass)
+    return low, moved + one.price(ends[0], one.a) + two.price(ends[1], two.a), moved
+
+
 def _beginning(rows: Rows, one: Side, two: Side):
-    """Pairs that the potentials of a few atoms make nearly tight."""
+    """Pairs that the potentials of a coarser problem nearly make tight."""
     n, m = len(one.a), len(two.a)
-    p, q = _few(one.a), _few(two.a)
-    small = one._replace(a=_even(one.a, p)), two._replace(a=_even(two.a, q))
-    table = rows(p)[:, q]
-    i, j = np.nonzero(np.isfinite(table))
-    f, g, _ = _interior_point(i, j, table[i, j], *small, _ROUGH)
-    lonely = np.bincount(j, minlength=len(q)) == 0
-    g = np.where(lonely, -np.inf, g)
-    if len(p) < n or len(q) < m:
-        f = np.concatenate([_tight(rows(k)[:, q], g) for k in chunks(n)])
-        g = np.full(m, np.inf)
-        for k in chunks(n):
-            g = np.minimum(g, np.min(rows(k) - f[k, None], axis=0))
-        g = np.where(np.isfinite(g), g, 0)
-    pairs, columns = [], (np.full((_NEAR, m), np.inf), np.zeros((_NEAR, m), int))
-    f = np.zeros(n)
-    for k in chunks(n):
-        table = rows(k)
-        f[k] = _tight(table, g)
-        table = table - f[k, None] - g
-        best = np.argpartition(table, min(_NEAR, m) - 1, axis=1)[:, :_NEAR]
-        pairs.append(_keys(k[:, None], best, np.take_along_axis(table, best, 1), m))
-        values = np.concatenate([columns[0], table])
-        who = np.concatenate([columns[1], np.broadcast_to(k[:, None], table.shape)])
-        best = np.argpartition(values, _NEAR - 1, axis=0)[:_NEAR]
-        columns = np.take_along_axis(values, best, 0), np.take_along_axis(who, best, 0)
-    pairs.append(_keys(columns[1], np.arange(m), columns[0], m))
-    key = np.unique(np.concatenate(pairs))
+    p, q, a, b = coarser(rows, one.a, two.a)
+    part = lambda k: rows(p[k])[:, q]  # noqa: E731
+    g = _rough(kept(part, len(p), len(q)), one._replace(a=a), two._replace(a=b))
+    key = nearly_tight(rows, *extended(rows, q, g, n, m), _NEAR)
     return key // m, key % m
 
 
-def _few(a: np.ndarray) -> np.ndarray:
-    """Some of the atoms, drawn evenly in their masses."""
-    if len(a) <= _FEW:
-        return np.arange(len(a))
-    ladder = (np.arange(_FEW) + 0.5) / _FEW * np.sum(a)
-    return np.unique(np.minimum(np.searchsorted(np.cumsum(a), ladder), len(a) - 1))
-
-
-def _even(a: np.ndarray, few: np.ndarray) -> np.ndarray:
-    return a if len(few) == len(a) else np.full(len(few), np.sum(a) / len(few))
-
-
-def _tight(table: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """The largest potentials that g leaves, 0 where it leaves any."""
-    f = np.min(np.where(np.isinf(g), np.inf, table - np.where(np.isinf(g), 0, g)), axis=1)
-    return np.where(np.isfinite(f), f, 0)
-
-
-def _keys(i, j, value, m: int) -> np.ndarray:
-    return (i * m + j)[np.isfinite(value)]
-
-
-def chunks(n: int) -> Iterator[np.ndarray]:
-    """The numbers below n, some hundreds at a time."""
-    for start in range(0, n, _CHUNK):
-        yield np.arange(start, min(n, start + _CHUNK))
-
-
-def _costs(rows: Rows, i: np.ndarray, j: np.ndarray, n: int) -> np.ndarray:
-    """Those of pairs that are sorted by i."""
-    cost = np.empty(len(i))
-    for k in chunks(n):
-        here = slice(*np.searchsorted(i, [k[0], k[-1] + 1]))
-        if here.stop > here.start:
-            cost[here] = rows(k)[i[here] - k[0], j[here]]
-    return cost
-
-
-def _priced(rows: Rows, f, g, slack: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs that the potentials overcharge, and f lowered until there are none."""
-    m, more, tight = len(g), [], f.copy()
-    least, who = np.full(m, -slack), np.full(m, -1)
-    for k in chunks(len(f)):
-        table = rows(k) - f[k, None] - g
-        lowest = np.min(table, axis=1)
-        tight[k] = f[k] + np.where(np.isfinite(lowest), np.minimum(lowest, 0), 0)
-        bad = np.nonzero(lowest < -slack)[0]
-        worst = np.argpartition(table[bad], min(_MORE, m) - 1, axis=1)[:, :_MORE]
-        overcharged = table[bad[:, None], worst] < -slack
-        more.append((k[bad][:, None] * m + worst)[overcharged])
-        worst = np.argmin(table, axis=0)
-        value = table[worst, np.arange(m)]
-        who = np.where(value < least, k[worst], who)
-        least = np.minimum(value, least)
-    found = np.nonzero(who >= 0)[0]
-    more.append(who[found] * m + found)
-    return np.concatenate(more), tight
+def _rough(rows: Rows, one: Side, two: Side):
+    """The potential g, to a few digits; −inf where an atom has no partner."""
+    n, m = len(one.a), len(two.a)
+    if n * m <= _DENSE:
+        table = np.concatenate([rows(k) for k in chunks(n)])
+        i, j = np.nonzero(np.isfinite(table))
+        g = _interior_point(i, j, table[i, j], one, two, _ROUGH)[1]
+    else:
+        i, j = _beginning(rows, one, two)
+        for _ in range(_ROUGH_ROUNDS):
+            cost = pair_costs(rows, i, j, n)
+            f, g, _ = _interior_point(i, j, cost, one, two, _ROUGH)
+            more = overcharged(rows, f, g, _ROUGH * np.max(cost, initial=0.0), _MORE)[0]
+            if len(more) < _SETTLED * n:
+                break
+            key = np.union1d(i * m + j, more)
+            i, j = key // m, key % m
+    return np.where(np.bincount(j, minlength=m) == 0, -np.inf, g)
 
 
 def _interior_point(i, j, cost, one: Side, two: Side, tolerance: float):

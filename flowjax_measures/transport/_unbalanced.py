@@ -30,9 +30,10 @@ from ..measures import AbstractMeasure
 from ..measures._base import concrete
 from ._exact import Cost, costs_and_masses
 from ._host_marginals import Side as HostSide, hard, kullback_leibler, squared_error
+from ._host_pairs import Rows, Sparse, among_positive
 from ._interior_point import optimal_potentials
 from ._partial import with_dummies
-from ._sparse_relaxed import Rows, Sparse, chunks, sparse_relaxed
+from ._sparse_relaxed import sparse_relaxed
 
 # Beyond this many pairs the host solves, where it can.
 LARGEST = 2**15
@@ -142,8 +143,8 @@ def unbalanced_transport(
 ) -> Unbalanced:
     """Optimal transport between the atoms of measures of any masses.
 
-    Numbers that can be looked at are solved on the host by column generation: thousands of atoms
-    in the plane on each side in a minute. Compiled (in `jit` or `vmap`) it is for some hundreds.
+    Numbers that can be looked at are solved on the host by column generation: 2000 atoms in the
+    plane on each side in 4 s, 5000 in 20 s. Compiled (in `jit` or `vmap`) it is for some hundreds.
 
     The value is differentiable once in points, masses and strengths; the plan is not. Atoms of
     mass zero are left out, whatever their marginal may cost. With `TotalVariation` it is a linear
@@ -212,34 +213,11 @@ def _on_the_host(cost, one, two):
 def host_relaxed(rows: Rows, one: Any, two: Any) -> Sparse:
     """The same from rows of costs; atoms of mass zero have the potential that others leave."""
     a, b = (np.asarray(total, np.float64) for _, total in (one, two))
-    n, m = len(a), len(b)
-    i, j = np.nonzero(a)[0], np.nonzero(b)[0]
 
-    def within(k):
-        table = np.asarray(rows(i[k]), np.float64)[:, j]
-        if np.any(np.isnan(table)):
-            raise ArithmeticError
-        return table
+    def solve(rows: Rows, i, j) -> Sparse:
+        return sparse_relaxed(rows, _host_side(one[0], a[i]), _host_side(two[0], b[j]))
 
-    try:
-        if not all(np.all(np.isfinite(w)) for w in (a, b)):
-            raise ArithmeticError
-        found = sparse_relaxed(within, _host_side(one[0], a[i]), _host_side(two[0], b[j]))
-    except ArithmeticError:
-        none = np.zeros(0, int)
-        return Sparse(none, none, np.zeros(0), np.full(n, np.nan), np.full(m, np.nan))
-    # Who is out of reach has an infinite potential, and leaves no bound to others.
-    bound_f, bound_g = (np.where(np.isposinf(p), -np.inf, p) for p in (found.f, found.g))
-    f, g = np.full(n, np.inf), np.full(m, np.inf)
-    f[i], g[j] = found.f, found.g
-    empty = np.nonzero(a == 0)[0]
-    for k in chunks(len(empty)):
-        f[empty[k]] = np.min(np.asarray(rows(empty[k]))[:, j] - bound_g, axis=1)
-    empty = np.nonzero(b == 0)[0]
-    for k in chunks(len(i) if len(empty) else 0):
-        left = np.asarray(rows(i[k]))[:, empty] - bound_f[k, None]
-        g[empty] = np.minimum(g[empty], np.min(left, axis=0))
-    return Sparse(i[found.i], j[found.j], found.mass, f, g)
+    return among_positive(rows, a, b, solve)
 
 
 def _host_side(law: AbstractMarginal, a: np.ndarray) -> HostSide:

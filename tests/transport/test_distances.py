@@ -112,3 +112,17 @@ def test_wrong_order_is_refused():
     mu, nu = normals()
     with pytest.raises(ValueError, match="only p = 2"):
         fm.wasserstein(mu, nu, 3.0)
+
+
+def test_sorts_on_the_host_are_the_compiled_ones():
+    """Where numbers can be looked at NumPy sorts; also with weights of directions, and NaN."""
+    x, y = jr.normal(jr.key(0), (9, 3)), jr.normal(jr.key(1), (9, 3)) + 1
+    theta, weights = fm.sphere_directions(jr.key(2), 4, 3), jnp.array([0.5, 0.0, 2.0, 1.0])
+    sliced = lambda x, w: fm.sliced_wasserstein(fm.Particles(x), fm.Particles(y), theta, w)  # noqa: E731
+    for w in (None, weights):
+        np.testing.assert_allclose(sliced(x, w), jax.jit(sliced)(x, w), rtol=1e-13)
+    slope = jax.grad(sliced)(x, weights)
+    h = 1e-6 * jr.normal(jr.key(3), x.shape)
+    rise = (sliced(x + h, weights) - sliced(x - h, weights)) / 2
+    np.testing.assert_allclose(jnp.vdot(slope, h), rise, rtol=1e-6)
+    assert jnp.isnan(sliced(x.at[0, 0].set(jnp.nan), weights))

@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import ot
 import pytest
 from scipy.integrate import quad
-from scipy.optimize import linprog
+from scipy.optimize import linear_sum_assignment, linprog
 from scipy.stats import norm
 
 import flowjax_measures as fm
+from flowjax_measures.transport._assignment import assignment
+from flowjax_measures.transport._column_generation import sparse_exact
 from flowjax_measures.transport._shortest_paths import shortest_paths
 
 
@@ -33,7 +36,7 @@ def program(cost, a, b):
     return found.fun
 
 
-SOLVE = jax.jit(shortest_paths)
+SOLVE, ASSIGN = jax.jit(shortest_paths), jax.jit(assignment)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -211,3 +214,92 @@ def test_singular_gaussians_have_geodesics():
         np.testing.assert_allclose(fm.wasserstein(middle, nu), 0.75 * whole, rtol=1e-6)
     with pytest.raises(ValueError, match="`mu` is singular"):
         fm.bures_map(a, b)
+
+
+@pytest.mark.parametrize("case", ["cloud", "grid", "zeros", "dummies"])
+def test_few_of_the_pairs_at_a_time_are_enough(case):
+    """The optimal value of POT on all pairs, and potentials that are feasible for all of them."""
+    rng = np.random.default_rng(3)
+    n, m = 350, 330
+    a, b = rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))
+    cost = ot.dist(rng.normal(size=(n, 3)), rng.normal(size=(m, 3)) + 1)
+    if case == "grid":  # Many costs are equal.
+        cells = np.indices((19, 19)).reshape(2, -1).T / 19.0
+        cost, a = ot.dist(cells, cells, "cityblock"), np.full(361, 1 / 361)
+        b = np.exp(-np.sum((cells - 0.3) ** 2, axis=1) / 0.05)
+        b /= b.sum()
+    if case == "zeros":
+        a[::3], b[5:50] = 0, 0
+        a, b = 2 * a / a.sum(), 2 * b / b.sum()
+    if case == "dummies":
+        cost = np.pad(cost, (0, 1), constant_values=0.5)
+        cost[-1, -1] = 0
+        a, b = np.append(a, 1.0), np.append(b, 1.0)
+    value = a.sum() * ot.emd2(a / a.sum(), b / b.sum(), cost, numItermax=10**7)
+    found = sparse_exact(lambda k: cost[k], a, b)
+    np.testing.assert_allclose(found.mass @ cost[found.i, found.j], value, rtol=1e-10)
+    np.testing.assert_allclose(found.f @ a + found.g @ b, value, rtol=1e-9)
+    assert np.min(cost - found.f[:, None] - found.g) > -1e-11 * np.max(cost)
+    np.testing.assert_allclose(np.bincount(found.i, found.mass, len(a)), a, atol=1e-14)
+    np.testing.assert_allclose(np.bincount(found.j, found.mass, len(b)), b, atol=1e-14)
+
+
+def test_without_a_table_of_costs(monkeypatch):
+    """The same values, derivatives and plans, on the sphere and with another cost."""
+    monkeypatch.setattr(fm.transport._large, "_LARGEST", 0)
+    mu, nu = (
+        fm.Particles(jr.normal(jr.key(k), (n, 3)), weights=w, space=fm.Sphere()).retract()
+        for k, n, w in ((0, 6, None), (1, 5, jnp.array([0.1, 0.2, 0.3, 0.4, 0.0])))
+    )
+
+    def distance(x, log_w, cost):
+        return fm.wasserstein(fm.Particles(x, log_w, fm.Sphere()), nu, 1.5, cost=cost)
+
+    for cost in (None, lambda p, q: jnp.sum(jnp.abs(p - q))):
+        slopes = jax.value_and_grad(distance, (0, 1))
+        large = slopes(mu.x, jnp.full(6, -jnp.log(6.0)), cost)
+        plan = fm.coupling(mu, nu, 1.5, cost=cost)
+        with monkeypatch.context() as patch:
+            patch.setattr(fm.transport._large, "_LARGEST", 2**24)
+            small = slopes(mu.x, jnp.full(6, -jnp.log(6.0)), cost)
+            np.testing.assert_allclose(plan, fm.coupling(mu, nu, 1.5, cost=cost), atol=1e-14)
+        np.testing.assert_allclose(large[0], small[0], rtol=1e-12)
+        np.testing.assert_allclose(large[1][0], small[1][0], atol=1e-12)
+        # Masses of one sum: potentials have a constant that is free.
+        gap = large[1][1] - small[1][1]
+        np.testing.assert_allclose(gap, jnp.mean(gap), atol=1e-12)
+    broken = fm.Particles(mu.x.at[0, 0].set(jnp.nan), space=fm.Sphere())
+    assert jnp.isnan(fm.wasserstein(broken, nu)) and jnp.all(jnp.isnan(fm.coupling(broken, nu)))
+    with pytest.raises(ValueError, match="`cost` holds inf"):
+        fm.wasserstein(mu, nu, cost=lambda p, q: jnp.inf * jnp.abs(jnp.vdot(p, q)))
+
+
+@pytest.mark.parametrize("case", ["cloud", "equal", "integers"])
+def test_assignments_are_scipys(case):
+    rng = np.random.default_rng(7)
+    cost = {
+        "cloud": ot.dist(rng.normal(size=(40, 3)), rng.normal(size=(40, 3))),
+        "equal": np.ones((40, 40)),
+        "integers": rng.integers(0, 4, (40, 40)).astype(float),
+    }[case]
+    plan, f, g = map(np.asarray, ASSIGN(cost))
+    rows, columns = linear_sum_assignment(cost)
+    value = cost[rows, columns].mean()
+    np.testing.assert_allclose(np.vdot(plan, cost), value, rtol=1e-13)
+    np.testing.assert_allclose(np.mean(f) + np.mean(g), value, rtol=1e-12)
+    assert np.min(cost - f[:, None] - g) > -1e-13
+    assert np.all(np.sum(plan > 0, 0) == 1) and np.all(np.sum(plan > 0, 1) == 1)
+    assert all(np.all(np.isnan(v)) for v in ASSIGN(np.where(cost == cost[3, 4], np.nan, cost)))
+
+
+def test_compiled_matchings_are_those_of_the_host():
+    """Also in batches under `vmap`, with the derivatives of the distance."""
+    x, y = jr.normal(jr.key(0), (12, 2)), jr.normal(jr.key(1), (12, 2)) + 1
+    couple = lambda x: fm.minibatch_coupling(jr.key(2), fm.Particles(x), fm.Particles(y), 6)  # noqa: E731
+    np.testing.assert_allclose(jax.jit(couple)(x), couple(x), rtol=1e-14)
+    both = jax.value_and_grad(lambda x: fm.wasserstein(fm.Particles(x), fm.Particles(y)))
+    many = jax.vmap(both)(jnp.stack([x, 2 * x]))
+    for k in (0, 1):
+        value, slope = both((1 + k) * x)
+        np.testing.assert_allclose(many[0][k], value, rtol=1e-13)
+        np.testing.assert_allclose(many[1][k], slope, atol=1e-13)

@@ -151,8 +151,8 @@ def test_the_host_solves_what_compiled_code_does(name, monkeypatch):
 
     known, slope = jax.jit(lambda x: (found(x), jax.grad(lambda x: found(x).value)(x)))(x)
     monkeypatch.setattr("flowjax_measures.transport._unbalanced.LARGEST", 0)
-    for few in (256, 5):
-        monkeypatch.setattr("flowjax_measures.transport._sparse_relaxed._FEW", few)
+    for dense in (300**2, 20):
+        monkeypatch.setattr("flowjax_measures.transport._sparse_relaxed._DENSE", dense)
         monkeypatch.setattr("flowjax_measures.transport._sparse_relaxed._NEAR", 3)
         ours = found(x)
         np.testing.assert_allclose(ours.value, known.value, rtol=1e-9)
