@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ._fields import NUMBERS, check_choice, check_kind, check_number, meaning
+from ._fields import NUMBERS, check_choice, check_kind, check_number, is_scalar, meaning
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +27,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         for name, parameter, value in _named(signature, args, kwargs):
-            _check(function.__name__, name, parameter, value)
+            _check(name, parameter, value)
         return function(*args, **kwargs)
 
     return call
@@ -48,10 +48,10 @@ def _named(signature: inspect.Signature, args: tuple, kwargs: dict) -> Iterator[
             yield name, signature.parameters[name], value
 
 
-def _check(function: str, name: str, parameter: inspect.Parameter, value: Any) -> None:
+def _check(name: str, parameter: inspect.Parameter, value: Any) -> None:
     if value is parameter.default or isinstance(value, Tracer):
         return
-    what = f"`{name}` of `{function}`"
+    what = f"`{name}`"
     members, signs = meaning(parameter.annotation)
     if "key" in signs:
         _check_key(what, value, members)
@@ -60,7 +60,8 @@ def _check(function: str, name: str, parameter: inspect.Parameter, value: Any) -
     check_kind(what, value, tuple(get_origin(m) or m for m in members), data=True)
     if int in members and "positive" in signs and isinstance(value, int) and value < 1:
         raise ValueError(f"{what} is {value}; give a whole number ≥ 1.")
-    if float in members and isinstance(value, NUMBERS):
+    known = is_scalar(members) or signs
+    if float in members and known and isinstance(value, NUMBERS):
         check_number(what, value, members, signs)
 
 

@@ -87,9 +87,10 @@ def factor(cov: Float[Array, "d d"]) -> Float[Array, "d d"]:
     rest = cov
     for j in range(d):
         pivot = rest[j, j]
-        positive = pivot > scale
-        root = jnp.sqrt(jnp.where(positive, pivot, 1))
-        column = jnp.where(positive, rest[:, j] / root, 0)
+        vanishes = pivot <= scale
+        root = jnp.sqrt(jnp.where(vanishes, 1, pivot))
+        # NaN stays.
+        column = jnp.where(vanishes, 0 * rest[:, j], rest[:, j] / root)
         column = jnp.where(jnp.arange(d) < j, 0, column)
         rest = rest - jnp.outer(column, column)
         columns.append(column)

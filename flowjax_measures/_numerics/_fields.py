@@ -85,13 +85,16 @@ def check_choice(what: str, value: Any, members: tuple) -> None:
 def check_kind(what: str, value: Any, members: tuple, data: bool = False) -> None:
     """Refuses what cannot be meant: a class, a text, another module, NaN or complex numbers.
 
-    Of `data` the number of axes is looked at, and NaN is not: it may mark what is missing.
+    Of `data`, the arguments of a function, the number of axes is looked at, and NaN is not: it may
+    mark what is missing. Where they may be anything, they may be text and classes of Python.
     """
-    if inspect.isclass(value):
+    anything = not members or any(map(_takes_all, members))
+    if inspect.isclass(value) and not (data and anything and not issubclass(value, eqx.Module)):
         raise ValueError(f"{what} is the class {value.__name__}; give an instance of it.")
-    if isinstance(value, str) and str not in members and Literal not in members:
+    text = isinstance(value, str) and str not in members and Literal not in members
+    if text and not (data and anything):
         raise ValueError(f"{what} is the text {value!r}; text has no meaning here.")
-    if isinstance(value, Tracer) or not members or any(map(_takes_all, members)):
+    if isinstance(value, Tracer) or anything:
         return
     if not any(_is_of(value, member) for member in members):
         wanted = " or ".join(dict.fromkeys(_name(m) for m in members if m is not type(None)))
@@ -188,9 +191,14 @@ def meaning(annotation: Any) -> tuple[tuple, frozenset[str]]:
     return (annotation,), frozenset()
 
 
+def is_scalar(members: tuple) -> bool:
+    """Whether these types are of one number."""
+    return complex not in members and not any(getattr(m, "dims", ()) for m in members)
+
+
 def check_number(what: str, value: Any, members: tuple, signs: frozenset[str]) -> Any:
     """The number, Python's own float where it is one number of Python or NumPy."""
-    scalar = complex not in members and not any(getattr(m, "dims", ()) for m in members)
+    scalar = is_scalar(members)
     if isinstance(value, np.generic | int) and not isinstance(value, bool | np.bool_):
         value = float(value) if np.isrealobj(value) else complex(value)
     if not isinstance(value, float | np.ndarray | jax.Array):

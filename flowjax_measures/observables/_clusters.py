@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._custom_types import Count, FloatScalar
+from .._custom_types import FloatScalar
 from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..energies._ground import space_of
@@ -159,9 +159,7 @@ def soft_number_of_clusters(mu: AbstractMeasure, radius: FloatScalar) -> FloatSc
 
 
 @checked
-def time_to_clusters(
-    ts: Float[Array, " T"], numbers: Int[Array, " T"], k: Count
-) -> Float[Array, ""]:
+def time_to_clusters(ts: Float[Array, " T"], numbers: Int[Array, " T"], k: int) -> Float[Array, ""]:
     """The first of the times `ts` at which at most `k` clusters are left; +inf if there is none.
 
     To end a run there: `simulate(..., event=lambda t, mu: number_of_clusters(mu, radius) <= k)`.

@@ -201,3 +201,11 @@ def test_density_of_a_mixture():
         np.testing.assert_allclose(mixture.log_density(jnp.asarray(at)), exact, rtol=1e-12)
     with pytest.raises(ValueError, match="mixtures"):
         fm.Particles(jnp.zeros((3, 2))).log_density(jnp.zeros(2))
+
+
+@pytest.mark.parametrize("cov", [
+    [[jnp.nan, 0.0], [0.0, 1.0]], [[0.0, jnp.nan], [jnp.nan, 1.0]], [[1.0, 0.0], [0.0, jnp.nan]],
+])  # fmt: skip
+def test_draws_of_no_covariance_are_none(cov):
+    drawn = jax.jit(lambda c: fm.Gaussian(jnp.zeros(2), c).sample(jr.key(0), 3))(jnp.array(cov))
+    assert jnp.all(jnp.any(jnp.isnan(drawn), axis=1))
