@@ -23,6 +23,9 @@ PositiveArray = Annotated[ArrayLike, "positive"]
 
 PointFunction = Callable[[Point], Any]
 Logits = Callable[[Point], FloatScalar]
+Numbers = Float[Array, "..."] | float
+"""Real numbers of any shape."""
+
 PRNGKey = Annotated[Any, "key"]
 Count = Annotated[int, "positive"]
 

@@ -68,7 +68,8 @@ class _Recorder:
             return function
 
         def call(*args, **kwargs):
-            self.calls.setdefault(name, (args, kwargs))
+            if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((args, kwargs))):
+                self.calls.setdefault(name, (args, kwargs))
             return function(*args, **kwargs)
 
         return call
@@ -81,7 +82,7 @@ def _wrong(value):
         yield "NaN", eqx.tree_at(lambda m: jax.tree.leaves(m.x)[0], value, replace_fn=holed)
         yield from (("text", "text"), ("points", np.ones(3)))
     elif eqx.is_inexact_array(value):
-        yield "NaN", value.at[(0,) * value.ndim].set(jnp.nan)
+        yield "NaN", jnp.asarray(value).at[(0,) * value.ndim].set(jnp.nan)
         yield from (("text", "text"), ("object", object()))
     elif isinstance(value, float):
         yield from (("NaN", float("nan")), ("text", "text"), ("complex", 1j))
@@ -111,8 +112,9 @@ def _finite(result) -> bool:
     return bool(numbers) and all(np.all(np.isfinite(a)) for a in numbers)
 
 
-# Data whose NaN is missing, or of which no number is seen.
+# Data whose NaN is missing, or of which no number is seen; formulas of any real number.
 MAY_HOLD_NAN = {"kalman_filter", "path_metric"}
+REAL = {"batch", "M"}
 
 
 @pytest.mark.slow
@@ -130,6 +132,7 @@ def test_wrong_arguments_of_the_examples_are_refused(part):
                     exec(compile(code, "example", "exec"), dict(given))
             args, kwargs = library.calls.get(name, ((), {}))
             bound = inspect.signature(FUNCTIONS[name]).bind_partial(*args, **kwargs).arguments
+            bound = {k: v for k, v in bound.items() if k != "options"}
             for argument, value in bound.items():
                 for kind, wrong in _wrong(value):
                     try:
@@ -142,6 +145,8 @@ def test_wrong_arguments_of_the_examples_are_refused(part):
                     except Exception as error:
                         taken.append((name, argument, kind, repr(error)[:100]))
                         continue
+                    if kind == "half" and argument in REAL:
+                        continue
                     if kind != "NaN" or (name not in MAY_HOLD_NAN and _finite(result)):
                         taken.append((name, argument, kind, str(result)[:100]))
-    assert not taken
+    assert not taken, "\n".join(map(str, taken))

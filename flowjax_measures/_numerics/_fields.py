@@ -99,6 +99,8 @@ def check_kind(what: str, value: Any, members: tuple, data: bool = False) -> Non
     if not any(_is_of(value, member) for member in members):
         wanted = " or ".join(dict.fromkeys(_name(m) for m in members if m is not type(None)))
         raise ValueError(f"{what} is {_shown(value)}; give {wanted}.")
+    if isinstance(value, complex) and complex not in members:
+        raise ValueError(f"{what} is {value!r}; give a real number.")
     arrays = [m for m in members if hasattr(m, "dims")]
     if not arrays or not isinstance(value, np.ndarray | jax.Array) or value.size > _LARGE:
         return

@@ -168,4 +168,5 @@ def time_to_clusters(ts: Float[Array, " T"], numbers: Int[Array, " T"], k: int) 
 
         `fm.time_to_clusters(jnp.arange(3.0), jnp.array([3.0, 2.0, 1.0]), 2)`
     """
-    return jnp.min(jnp.where(numbers <= k, ts, jnp.inf))
+    known = ~(jnp.any(jnp.isnan(ts)) | jnp.any(jnp.isnan(numbers)))
+    return jnp.where(known, jnp.min(jnp.where(numbers <= k, ts, jnp.inf)), jnp.nan)

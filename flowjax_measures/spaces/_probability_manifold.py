@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar
+from .._custom_types import FloatScalar, Numbers
 from .._numerics import Checked, checked, given
 
 Vector = Float[Array, " n"]
 
 
 @checked
-def logarithmic_mean(a: Array, b: Array) -> Array:
+def logarithmic_mean(a: Numbers, b: Numbers) -> Array:
     """(a − b)/(log a − log b), a where a = b, 0 where one is 0; smooth.
 
     !!! example

@@ -46,14 +46,14 @@ def optimal_value(
     a: Float[Array, " n"],
     b: Float[Array, " m"],
     matched: bool = False,
-) -> Float[Array, ""]:
+) -> Float[Array, ""] | Float[np.ndarray, ""]:
     """The least ⟨c, π⟩; its derivative is that at the optimal plan and potentials.
 
     Of numbers that can be looked at it is NumPy's, that what comes next need not fetch it.
     """
     if concrete(cost, a, b):
         found = _on_the_host(cost, a, b)
-        return np.asarray(np.nan if found is None else found.value, cost.dtype)  # pyright: ignore
+        return np.asarray(np.nan if found is None else found.value, cost.dtype)
     return _traced_value(cost, a, b, matched)
 
 

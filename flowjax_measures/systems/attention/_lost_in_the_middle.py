@@ -22,20 +22,20 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from ..._custom_types import Count
+from ..._custom_types import Count, Numbers
 from ..._numerics import checked
 from ._goursat import bessel_i, by_bessel, by_volterra, number_of_modes
 
 
 @checked
 def lost_in_the_middle(
-    t: ArrayLike,
-    beta: ArrayLike,
-    lam: ArrayLike,
+    t: Numbers,
+    beta: Numbers,
+    lam: Numbers,
     M: float | int,
-    sigma0: ArrayLike,
+    sigma0: Numbers,
     *,
     method: Literal["bessel", "volterra"] = "bessel",
     terms: Count | None = None,
@@ -69,10 +69,10 @@ def lost_in_the_middle(
 
 @checked
 def retrieval_modes(
-    t: ArrayLike,
-    beta: ArrayLike,
-    lam: ArrayLike,
-    sigma0: ArrayLike,
+    t: Numbers,
+    beta: Numbers,
+    lam: Numbers,
+    sigma0: Numbers,
     terms: Count,
     *,
     method: Literal["bessel", "volterra"] = "bessel",

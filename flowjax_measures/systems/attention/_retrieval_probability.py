@@ -7,16 +7,16 @@ position σ₀ at time 0 (Duerinckx, Geshkovski and Rossi); S is `lost_in_the_mi
 """
 
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from ..._custom_types import Count
+from ..._custom_types import Count, Numbers
 from ..._numerics import checked
 from ._lost_in_the_middle import lost_in_the_middle
 
 
 @checked
 def retrieval_probability(
-    t: ArrayLike, beta: ArrayLike, lam: ArrayLike, M: float | int, sigma0: ArrayLike, N: Count
+    t: Numbers, beta: Numbers, lam: Numbers, M: float | int, sigma0: Numbers, N: Count
 ) -> Float[Array, "..."]:
     r"""Acc_N up to o(1/N): √(π/2)/M + √(2π) S(σ₀)/(MN), S of `lost_in_the_middle`.
 

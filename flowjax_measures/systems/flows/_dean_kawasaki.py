@@ -14,7 +14,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._custom_types import Positive
+from ..._custom_types import Numbers, Positive
 from ..._numerics import checked
 from ..._system import AbstractMeanField, AbstractSystem
 from ...measures import GridDensity, Increment
@@ -25,14 +25,14 @@ from ...noise._noise import Covariance, Dense
 
 
 @checked
-def mean_mobility(a: Array, b: Array) -> Array:
+def mean_mobility(a: Numbers, b: Numbers) -> Array:
     """(a + b)/2, of walkers who jump between two cells.
 
     !!! example
 
         `fm.mean_mobility(1.0, 2.0)`
     """
-    return (a + b) / 2
+    return jnp.asarray(a + b) / 2
 
 
 class DeanKawasaki(AbstractSystem):

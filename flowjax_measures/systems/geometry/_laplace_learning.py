@@ -97,7 +97,8 @@ def harmonic_extension(
         ```
     """
     known = labelled[:, None]
-    laplacian = jnp.diag(jnp.sum(weights, 1)) - weights
+    # Rows of known vertices are not read: what they hold that is no number must be seen.
+    laplacian = jnp.diag(jnp.sum(weights, 1)) - weights + 0 * jnp.sum(weights)
     system = jnp.where(known, jnp.eye(len(weights), dtype=weights.dtype), laplacian)
     flat = labels.reshape(len(weights), -1)
     return jnp.linalg.solve(system, jnp.where(known, flat, 0)).reshape(labels.shape)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._custom_types import FloatScalar, Positive
+from ..._custom_types import FloatScalar, Numbers, Positive
 from ..._numerics import checked
 from ..._system import AbstractSystem
 from ...measures import GridDensity, Increment
@@ -27,7 +27,7 @@ from ...measures._grid_noise import FaceNoise
 
 
 @checked
-def entropic_mobility(a: Array, b: Array) -> Array:
+def entropic_mobility(a: Numbers, b: Numbers) -> Array:
     """1/M = ∫_0^1 ds / m(sb + (1 − s)a) for m = h³, that is M = 2a²b²/(a + b) ([gruen2000]).
 
     Zero as soon as one side is dry, and ∫ 1/(2h) decreases without noise.
@@ -42,7 +42,7 @@ def entropic_mobility(a: Array, b: Array) -> Array:
 
 
 @checked
-def flat_mobility(a: Array, b: Array) -> Array:
+def flat_mobility(a: Numbers, b: Numbers) -> Array:
     """M = ((a + b)/2)³, of which the correction vanishes; the film may become negative.
 
     !!! example

@@ -10,12 +10,13 @@ gradient flow from θ. With label noise C is a multiple of H, and θ slides down
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import Point, Positive
 from ..._numerics import checked
 from ._examples import (
     Loss,
@@ -31,8 +32,8 @@ from ._examples import (
 def valley_drift(
     loss: Loss,
     data: PyTree,
-    eta: FloatScalar,
-    batch: FloatScalar,
+    eta: Positive,
+    batch: Positive,
     params: Point,
     replacement: bool = True,
     flat: float = 1e-6,
@@ -55,6 +56,8 @@ def valley_drift(
         ```
     """
     check_data(data)
+    if not all(map(eqx.is_inexact_array, jax.tree.leaves(params))):
+        raise ValueError("`params` holds what are no arrays of floats; give arrays alone.")
     share = thinning(number_of_examples(data), batch, replacement)
     point, unravel = ravel_pytree(params)
     risk = lambda x: ravel_pytree(risk_gradient(loss, data, unravel(x)))[0]  # noqa: E731
