@@ -26,7 +26,7 @@ class MedianKernel(Checked):
 
     The median is that of all pairs up to n = `atoms`. Beyond it is that of as many pairs as so many
     atoms have, P = `atoms`²/2, of which every atom has its share: its rank is off by a share of
-    about 1/(2√P), 0.6%, and it costs O(P + n).
+    about 1/(2√P), 0.3%, and it costs O(P + n).
 
     !!! example
 
@@ -34,7 +34,7 @@ class MedianKernel(Checked):
     """
 
     scale: Any = 1.0
-    atoms: int = eqx.field(static=True, default=128)
+    atoms: int = eqx.field(static=True, default=256)
 
     def of(self, mu: Any) -> GaussianKernel:
         """The kernel at the measure `mu`; all of its atoms count alike."""
