@@ -47,6 +47,16 @@ def test_what_was_given_is_named(call, words):
     assert isinstance(error.value, jaxtyping.TypeCheckError) or error.match(words)
 
 
+def test_numbers_that_must_be_looked_at_are_not_traced():
+    with pytest.raises(ValueError, match="`group`, which are traced; call it outside"):
+        jax.jit(lambda group: fm.invariant_dimension(group, 2))(fm.cyclic_group(3))
+    # What the user's own function looks at is not an argument's fault.
+    with pytest.raises(jax.errors.ConcretizationTypeError):
+        ball = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+        flow = fm.StochasticInterpolant(ball, CLOUD)
+        fm.flow_matching_loss(lambda t, x: x * float(t), flow, jr.key(0), 3)
+
+
 def test_functions_of_numbers_keep_nan():
     nan = jnp.array([jnp.nan])
     for function in (fm.entropic_mobility, fm.flat_mobility, fm.logarithmic_mean, fm.mean_mobility):

@@ -38,7 +38,7 @@ REFUSED = {
     "covariance NaN": (lambda: fm.Gaussian(jnp.ones(2), jnp.nan * EYE), "`cov`"),
     "negative density": (lambda: fm.GridDensity(-jnp.ones(5), 0.0, 1.0), "`rho`"),
     "density without mass": (lambda: fm.GridDensity(jnp.zeros(5), 0.0, 1.0), "`rho`"),
-    "density of three axes": (lambda: fm.GridDensity(jnp.ones((3, 3, 3)), 0.0, 1.0), "`rho`"),
+    "density of four axes": (lambda: fm.GridDensity(jnp.ones((3,) * 4), 0.0, 1.0), "`rho`"),
     "walls crossed": (lambda: fm.GridDensity(jnp.ones(5), 1.0, 0.0), "`upper`"),
     "walls of another size": (lambda: fm.GridDensity(jnp.ones(5), jnp.ones(3), 2.0), "`lower`"),
     "one time": (lambda: fm.simulate(QUIET, tokens(), [0.0]), "`ts`"),

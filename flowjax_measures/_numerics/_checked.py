@@ -12,6 +12,11 @@ from jax.core import Tracer
 
 from ._fields import NUMBERS, check_choice, check_kind, check_number, is_scalar, meaning
 
+_LOOKED_AT = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,9 +33,23 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         for name, parameter, value in _named(signature, args, kwargs):
             _check(name, parameter, value)
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except _LOOKED_AT as error:
+            given = [(name, value) for name, _, value in _named(signature, args, kwargs)]
+            traced = [f"`{name}`" for name, value in given if _is_traced(value)]
+            if not traced:
+                raise
+            raise ValueError(
+                f"`{function.__name__}` looks at numbers of {', '.join(traced)}, which are traced; "
+                "call it outside of jit, vmap and grad."
+            ) from error
 
     return call
+
+
+def _is_traced(value: Any) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def _named(signature: inspect.Signature, args: tuple, kwargs: dict) -> Iterator[tuple]:

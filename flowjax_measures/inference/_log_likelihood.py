@@ -48,7 +48,8 @@ def log_likelihood(
         `fm.log_likelihood(flow, data, fm.Gaussian(jnp.zeros(2), jnp.eye(2)), dt=0.02)`
     """
     density = getattr(source, "log_density", source)
-    if not callable(density):
+    points = isinstance(source, Particles) and not source.is_mixture()
+    if points or not callable(density):
         raise ValueError(
             f"`source` is {type(source).__name__}, which has no density; give a Gaussian, or a "
             "function x ↦ log ρ_0(x)."

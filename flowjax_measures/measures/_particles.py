@@ -189,18 +189,23 @@ class Particles(AbstractMeasure):
     def covariance(self):
         return atoms_covariance(self)
 
+    def is_mixture(self) -> bool:
+        """Whether the points are `Gaussian`s, or pairs (m, Σ)."""
+        pair = isinstance(self.x, tuple) and len(self.x) == 2
+        ranks = [jnp.ndim(part) for part in self.x] if pair else []
+        return isinstance(self.x, Gaussian) or ranks == [2, 3]
+
     def log_density(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         """log Σ_i w_i N(x; m_i, Σ_i) of a mixture: the points are `Gaussian`s, or pairs (m, Σ).
 
         **Raises:** `ValueError` for other points, which have no density of their own.
         """
-        parts = (self.x.m, self.x.cov) if isinstance(self.x, Gaussian) else self.x
-        pair = isinstance(parts, tuple) and len(parts) == 2
-        if not pair or [jnp.ndim(part) for part in parts] != [2, 3]:
+        if not self.is_mixture():
             raise ValueError(
                 "`log_density` is of mixtures: give points that are Gaussians, such as "
                 "Particles((means, covariances)), or estimate it with a kernel."
             )
+        parts = (self.x.m, self.x.cov) if isinstance(self.x, Gaussian) else self.x
         each = jax.vmap(lambda m, cov: Gaussian(m, cov).log_density(x))(*parts)
         return jax.nn.logsumexp(each + self.log_weights())
 

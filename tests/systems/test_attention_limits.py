@@ -26,7 +26,7 @@ def test_layers_are_euler_steps_and_tend_to_the_flow():
     angles = fm.Particles((X[:, :1], jnp.arange(7)), jnp.zeros(7), space=fm.Euclidean())
     moved = fm.layers(fm.CausalCircle(), 4)(angles)
     assert moved.x[1].tolist() == list(range(7)) and np.all(moved.log_w == 0)
-    with pytest.raises(ValueError, match="layers"):
+    with pytest.raises(ValueError, match="`T`"):
         fm.layers(system, 0)
 
 
