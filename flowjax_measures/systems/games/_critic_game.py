@@ -40,7 +40,7 @@ def critic_game(
         weights, rest = eqx.partition(network, eqx.is_inexact_array)
         game = fm.critic_game(nu, lambda w, x: eqx.combine(w, rest)(0.0, x), speed=10.0)
         state = dict(points=mu, critic=fm.Particles(jax.tree.map(lambda a: a[None], weights)))
-        fm.simulate(game, state, [0.0, 1.0], dt=0.01)
+        fm.simulate(game, state, [0.0, 1.0], dt=0.001)
         ```
     """
 
