@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, get_origin
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
+from ._checks import check_key
 from ._fields import NUMBERS, check_choice, check_kind, check_number, is_scalar, meaning
 
 _LOOKED_AT = (
@@ -73,7 +72,8 @@ def _check(name: str, parameter: inspect.Parameter, value: Any) -> None:
     what = f"`{name}`"
     members, signs = meaning(parameter.annotation)
     if "key" in signs:
-        _check_key(what, value, members)
+        if value is not None or type(None) not in members:
+            check_key(value, name)
         return
     check_choice(what, value, members)
     check_kind(what, value, tuple(get_origin(m) or m for m in members), data=True)
@@ -82,12 +82,3 @@ def _check(name: str, parameter: inspect.Parameter, value: Any) -> None:
     known = is_scalar(members) or signs
     if float in members and known and isinstance(value, NUMBERS):
         check_number(what, value, members, signs)
-
-
-def _check_key(what: str, value: Any, members: tuple) -> None:
-    if value is None and type(None) in members:
-        return
-    kinds = (jax.dtypes.prng_key, np.uint32)
-    dtype = getattr(value, "dtype", None)
-    if dtype is None or not any(jnp.issubdtype(dtype, k) for k in kinds):
-        raise ValueError(f"{what} is {value!r}; give a JAX key, jax.random.key(0).")

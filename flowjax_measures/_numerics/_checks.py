@@ -19,7 +19,8 @@ def check_positive(name: str, value: Any, least: float | int = 0) -> None:
         raise ValueError(f"`{name}` is {value}; give {bound}.")
 
 
-def check_key(key: Any) -> None:
+def check_key(key: Any, name: str = "key") -> None:
+    """Raises where there is no key of JAX, new or old."""
     kind = getattr(key, "dtype", np.dtype(object))
     if not any(jnp.issubdtype(kind, known) for known in (jax.dtypes.prng_key, np.uint32)):
-        raise ValueError(f"`key` is {key!r}; give a JAX key, jax.random.key(0).")
+        raise ValueError(f"`{name}` is {key!r}; give a JAX key, jax.random.key(0).")

@@ -38,13 +38,18 @@ def mean_norm(z: Vector, cov: Matrix) -> FloatScalar:
     return jnp.where(spread, folded, safe_sqrt(s**2))
 
 
-def mean_norm_power(z: Vector, cov: Matrix, r: ArrayLike) -> FloatScalar:
-    """E‖Z‖^r for 0 < r < 2."""
-    r = jnp.asarray(r, z.dtype)
+def _on_grid(z: Vector, cov: Matrix):
+    """E‖Z‖², the scale of it, nodes u, and `transform` at e^{2u} in that scale."""
     total = jnp.vdot(z, z) + jnp.trace(cov)
     scale = jax.lax.stop_gradient(jnp.where(total > 0, total, 1))
     u = _grid(-18.0, 30.0, z.dtype)
-    _, falls = transform(z, cov, jnp.exp(2 * u) / scale)
+    return total, scale, u, transform(z, cov, jnp.exp(2 * u) / scale)
+
+
+def mean_norm_power(z: Vector, cov: Matrix, r: ArrayLike) -> FloatScalar:
+    """E‖Z‖^r for 0 < r < 2."""
+    r = jnp.asarray(r, z.dtype)
+    total, scale, u, (_, falls) = _on_grid(z, cov)
     # Below the grid −φ′ is its value at 0, and the steps are a geometric series.
     tail = jnp.exp((2 - r) * (u[0] - _STEP)) / -jnp.expm1(-(2 - r) * _STEP)
     whole = jnp.vdot(falls, jnp.exp((2 - r) * u)) + total * tail
@@ -54,10 +59,7 @@ def mean_norm_power(z: Vector, cov: Matrix, r: ArrayLike) -> FloatScalar:
 def mean_inverse_power(z: Vector, cov: Matrix, s: ArrayLike) -> FloatScalar:
     """E‖Z‖^{−s} for 0 < s < d."""
     s = jnp.asarray(s, z.dtype)
-    total = jnp.vdot(z, z) + jnp.trace(cov)
-    scale = jax.lax.stop_gradient(jnp.where(total > 0, total, 1))
-    u = _grid(-18.0, 30.0, z.dtype)
-    phi, _ = transform(z, cov, jnp.exp(2 * u) / scale)
+    _, scale, u, (phi, _) = _on_grid(z, cov)
     # Below the grid φ is 1, and above it falls as e^{−du}: both sums go on as geometric series.
     below = jnp.exp(s * (u[0] - _STEP)) / -jnp.expm1(-s * _STEP)
     last = phi[-1] * jnp.exp(s * u[-1])
