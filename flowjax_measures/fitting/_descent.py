@@ -18,6 +18,7 @@ from .._numerics import jitted
 from ..inference._parameters import Parameters
 from ..storage._folder import claimed
 from ..storage.checkpoint import environment
+from ._asked import Limits
 from ._newton import Newton
 from ._objective import Objective, value_and_gradient
 from ._store import Store
@@ -85,15 +86,14 @@ def descend(
     objective: Objective,
     search: Optax | Newton,
     free: list[Array],
-    steps: int,
-    tolerance: float,
-    patience: int,
+    limits: Limits,
     draws: PRNGKey | None,
     folder: str | os.PathLike | None,
     overwrite: bool,
     progress: bool,
 ) -> Descent:
-    """Steps until the losses stall, are not finite, or `steps` are taken."""
+    """Steps until the losses stall, are not finite, or all are taken."""
+    steps, tolerance, patience = limits
     runs = free[0].shape[0]
     evaluate = value_and_gradient if runs == 1 else _together
     losses = np.full((steps, runs), np.nan)

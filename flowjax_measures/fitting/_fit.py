@@ -23,6 +23,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .._custom_types import Count, PRNGKey
 from .._numerics import checked
 from .._system import AbstractSystem
+from ._asked import Comparison, Fitted, Limits, Runs
 from ._descent import Optax, descend, spread_out
 from ._losses import WITHOUT_RUN
 from ._newton import Newton
@@ -187,9 +188,11 @@ def fit(
         result.system.beta, result.converged, result.message
         ```
     """
-    objective = pose(system, data, initial, where, positive, bounds, symmetric, loss, kernel,
-                     epsilon, directions, summaries, independent, shooting, batch, pieces, adjoint,
-                     dt, key, options)  # fmt: skip
+    runs = Runs(key, dt, options, shooting, batch, pieces)
+    objective = pose(
+        system, data, initial, Fitted(where, positive, bounds, symmetric),
+        Comparison(loss, kernel, epsilon, directions, summaries, independent), runs, adjoint,
+    )  # fmt: skip
     if steps < 1 or restarts < 1:
         raise ValueError(f"`steps` is {steps}, `restarts` {restarts}; give at least one.")
     if optimizer is not None and not hasattr(optimizer, "update"):
@@ -197,14 +200,13 @@ def fit(
             f"`optimizer` is {optimizer!r}; give a transformation of optax, for example "
             "optax.adam(0.01)."
         )
-    drawn = batch is not None or pieces is not None
     parameters = objective.parameters
     start = parameters.values()
     few = sum(theta.size for theta in start) <= _FEW
     free = spread_out(parameters, start, restarts, key)
     without_run = isinstance(loss, str) and loss in WITHOUT_RUN
     distance = not without_run and loss != "summaries"
-    if optimizer is None and not distance and few and restarts == 1 and not drawn:
+    if optimizer is None and not distance and few and restarts == 1 and not runs.drawn:
         if folder is not None:
             raise ValueError(
                 "`folder`: Newton's method takes a few steps, and writes nothing. Leave `folder` "
@@ -213,9 +215,9 @@ def fit(
         search = Newton(objective)
     else:
         search = Optax(optimizer or _adam(learning_rate, steps), free)
-    draws = jr.fold_in(_needed(key), 1) if drawn else None
-    found = descend(objective, search, free, steps, tolerance, patience, draws, folder, overwrite,
-                    progress)  # fmt: skip
+    draws = jr.fold_in(_needed(key), 1) if runs.drawn else None
+    limits = Limits(steps, tolerance, patience)
+    found = descend(objective, search, free, limits, draws, folder, overwrite, progress)
     finite = math.isfinite(found.loss)
     converged = finite and found.slope <= _CONVERGED * found.steepest
     named = distance and isinstance(loss, str)

@@ -32,6 +32,7 @@ from ..measures import AbstractMeasure, Particles
 from ..measures._base import is_measure, replace
 from ..noise._noise import floating
 from ..transport import energy_distance
+from ._asked import Comparison
 from ._summaries import Summaries, summary_likelihood
 
 WITHOUT_RUN = ("increments", "jko", "self_test")
@@ -103,11 +104,9 @@ class Distance(eqx.Module):
         return jnp.sum(mean**2) + jnp.sum((mu.covariance() - nu.covariance()) ** 2)
 
 
-def named(
-    loss: str, snapshots: list, kernel, epsilon, directions, summaries, independent: bool,
-    populations: int, dtype,
-) -> Distance:  # fmt: skip
+def named(comparison: Comparison, snapshots: list, populations: int, dtype) -> Distance:
     """The loss of this name; what is not given is set by the width of the data."""
+    loss, kernel, epsilon, directions, summaries, independent = comparison
     if loss not in NAMES:
         raise ValueError(
             f"`loss` is {loss!r}; it is one of {NAMES} or a function "

@@ -20,6 +20,7 @@ from ..measures import Particles
 from ..measures._base import is_measure, replace
 from ..noise._noise import floating
 from ..simulation._simulate import simulate
+from ._asked import Runs
 from ._increments import increment_likelihood
 from ._losses import Distance, average
 
@@ -41,31 +42,25 @@ class Later(AbstractMeanField):
 class Objective(eqx.Module):
     """The loss as a function of unconstrained variables; all that it depends on are its fields.
 
-    `initial` is stacked where it is of several `populations`. With `shooting` the run starts again
-    from the snapshots, and is of so many intervals. `batch` and `pieces` are numbers of particles
-    and of such runs that each evaluation draws from the key that it is given.
+    `initial` is stacked where it is of several `populations`. What is drawn, is drawn from the key
+    that an evaluation is given.
     """
 
     parameters: Parameters
     loss: Callable
     times: tuple[float, ...] = eqx.field(static=True)
     initial: PyTree
+    populations: int = eqx.field(static=True)
     snapshots: list
     velocities: list | None
-    key: Any
-    dt: float | None
-    options: dict[str, Any]
-    populations: int = eqx.field(static=True)
-    shooting: int | None = eqx.field(static=True)
-    batch: int | None = eqx.field(static=True)
-    pieces: int | None = eqx.field(static=True)
+    runs: Runs
     forward: bool = eqx.field(static=True)
 
     def __call__(self, free: list[Array], draw: PRNGKey | None = None) -> FloatScalar:
         system = self.parameters.with_values(self.parameters.constrained(free))
         initial, snapshots = self.initial, self.snapshots
-        if self.batch is not None and draw is not None:
-            initial, snapshots = _drawn(initial, snapshots, self.batch, draw)
+        if self.runs.batch is not None and draw is not None:
+            initial, snapshots = _drawn(initial, snapshots, self.runs.batch, draw)
         name = self.loss.name if isinstance(self.loss, Distance) else None
         if name == "increments":
             return increment_likelihood(system, self.times, snapshots)
@@ -73,16 +68,18 @@ class Objective(eqx.Module):
             return self_test(system, self.times, snapshots)
         if self.velocities is not None:  # "jko"
             return velocity_error(system, self.times[1:], snapshots[1:], self.velocities)
-        if self.shooting is None:
-            states = self._run(system, self.times, initial, self.key)
+        if self.runs.shooting is None:
+            states = self._run(system, self.times, initial, self.runs.key)
             return average(self.loss, states, snapshots[1:])
-        return self._shoot(system, snapshots, self.shooting, draw)
+        return self._shoot(system, snapshots, self.runs.shooting, draw)
 
     def _run(self, system, times, initial, key) -> list:
         """The states at all times but the first."""
 
         def one(start, key):
-            run = simulate(system, start, times, dt=self.dt, key=key, throw=False, **self.options)
+            run = simulate(
+                system, start, times, dt=self.runs.dt, key=key, throw=False, **self.runs.options
+            )
             # `ys` holds the arrays of the states alone.
             return run.ys, eqx.filter(run.final, eqx.is_array, inverse=True)
 
@@ -106,7 +103,7 @@ class Objective(eqx.Module):
         kinds = {(jax.tree.structure(p), *(a.shape for a in jax.tree.leaves(p))) for p in parts}
         alike = len(kinds) == 1 and np.allclose(windows, windows[0], rtol=1e-9, atol=0)
         if not (alike and isinstance(system, AbstractMeanField)):
-            if self.pieces is not None:
+            if self.runs.pieces is not None:
                 raise ValueError(
                     "`pieces` are drawn where all are alike: give times at equal distances and "
                     "snapshots of as many particles."
@@ -118,8 +115,8 @@ class Objective(eqx.Module):
             ]  # fmt: skip
             return sum(values[1:], values[0]) / len(values)
         chosen = jnp.asarray(starts)
-        if self.pieces is not None and draw is not None:
-            chosen = jr.choice(jr.fold_in(draw, 1), chosen, (self.pieces,), replace=False)
+        if self.runs.pieces is not None and draw is not None:
+            chosen = jr.choice(jr.fold_in(draw, 1), chosen, (self.runs.pieces,), replace=False)
         arrays, rest = zip(*[eqx.partition(s, eqx.is_array) for s in snapshots], strict=True)
         stacked = jax.tree.map(lambda *a: jnp.stack(a), *arrays)
         window = tuple(float(f"{t:.12g}") for t in windows[0])
@@ -135,7 +132,7 @@ class Objective(eqx.Module):
         return jnp.mean(jax.lax.map(piece, chosen))
 
     def _keyed(self, k):
-        return None if self.key is None else jr.fold_in(self.key, k)
+        return None if self.runs.key is None else jr.fold_in(self.runs.key, k)
 
     def _dtype(self):
         return jnp.result_type(

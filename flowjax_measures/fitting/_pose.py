@@ -13,6 +13,7 @@ from ..inference import couple
 from ..inference._parameters import Parameters, select
 from ..measures import Particles
 from ..measures._base import check_finite, is_measure
+from ._asked import Comparison, Fitted, Runs
 from ._losses import WITHOUT_RUN, named
 from ._objective import Objective, sizes
 
@@ -20,10 +21,16 @@ from ._objective import Objective, sizes
 _FORWARD = 4
 
 
-def pose(system, data, initial, where, positive, bounds, symmetric, loss, kernel, epsilon,
-         directions, summaries, independent, shooting, batch, pieces, adjoint, dt, key,
-         options) -> Objective:  # fmt: skip
-    """Checks the arguments of `fit` and builds the loss."""
+def pose(
+    system: AbstractSystem,
+    data: Any,
+    initial: Any,
+    fitted: Fitted,
+    comparison: Comparison,
+    runs: Runs,
+    adjoint: Any,
+) -> Objective:
+    """Checks what `fit` is asked and builds the loss."""
     if not isinstance(system, AbstractSystem):
         raise ValueError(f"`system` is {type(system)}; give a system whose fields are fitted.")
     times, snapshots = _data(data)
@@ -36,8 +43,9 @@ def pose(system, data, initial, where, positive, bounds, symmetric, loss, kernel
     if not arrays:
         raise ValueError("`snapshots` hold no floats; give measures, one for each time.")
     dtype = jnp.result_type(*arrays)
-    parameters = select(system, where, positive, bounds, symmetric, dtype)
-    if independent and not isinstance(loss, str):
+    parameters = select(system, *fitted, dtype)
+    loss = comparison.loss
+    if comparison.independent and not isinstance(loss, str):
         raise ValueError("`independent` belongs to named losses; build it into your `loss`.")
     velocities = None
     if isinstance(loss, str):
@@ -47,19 +55,18 @@ def pose(system, data, initial, where, positive, bounds, symmetric, loss, kernel
                     '`loss` is "jko", whose velocities are those of a flow without noise, and '
                     '`system` has noise. Fit through the run, by a distance or by "summaries".'
                 )
-            velocities = couple(times, snapshots, epsilon=epsilon).velocities(at="end")
-        loss = named(loss, snapshots, kernel, epsilon, directions, summaries, independent,
-                     populations, dtype)  # fmt: skip
-        if loss.name in WITHOUT_RUN and (shooting is not None or populations > 1):
+            velocities = couple(times, snapshots, epsilon=comparison.epsilon).velocities(at="end")
+        loss = named(comparison, snapshots, populations, dtype)
+        if loss.name in WITHOUT_RUN and (runs.shooting is not None or populations > 1):
             raise ValueError(
                 f"`shooting` and several `initial` are of runs; the loss {loss.name!r} has none."
             )
-    _check_pieces(times, snapshots, populations, shooting, batch, pieces)
-    forward, adjoint = _route(adjoint, parameters, dt)
+    _check_pieces(times, snapshots, populations, runs.shooting, runs.batch, runs.pieces)
+    forward, adjoint = _route(adjoint, parameters, runs.dt)
     if adjoint is not None:
-        options = options | {"adjoint": adjoint}
-    return Objective(parameters, loss, tuple(times.tolist()), initial, snapshots, velocities, key,
-                     dt, options, populations, shooting, batch, pieces, forward)  # fmt: skip
+        runs = eqx.tree_at(lambda r: r.options, runs, runs.options | {"adjoint": adjoint})
+    return Objective(parameters, loss, tuple(times.tolist()), initial, populations, snapshots,
+                     velocities, runs, forward)  # fmt: skip
 
 
 def _noisy(system: AbstractSystem, t: Any, state: Any) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from harness import Pull
 
 import flowjax_measures as fm
+from flowjax_measures.fitting._asked import Comparison
 from flowjax_measures.fitting._losses import named
 
 TIMES = np.array([0.0, 0.4, 1.0, 2.0])
@@ -157,7 +158,7 @@ def test_increments_are_solved_as_least_squares():
 
 def test_independent_populations_are_compared_without_bias():
     # Two clouds of one law: the mean of the unbiased loss is 0, of the other 2 E|X−X′|/n.
-    loss = named("energy_distance", [cloud(5)] * 2, None, None, None, None, True, 1, jnp.float64)
+    loss = named(Comparison("energy_distance", independent=True), [cloud(5)] * 2, 1, jnp.float64)
     draws = jr.normal(jr.key(0), (4000, 2, 5, 2))
     values = jax.vmap(lambda x: loss(fm.Particles(x[0]), fm.Particles(x[1])))(draws)
     assert abs(jnp.mean(values)) < 4 * jnp.std(values) / np.sqrt(4000)

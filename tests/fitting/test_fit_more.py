@@ -9,6 +9,7 @@ import pytest
 from harness import Pull
 
 import flowjax_measures as fm
+from flowjax_measures.fitting._asked import Comparison
 from flowjax_measures.fitting._losses import named
 from flowjax_measures.fitting._objective import _mixture
 from flowjax_measures.fitting._summaries import Summaries, summary_likelihood
@@ -133,7 +134,7 @@ def test_several_populations_are_compared_without_bias():
     def distance(key):
         one, two = jr.split(key)
         mixture = _mixture(fm.Particles(clouds(one, 3)))
-        loss = named("energy_distance", [cloud(4)] * 2, None, None, None, None, True, 3, float)
+        loss = named(Comparison("energy_distance", independent=True), [cloud(4)] * 2, 3, float)
         return loss(mixture, fm.Particles(clouds(two, 1)[0]))
 
     values = jax.vmap(distance)(jr.split(jr.key(0), 400))
