@@ -1,11 +1,14 @@
 """Sphinx extension: docstrings in the project's plain Markdown become reStructuredText.
 
 The dialect: `code`, $mathematics$, **bold**, lists, fenced or indented blocks, `!!! note` with an
-indented text, `>>>` examples, and sources by key, [jko1998], which must be in `references.bib`. All
-else is text: a `|`, a `*` or a trailing `_` is itself.
+indented text, `>>>` examples, and sources by key, [jko1998], which must be in `references.bib`. An
+indented block is an equation where it reads as one. All else is text: a `|`, a `*` or a trailing
+`_` is itself.
 """
 
 import re
+
+import _tex
 
 TOKENS = re.compile(
     r"``(?P<code2>.+?)``|`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\$(?P<math>[^$]+)\$"
@@ -106,7 +109,12 @@ def convert(lines: list[str]) -> list[str]:
                 not lines[position].strip() or _indent(lines[position]) >= base + 4
             ):
                 position += 1
-            result += [" " * base + "::", "", *lines[start:position], ""]
+            block = lines[start:position]
+            found = _tex.displayed(block)
+            if found is None:
+                result += [" " * base + "::", "", *block, ""]
+            else:
+                result += [" " * base + text if text else "" for text in found]
         else:
             # A paragraph, or one item of a list with the lines that continue it.
             item = re.match(r"\s*(?:[-*] |\d+\. )", line)

@@ -5,7 +5,8 @@ With N(x) = s x/|x|, a token of length s, and Γ a layer's drift among normalise
     post   x ← N(x + hΓ(x))            the flow on `Sphere()` itself
     pre    x ← x + hΓ(N(x))            ẋ = Γ(N(x)):     |x|' = ⟨x, Γ⟩/|x|,  (x/|x|)' = PΓ/|x|
     peri   x ← x + hN(Γ(N(x)))         ẋ = N(Γ(N(x)))
-    scaled is pre with s(t) = (1 + t)^{−1/2}, the square root of the depth ([sun2025])
+
+and scaled is pre with s(t) = (1 + t)^{−1/2}, the square root of the depth ([sun2025]).
 
 In a tight cluster of attention with V = I, Γ = s x̄/|x̄| for all, so that lengths grow at the rate
 s and angles δ between tokens fall at the rate s/|x|: δ ∝ 1/|x|. After normalisation on the

@@ -1,6 +1,6 @@
 r"""Deep transformers trained by gradient descent ([chaintron2026]).
 
-    x_0 = z Aᵀ,   x_l+1 = x_l + (1/L) push(x_l; heads and neurons of layer l),   f(z) = Cᵀ x_L,n
+    x_0 = z Aᵀ,   x_{l+1} = x_l + (1/L) push(x_l; heads and neurons of layer l),   f(z) = Cᵀ x_{L,n}
 
 for sequences z of n tokens, where a layer adds the mean of M heads with k rows, and M neurons:
 
