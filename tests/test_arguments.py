@@ -93,7 +93,7 @@ def _wrong(value):
         yield from (("text", "text"), ("points", np.ones(3)))
     elif eqx.is_inexact_array(value):
         yield "NaN", jnp.asarray(value).at[(0,) * value.ndim].set(jnp.nan)
-        yield from (("text", "text"), ("object", object()))
+        yield from (("text", "text"), ("object", object()), ("ragged", [[1.0], [1.0, 2.0]]))
     elif isinstance(value, float):
         yield from (("NaN", float("nan")), ("text", "text"), ("complex", 1j))
     elif isinstance(value, int) and not isinstance(value, bool):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._numerics._given import given
 from ..measures import AbstractMeasure, Particles
 from ..measures._base import concrete
 from ..spaces import Euclidean
@@ -24,7 +25,7 @@ def observed(observations: Any) -> Observed:
     """Observations with their gaps: NaN, or the mask of a NumPy masked array."""
     if isinstance(observations, np.ma.MaskedArray):
         observations = np.where(np.ma.getmaskarray(observations), np.nan, observations.data)
-    y = jnp.asarray(observations)
+    y = given("observations", observations)
     if y.ndim != 2:
         raise ValueError(f"`observations` has shape {y.shape}; give (times, numbers).")
     y = y if jnp.issubdtype(y.dtype, jnp.inexact) else y.astype(float)

@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .._custom_types import Count, FloatScalar
 from .._numerics import checked, jitted, safe_sqrt
 from .._numerics._anderson import Anderson
+from .._numerics._implicit import implicit
 from .._numerics._matrix import square_root
 from ..energies._bures import _singular
 from ..energies._ground import check_flat
@@ -105,19 +106,53 @@ def _fixed_point(measures, weights, start, iterations, tol, median):
             "Particles(measures[0].sample(key, 100))."
         )
     comparable(start, measures[0])
-    # Plans that have settled send points where they belong at once; only medians creep.
-    memory = Anderson.empty(start.x.ravel(), _MEMORY if median else 0)
+    if concrete(measures, start, shares):
+        return _walked(measures, start, shares, iterations, tol, median)
+    return replace(start, x=_sought(measures, start, shares, iterations, tol, median))
+
+
+def _walked(measures, start, shares, iterations, tol, median):
+    """Plans are found on the host, as long as the measure moves."""
+    memory = _memory(start, median)
     mu, moved, trial = start, jnp.inf, start.x
     for _ in range(iterations):
-        before = replace(mu, x=trial)
-        x, moved = _move(before, measures, shares, median)
+        x, moved = _move(replace(mu, x=trial), measures, shares, median)
         mu = replace(mu, x=x)
-        if concrete(moved) and not float(moved) > tol:
+        if not float(moved) > tol:
             break
         memory, mixed = _mixed(memory, trial.ravel(), x.ravel())
         trial = mixed.reshape(x.shape)
     _check(moved, tol, iterations)
     return mu
+
+
+def _sought(measures, start, shares, iterations, tol, median):
+    """In one program, with the derivative of a fixed point; plans count as fixed in it."""
+
+    def image(x, given):
+        measures, shares = given
+        return _move(replace(start, x=x.reshape(start.x.shape)), measures, shares, median)
+
+    given = measures, shares
+    fixed = jax.lax.stop_gradient(given)
+
+    def step(carry):
+        count, _, trial, memory, _ = carry
+        x, moved = image(trial, fixed)
+        memory, mixed = memory.mixed(trial, x.ravel())
+        return count + 1, x.ravel(), mixed, memory, moved
+
+    first = jax.lax.stop_gradient(start.x.ravel())
+    begin = (0, first, first, _memory(start, median), jnp.full((), jnp.inf, first.dtype))
+    further = lambda carry: (carry[0] < iterations) & (carry[4] > tol)  # noqa: E731
+    _, x, _, _, moved = jax.lax.while_loop(further, step, begin)
+    x = implicit(lambda x, given: image(x, given)[0].ravel(), x, given)
+    return jnp.where(moved <= tol, x, jnp.nan).reshape(start.x.shape)
+
+
+def _memory(start: Particles, median: bool) -> Anderson:
+    # Plans that have settled send points where they belong at once; only medians creep.
+    return Anderson.empty(start.x.ravel(), _MEMORY if median else 0)
 
 
 @jitted
@@ -152,61 +187,66 @@ def _average(measures, shares) -> Gaussian:
 
 @jitted
 def _gaussians(measures, shares, start, iterations, tol, median):
-    means, covs = (jnp.stack([getattr(m, name) for m in measures]) for name in ("m", "cov"))
+    given = *(jnp.stack([getattr(m, name) for m in measures]) for name in ("m", "cov")), shares
+    size, shape = start.m.size, start.cov.shape
 
-    def pulls(mean, cov):
-        """The shares, which for the median fall with the distance."""
-        if not median:
-            return shares
-        near = replace(start, m=mean, cov=cov)
-        squares = jax.vmap(lambda m, c: bures_square(near, replace(start, m=m, cov=c)))(means, covs)
-        pull = shares / jnp.maximum(safe_sqrt(squares), jnp.finfo(shares.dtype).tiny ** 0.25)
-        return pull / jnp.sum(pull)
-
-    def step(carry):
-        count, mean, cov, memory, _, _ = carry
-        share = pulls(mean, cov)
+    def image(x, given):
+        means, covs, shares = given
+        mean, cov = x[:size], x[size:].reshape(shape)
+        if median:
+            near = replace(start, m=mean, cov=cov)
+            other = jax.vmap(lambda m, c: bures_square(near, replace(start, m=m, cov=c)))
+            shares = _falling(shares, safe_sqrt(other(means, covs)))
         root = square_root(cov)
         # T Σ T for the mean T of the maps, Σ^{−1/2} Σ_k λ_k (Σ^{1/2} Σ_k Σ^{1/2})^{1/2} Σ^{−1/2}.
-        inner = jnp.tensordot(share, jax.vmap(lambda c: square_root(root @ c @ root))(covs), axes=1)
-        half = jnp.linalg.solve(root, inner)
+        roots = jax.vmap(lambda c: square_root(root @ c @ root))(covs)
+        half = jnp.linalg.solve(root, jnp.tensordot(shares, roots, axes=1))
         new = half @ half.T
-        new_mean = share @ means
-        spread = jnp.trace(cov) + jnp.sum((means - new_mean) ** 2)
-        moved = jnp.sqrt(jnp.sum((new - cov) ** 2)) + jnp.sum(jnp.abs(new_mean - mean)) * jnp.sqrt(
-            spread
-        )
-        image = jnp.concatenate([new_mean, ((new + new.T) / 2).ravel()])
-        memory, mixed = memory.mixed(jnp.concatenate([mean, cov.ravel()]), image)
+        return jnp.concatenate([shares @ means, ((new + new.T) / 2).ravel()])
+
+    fixed = means, covs, _ = jax.lax.stop_gradient(given)
+
+    def step(carry):
+        count, _, x, memory, _ = carry
+        new = image(x, fixed)
+        spread = jnp.trace(x[size:].reshape(shape)) + jnp.sum((means - new[:size]) ** 2)
+        moved = jnp.linalg.norm((new - x)[size:])
+        moved = moved + jnp.sum(jnp.abs((new - x)[:size])) * jnp.sqrt(spread)
+        memory, mixed = memory.mixed(x, new)
         # Where a mixture is no covariance, the step itself is.
-        trial = mixed[mean.size :].reshape(cov.shape)
-        some = jnp.linalg.eigvalsh(trial)[0] > _LEAST * jnp.linalg.eigvalsh(new)[0]
-        x = jnp.where(some, mixed, image)
-        next_mean, next_cov = x[: mean.size], x[mean.size :].reshape(cov.shape)
-        next_cov = (next_cov + next_cov.T) / 2
-        return count + 1, next_mean, next_cov, memory, moved / spread, image
+        least = jnp.linalg.eigvalsh(jnp.stack([a[size:].reshape(shape) for a in (mixed, new)]))
+        trial = jnp.where(least[0, 0] > _LEAST * least[1, 0], mixed, new)
+        return count + 1, new, trial, memory, moved / spread
 
     def further(carry):
         return (carry[0] < iterations) & (carry[4] > tol)
 
-    first = jnp.concatenate([start.m, start.cov.ravel()])
+    first = jax.lax.stop_gradient(jnp.concatenate([start.m, start.cov.ravel()]))
     far = jnp.full((), jnp.inf, shares.dtype)
-    begin = (0, start.m, start.cov, Anderson.empty(first, _MEMORY), far, first)
-    _, _, _, _, moved, image = jax.lax.while_loop(further, step, begin)
-    mean, cov = image[: start.m.size], image[start.m.size :].reshape(start.cov.shape)
+    begin = (0, first, first, Anderson.empty(first, _MEMORY), far)
+    _, x, _, _, moved = jax.lax.while_loop(further, step, begin)
     # Measures that are all one point have no map, and need none.
-    flat = jnp.all(jax.vmap(lambda c: jnp.all(c == 0))(covs))
+    flat = jnp.all(covs == 0)
     solved = (moved <= tol) & ~_singular(start.cov)
-    cov = jnp.where(flat, 0, jnp.where(solved, cov, jnp.nan))
-    return jnp.where(solved | flat, mean, jnp.nan), cov, jnp.where(flat, 0, moved)
+    x = jnp.where(solved, implicit(image, x, given), jnp.nan)
+    mean, cov = jnp.where(flat, shares @ given[0], x[:size]), x[size:].reshape(shape)
+    return mean, jnp.where(flat, 0, cov), jnp.where(flat, 0, moved)
 
 
 def _move(mu: Particles, measures, shares, median: bool) -> tuple[Array, FloatScalar]:
     targets = jnp.stack([barycentric_map(mu, nu) for nu in measures])
     if median:
         gaps = jnp.stack([jnp.asarray(wasserstein(mu, nu)) for nu in measures])
-        shares = shares / jnp.maximum(gaps, jnp.finfo(shares.dtype).tiny ** 0.25)
-        shares = shares / jnp.sum(shares)
+        shares = _falling(shares, gaps)
     x = jnp.tensordot(shares, targets, axes=1).reshape(mu.x.shape)
     spread = jnp.sqrt(jnp.mean((x - jnp.mean(x, axis=0)) ** 2)) + jnp.finfo(x.dtype).tiny
     return x, jnp.max(jnp.abs(x - mu.x)) / spread
+
+
+def _falling(shares: Float[Array, " k"], gaps: Float[Array, " k"]) -> Float[Array, " k"]:
+    """The shares of a median, which fall with the distances."""
+    # A median that is one of the measures moves with it: its shares are fixed.
+    met = jnp.min(gaps) < jnp.finfo(gaps.dtype).eps ** 0.5 * jnp.max(gaps)
+    gaps = jnp.where(met, jax.lax.stop_gradient(gaps), gaps)
+    shares = shares / jnp.maximum(gaps, jnp.finfo(shares.dtype).tiny ** 0.25)
+    return shares / jnp.sum(shares)

@@ -26,7 +26,10 @@ from ._masses import comparable
 
 @checked
 def barycentric_map(mu: AbstractMeasure, nu: AbstractMeasure) -> Float[Array, "n d"]:
-    """Where the optimal plan of W₂ sends the atoms of `mu`, in the mean; not differentiated.
+    """Where the optimal plan of W₂ sends the atoms of `mu`, in the mean.
+
+    The plan counts as fixed for derivatives: those in the points of `nu` are right wherever the
+    plan is unique, those in masses are 0.
 
     !!! example
 
@@ -34,11 +37,12 @@ def barycentric_map(mu: AbstractMeasure, nu: AbstractMeasure) -> Float[Array, "n
     """
     space = comparable(mu, nu)
     check_flat("barycentric_map", mu, nu)
-    (x, log_a), (y, log_b) = jax.lax.stop_gradient((located(mu, space), located(nu, space)))
+    (x, log_a), (y, log_b) = located(mu, space), located(nu, space)
     if x.shape[1] == 1:
+        (x, log_a), log_b = jax.lax.stop_gradient(((x, log_a), log_b))
         here, there = _line(x[:, 0], jnp.exp(log_a)), _line(y[:, 0], jnp.exp(log_b))
         return jax.vmap(lambda s: monotone(s, here, there))(x[:, 0])[:, None]
-    plan = coupling(mu, nu)
+    plan = jax.lax.stop_gradient(coupling(*jax.lax.stop_gradient((mu, nu))))
     share = jnp.sum(plan, axis=1, keepdims=True)
     alone = share == 0
     return jnp.where(alone, x, plan @ y / jnp.where(alone, 1, share))

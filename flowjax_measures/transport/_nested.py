@@ -57,13 +57,15 @@ def nested_mccann(
     """The 𝒲₂ geodesic: the values and their probabilities at time t in [0, 1].
 
     Each pair (μ_i, ν_j) of the optimal plan moves along its own geodesic; all pairs are returned,
-    many of probability 0.
+    many of probability 0. The plan counts as fixed for derivatives.
 
     !!! example
 
         `fm.nested_mccann([mu, nu], [nu, mu], 0.5)`
     """
-    plan = optimal_plan(_costs(mus, nus, 2), _shares(mus, mu_masses), _shares(nus, nu_masses))[0]
+    problem = _costs(mus, nus, 2), _shares(mus, mu_masses), _shares(nus, nu_masses)
+    costs, a, b = jax.lax.stop_gradient(problem)
+    plan = optimal_plan(costs, a, b)[0]
     if _at_once(mus, nus, 2):
         pairs = _geodesics(_stacked(mus), _stacked(nus), t)
         places = [(i, j) for i in range(len(mus)) for j in range(len(nus))]

@@ -259,7 +259,7 @@ def test_local_analyses_without_a_taper_are_global():
 
 def test_taper():
     np.testing.assert_allclose(
-        gaspari_cohn(jnp.array([0.0, 1.0, 2.0, 5.0])), [1, 5 / 24, 0, 0], atol=1e-15
+        gaspari_cohn(jnp.array([0.0, 1.0, 1.5, 2.0, 5.0])), [1, 5 / 24, 19 / 1152, 0, 0], atol=1e-15
     )
     both = gaspari_cohn(jnp.array([1 - 1e-9, 1 + 1e-9]))
     np.testing.assert_allclose(both[0], both[1], atol=1e-8)

@@ -104,3 +104,27 @@ def test_cost_and_hamiltonian_of_a_gaussian_bridge(sigma):
         np.testing.assert_allclose(2 * found, fm.bures(mu, nu), rtol=1e-4)
     with pytest.raises(ValueError, match="`target`"):
         fm.bridge_cost(mu, fm.Particles(jnp.zeros((3, 2))), sigma)
+
+
+def test_hamiltonian_between_atoms():
+    """By sums over the atoms' conditional laws, and by draws of the bridge at another time."""
+    x, y = jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (6, 2)) + 0.5
+    mu, nu, sigma = fm.Particles(x), fm.Particles(y), 0.7
+    found = fm.bridge_hamiltonian(mu, nu, sigma)
+    plan = fm.entropic_coupling(mu, nu, 2 * sigma**2)
+    share = plan / plan.sum(1, keepdims=True)
+    mean = share @ y
+    spread = share @ jnp.sum(y**2, 1) - jnp.sum(mean**2, 1)
+    exact = jnp.mean(jnp.sum((mean - x) ** 2, 1) + spread) / 2 - sigma**2
+    np.testing.assert_allclose(found, exact, rtol=1e-9)
+    bridge, t, n = fm.schroedinger_bridge(mu, nu, sigma), 0.3, 2000
+    pair = jr.categorical(jr.key(2), jnp.log(plan.ravel()), shape=(n,))
+    here = (1 - t) * x[pair // 6] + t * y[pair % 6]
+    here = here + sigma * np.sqrt(t * (1 - t)) * jr.normal(jr.key(3), (n, 2))
+
+    def energy(p):
+        u = lambda p: bridge.rates(t, p, None).velocity  # noqa: E731
+        return jnp.vdot(u(p), u(p)) / 2 + sigma**2 / 2 * jnp.trace(jax.jacfwd(u)(p))
+
+    energies = jax.vmap(energy)(here)
+    assert abs(jnp.mean(energies) - found) < 4 * jnp.std(energies) / np.sqrt(n)

@@ -20,8 +20,8 @@ Its cost and its Hamiltonian, which is the same at all times, are
 
 import math
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ..._custom_types import FloatScalar, Scalar
 from ..._numerics import checked
@@ -50,14 +50,18 @@ def schroedinger_bridge(
 
         `fm.schroedinger_bridge(mu, nu, 0.5)`
     """
+    plan = _plan("schroedinger_bridge", source, target, sigma)
+    diffusion = sigma**2 / 2 if noise else None
+    return StochasticInterpolant(source, target, LinearSchedule(sigma), plan, diffusion)
+
+
+def _plan(name: str, source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar) -> Array:
+    """Cov(X_0, X_1) between Gaussians, else the masses of pairs of atoms."""
     if isinstance(source, Gaussian) and isinstance(target, Gaussian):
         # The conditional mean of X_1 is m + K(x − m_0); the cost has no ½, so ε = 2σ².
-        coupling = source.cov @ _slope(source.cov, target.cov, 2 * sigma**2).T
-    else:
-        check_flat("schroedinger_bridge", source, target)
-        coupling = entropic_coupling(source, target, 2 * sigma**2)
-    diffusion = sigma**2 / 2 if noise else None
-    return StochasticInterpolant(source, target, LinearSchedule(sigma), coupling, diffusion)
+        return source.cov @ _slope(source.cov, target.cov, 2 * sigma**2).T
+    check_flat(name, source, target)
+    return entropic_coupling(source, target, 2 * sigma**2)
 
 
 @checked
@@ -88,7 +92,10 @@ def bridge_cost(source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar)
 def bridge_hamiltonian(
     source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar
 ) -> FloatScalar:
-    r"""E ½|u|² + ½σ² ∇·u, which is the same at all times of the bridge, by its start.
+    r"""E ½|u|² + ½σ² ∇·u, which is the same at all times of the bridge.
+
+    By its start, where ∇·u is that of σ²∇ log φ_0 = E[X_1 − x | X_0 = x], it is
+    ½ E|X_1 − X_0|² − ½dσ².
 
     **Arguments:** as `schroedinger_bridge`.
 
@@ -96,11 +103,12 @@ def bridge_hamiltonian(
 
         `fm.bridge_hamiltonian(mu, nu, 0.5)`; as σ → 0 it is ½ W₂²(μ, ν).
     """
-    bridge = schroedinger_bridge(source, target, sigma)
-
-    def energy(x):
-        u = lambda x: bridge.rates(0.0, x, None).velocity  # noqa: E731
-        divergence = jnp.trace(jax.jacfwd(u)(x))
-        return jnp.vdot(u(x), u(x)) / 2 + jnp.asarray(sigma, x.dtype) ** 2 * divergence / 2
-
-    return source.mean(energy)
+    plan = _plan("bridge_hamiltonian", source, target, sigma)
+    if isinstance(source, Gaussian) and isinstance(target, Gaussian):
+        d, away = source.m.size, source.m - target.m
+        square = jnp.vdot(away, away) + jnp.trace(source.cov + target.cov - 2 * plan)
+    else:
+        x, y = source.atoms()[0], target.atoms()[0]
+        d, away = x.shape[1], jnp.where(plan[..., None] > 0, x[:, None] - y, 0)
+        square = jnp.sum(plan * jnp.sum(away**2, axis=-1)) / jnp.sum(plan)
+    return square / 2 - d * jnp.asarray(sigma, square.dtype) ** 2 / 2

@@ -34,24 +34,28 @@ def score_matching_loss(
         )
         ```
     """
-    ends, times, noise = jax.random.split(key, 3)
+    ends, times, draws = jax.random.split(key, 3)
     x, y = interpolant.sample(ends, n)
     ts = uniforms(times, n, x.dtype)
-    z = normals(noise, x)
+    z = normals(draws, x)
     source, d = interpolant.source, x.shape[1]
-    spread, axes, centre = jnp.zeros(d, x.dtype), None, None
-    if isinstance(source, Gaussian) and interpolant.coupling.independent:
-        (spread, axes), centre = jnp.linalg.eigh(source.cov), source.m
+    noise = source if isinstance(source, Gaussian) and interpolant.coupling.independent else None
+    if noise is not None:
+        spread, axes = jnp.linalg.eigh(jax.lax.stop_gradient(noise.cov))
 
     def one(t, x, y, z):
         alpha, beta, square = interpolant.schedule(t)
         gamma = jnp.sqrt(jnp.asarray(square, x.dtype))
         here, rest = alpha * x + beta * y + gamma * z, gamma * z
-        cov = square + alpha**2 * spread
-        if axes is None:
-            return here, rest / cov, jnp.mean(cov)
-        rest = rest + alpha * (x - centre)
-        return here, axes @ ((axes.T @ rest) / cov), jnp.mean(cov)
+        if noise is None:
+            return here, rest / square, square
+        rest = rest + alpha * (x - noise.m)
+        fixed = jax.lax.stop_gradient(square + alpha**2 * spread)
+        solve = lambda r: axes @ ((axes.T @ r) / fixed)  # noqa: E731
+        # Equal eigenvalues have no derivative; what K lacks of K⁻¹ ≈ `solve` has that of K⁻¹.
+        pull = solve(rest)
+        pull = pull + solve(rest - square * pull - alpha**2 * noise.cov @ pull)
+        return here, pull, square + alpha**2 * jnp.trace(noise.cov) / d
 
     here, pull, size = jax.vmap(one)(ts, x, y, z)
     gap = values(score, "score", here, ts, here) + pull
