@@ -138,7 +138,7 @@ ELSEWHERE = {
     """,
     "in tests of learned energies, of bridges and of functions": """
         bridge_cost bridge_hamiltonian flow_fields jarzynski_loss karhunen_loeve learn_energy
-        log_likelihood random_fields score_error
+        log_likelihood random_fields score_error stopping_loss
     """,
 }
 

@@ -52,4 +52,5 @@ from ._schroedinger_bridge import (
 )
 from ._score_matching import score_matching_loss as score_matching_loss
 from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant
+from ._stopped_flow import StoppedFlow as StoppedFlow, stopping_loss as stopping_loss
 from ._unet import UNet as UNet
