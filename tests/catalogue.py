@@ -478,6 +478,13 @@ CASES: dict[str, Callable[[], Case]] = {
         ),
         cloud(2, 2),
     ),
+    "stopped-flow": lambda: Case(
+        fm.StoppedFlow(fm.ProbabilityFlow(lambda t, x: jnp.sin(x + t)), lambda t, x: jnp.sum(x**2)),
+        fm.Particles((cloud(4, 2).x, jnp.array([5.0, 6.0, 7.0, 8.0]))),
+    ),
+    "flow-map": lambda: Case(
+        fm.FlowMap(lambda t, x, c: jnp.sin(x + t) * jnp.exp(-c), 0.2), cloud(4, 2)
+    ),
     "poisson-flow": lambda: Case(fm.PoissonFlow(normal(), cloud(3, 2, 1)), cloud(4, 2)),
     "drifting": lambda: Case(fm.DriftingFlow(cloud(3, 2, 1), fm.GaussianKernel(0.8)), cloud(4, 2)),
     "blind-denoising": lambda: Case(

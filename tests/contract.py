@@ -116,7 +116,8 @@ ELSEWHERE = {
     "in tests of their own": """
         TransportMap alignment_flow barycenter barycentric_map benamou_brenier blow_up_time
         bridge_matching_loss bures bures_map circle_chart circular_order cluster_labels
-        coarsen collective_diffusion compare conditional_flow_matching_loss critic_game
+        coarsen collective_diffusion compare conditional_flow_matching_loss
+        conditional_value_at_risk critic_game
         conditional_wasserstein contraction couple cyclic_group dacorogna_moser
         denoising_loss drifting_loss entropic_barycenter entropic_mobility
         entropic_potentials evaluate fisher_information fit flat_mobility flow_matching_loss
@@ -138,7 +139,7 @@ ELSEWHERE = {
     """,
     "in tests of learned energies, of bridges and of functions": """
         bridge_cost bridge_hamiltonian flow_fields jarzynski_loss karhunen_loeve learn_energy
-        log_likelihood random_fields score_error
+        distillation_loss log_likelihood random_fields score_error stopping_loss
     """,
 }
 

@@ -107,6 +107,28 @@ for ax, law in zip(axes, (flow, fm.ProbabilityFlow(net)), strict=True):
     plot.trajectory(run, ax=ax)
     plot.measure(atoms, ax=ax, color="C3")
 
+# %% StoppedFlow
+# One velocity for all times, learned from a crescent (grey): points run past it (left), and stop in
+# its law where they do so at a rate that was learned beside it (right).
+angle = jnp.pi * jr.uniform(jr.key(0), (4000,))
+bow = 2 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], 1) + 0.2 * jr.normal(jr.key(1), (4000, 2))
+source = fm.Gaussian(jnp.zeros(2), jnp.eye(2))
+matching = fm.EquilibriumMatching(fm.StochasticInterpolant(source, fm.Particles(bow)))
+velocity = lambda nets, key: fm.flow_matching_loss(nets[0], matching, key, 256)
+loss = lambda nets, key: velocity(nets, key) + fm.stopping_loss(nets[1], matching, key, 256)
+nets = [fm.MLP(2, width=64, time=0, key=jr.key(k), out=o) for k, o in ((2, 2), (3, "scalar"))]
+net, log_rate = fm.learn(loss, nets, key=jr.key(4), steps=3000, learning_rate=3e-3).network
+flow, rate = fm.ProbabilityFlow(net), lambda t, x: jnp.exp(log_rate(t, x))
+x, e = source.sample(jr.key(5), 400), jr.exponential(jr.key(6), (400,))
+axes = plt.subplots(1, 2, sharex=True, sharey=True)[1]
+cases = (flow, fm.Particles(x)), (fm.StoppedFlow(flow, rate), fm.Particles((x, e)))
+for ax, (law, start) in zip(axes, cases, strict=True):
+    final = fm.simulate(law, start, [0.0, 5.0], dt=0.02, solver=diffrax.Euler()).final
+    made = jax.tree.leaves(final.x)[0]
+    ax.scatter(*bow[::4].T, c="0.85", s=3)
+    ax.scatter(*made.T, c="C3", s=8)
+axes[0].set(xlim=(-5.0, 5.0), ylim=(-4.0, 5.0))
+
 # %% PoissonFlow
 # Points follow the electric field from the charges of a Gaussian to those of three atoms; right,
 # the field as a network has learned it.
@@ -212,6 +234,24 @@ few = fm.Particles(start.x[::4])
 run = fm.simulate(fm.ProbabilityFlow(net), few, jnp.linspace(0.0, 1.0, 101), dt=0.01)
 plt.plot(run.ts, run.ys.x[..., 0], "C1", linewidth=0.9)
 plt.gca().set(xlabel="t", ylabel="x", ylim=(-3, 3))
+
+# %% FlowMap
+# Four steps from Kac's noise to four atoms: of Euler on the exact velocity (left), and of the map
+# that a network has distilled from it (right).
+data = fm.Particles(jnp.array([[2.0, 2.0], [-2.0, 2.0], [-2.0, -2.0], [2.0, -2.0]]))
+flow = fm.KacFlow(data, damping=9.0, speed=3.0)
+velocity = lambda t, x: flow.rates(t, x, None).velocity
+loss = lambda u, key: fm.distillation_loss(u, velocity, flow, key, 256)
+net = fm.MLP(2, width=64, condition=1, key=jr.key(0))
+net = fm.learn(loss, net, key=jr.key(1), steps=3000, learning_rate=3e-3).network
+start = fm.Particles(data.sample(jr.key(2), 300) + flow.noise(jr.key(3), 300, 2))
+axes = plt.subplots(1, 2, sharex=True, sharey=True)[1]
+ts, euler = jnp.linspace(0.0, 1.0, 5), diffrax.Euler()
+for ax, law in zip(axes, (flow, fm.FlowMap(net, 0.25)), strict=True):
+    run = fm.simulate(law, start, ts, dt=0.25, solver=euler)
+    plot.trajectory(run, ax=ax)
+    plot.measure(run.final, ax=ax, color="C1", s=8)
+    plot.measure(data, ax=ax, color="C3")
 
 # %% LeastSquaresFlow
 # The W₂ geodesic between Gaussians, its velocity solved for in the quadratic potentials.

@@ -5,3 +5,4 @@ from ._pontryagin import (
     pontryagin as pontryagin,
     worst_case as worst_case,
 )
+from ._risk import conditional_value_at_risk as conditional_value_at_risk

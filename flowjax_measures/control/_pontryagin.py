@@ -23,14 +23,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._custom_types import Count, FloatScalar, Point
+from .._custom_types import Count, FloatScalar, Point, Scalar
 from .._numerics import checked, safe_sqrt
 from .._system import AbstractSystem
 from ..measures import AbstractMeasure, Increment, Particles
-from ..measures._base import flowing, replace
+from ..measures._base import concrete, flowing, replace
 from ..simulation._simulate import simulate
 from ..simulation._terms import like
 from ..systems.networks import ControlledFlow
+from ._risk import conditional_value_at_risk
 
 
 class Pontryagin(NamedTuple):
@@ -79,6 +80,7 @@ def pontryagin(
     *,
     dt: float | None = None,
     adjoint: Literal["discrete", "continuous"] = "discrete",
+    level: Scalar = 0.0,
 ) -> Pontryagin:
     """The gradient of a control problem by its costates.
 
@@ -91,6 +93,8 @@ def pontryagin(
     - `dt`: step of the integration, or None for adaptive steps.
     - `adjoint`: "discrete", the gradient of the run to round-off, in the memory of the steps of one
       interval; or "continuous", off by the error of the steps, in memory that does not grow.
+    - `level`: α, for the mean of ψ over the share 1 − α of particles where it is largest, its
+      `conditional_value_at_risk`, in place of the mean over all; at 1 its largest value.
 
     **Returns:** `Pontryagin(value, gradient, costates)`; the costates are those of unit mass,
     n ∂J/∂x_i of equal particles, with the structure of a point; of another measure, ∂J by its
@@ -109,6 +113,9 @@ def pontryagin(
         raise ValueError(f'`adjoint` is {adjoint!r}; it is "discrete" or "continuous".')
     size, controls = flow.number(), flow.controls
     step = float(flow.horizon) / size
+    plain = concrete(level) and float(level) == 0
+    if not (plain or isinstance(mu, Particles)):
+        raise ValueError("`level` is not 0, and `mu` has no atoms; give Particles.")
 
     def over(theta, system, state):
         single = jax.tree.map(lambda a: a[None], theta)
@@ -140,7 +147,11 @@ def pontryagin(
     moving, still = eqx.partition(final, flowing(final))
 
     def end(moving):
-        return eqx.combine(moving, still).mean(lambda x: jnp.asarray(terminal(x)))
+        mu = eqx.combine(moving, still)
+        if plain:
+            return mu.mean(lambda x: jnp.asarray(terminal(x)))
+        values = jax.vmap(lambda x: jnp.asarray(terminal(x)))(mu.x)
+        return conditional_value_at_risk(values, level, jnp.exp(mu.log_weights()))
 
     value, costates = jax.value_and_grad(end)(moving)
     # As numbers, not as a measure: they live on no space.

@@ -14,6 +14,7 @@ from ._energy_based_model import (
 )
 from ._equilibrium_matching import EquilibriumMatching as EquilibriumMatching
 from ._flow_fields import FlowFields as FlowFields, flow_fields as flow_fields
+from ._flow_map import FlowMap as FlowMap, distillation_loss as distillation_loss
 from ._fourier_neural_operator import FourierNeuralOperator as FourierNeuralOperator
 from ._gaussian_process import (
     Modes as Modes,
@@ -52,4 +53,5 @@ from ._schroedinger_bridge import (
 )
 from ._score_matching import score_matching_loss as score_matching_loss
 from ._stochastic_interpolant import StochasticInterpolant as StochasticInterpolant
+from ._stopped_flow import StoppedFlow as StoppedFlow, stopping_loss as stopping_loss
 from ._unet import UNet as UNet

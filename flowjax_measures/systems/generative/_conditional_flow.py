@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..._custom_types import Count, FloatScalar, PRNGKey, Scalar
 from ..._numerics import checked
@@ -61,6 +62,7 @@ def conditional_flow_matching_loss(
     schedule: Schedule = LinearSchedule(),
     drop: Scalar = 0.1,
     pairing: Pairing | None = None,
+    condition_cost: Scalar | None = None,
 ) -> FloatScalar:
     r"""∫_0^1 E‖v(t, I_t, C) − İ_t‖² dt by n draws, with (X_1, C) of the data.
 
@@ -72,8 +74,11 @@ def conditional_flow_matching_loss(
     - `schedule`: as of `StochasticInterpolant`.
     - `drop`: the share of labels that are hidden, as −1, so that v knows the law of all; vectors
       are never hidden.
-    - `pairing`: as of `flow_matching_loss`. It pairs regardless of conditions, which biases
-      the source of each condition; leave it out unless source and condition may depend.
+    - `pairing`: as of `flow_matching_loss`. Alone it pairs regardless of conditions, which biases
+      the source of each condition.
+    - `condition_cost`: β, for pairs that are optimal under ‖x − y‖² + β‖c′ − c‖² (labels: β where
+      c′ ≠ c), where X_0 has a condition c′ of its own. As n and then β grow, each condition is
+      paired with all of the source ([chemseddine2024]).
 
     !!! example
 
@@ -85,13 +90,31 @@ def conditional_flow_matching_loss(
     """
     if not (isinstance(data.x, tuple) and len(data.x) == 2):
         raise ValueError("`data` has no conditions; give Particles((points, conditions)).")
+    if condition_cost is not None and pairing is None:
+        raise ValueError("`condition_cost` is that of a `pairing`; give one, such as `coupling`.")
     ends, target, hide, partners, rest = jax.random.split(key, 5)
     x, (y, c) = points(source, ends, n), at(data.x, chosen(data, target, n))
     if pairing is not None:
-        index = paired(pairing, partners, x, y)
+        here, there = x, y
+        if condition_cost is not None:
+            others = at(data.x, chosen(data, jax.random.fold_in(target, 1), n))[1]
+            sides = _told(others, c, jnp.sqrt(jnp.asarray(condition_cost, x.dtype)))
+            here, there = (jnp.concatenate(z, axis=1) for z in zip((x, y), sides, strict=True))
+        index = paired(pairing, partners, here, there)
         y, c = y[index], c[index]
     if jnp.issubdtype(c.dtype, jnp.integer):
         c = jnp.where(jax.random.bernoulli(hide, drop, (n,)), -1, c)
     path = interpolate(schedule, rest, x, y)
     found = values(velocity, "velocity", path.point, path.t, path.point, c)
     return jnp.mean(jnp.sum((found - path.velocity) ** 2, axis=1))
+
+
+def _told(c, d, scale):
+    """Conditions as coordinates, whose squared distances are those of conditions."""
+    if not jnp.issubdtype(c.dtype, jnp.integer):
+        return tuple(scale * jnp.reshape(a, (len(a), -1)).astype(scale.dtype) for a in (c, d))
+    both = jnp.concatenate([c, d])
+    # A label is the axis of the place where it is seen first.
+    axes = jax.nn.one_hot(jnp.argmax(both[:, None] == both, axis=1), len(both), dtype=scale.dtype)
+    axes = scale * axes / np.sqrt(2).astype(scale.dtype)
+    return axes[: len(c)], axes[len(c) :]

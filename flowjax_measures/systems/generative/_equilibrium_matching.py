@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, PRNGKey
 from ..._system import AbstractMeanField
-from ...measures import Rates
+from ...measures import Gaussian, Rates
 from ._paths import Path
 from ._stochastic_interpolant import StochasticInterpolant
 
@@ -27,7 +27,8 @@ _LOGITS = np.arange(-26.0, 34.0, 0.2)
 class EquilibriumMatching(AbstractMeanField):
     """The flow of the time-averaged velocity of an interpolant.
 
-    It slows down near a target with a density, where points go on; towards atoms it ends.
+    Towards atoms it ends. Past a target with a density points go on, and `StoppedFlow` with
+    `stopping_rate` stops them in its law.
 
     **Arguments:** `interpolant`: a `StochasticInterpolant`, whose `diffusion` is left out.
 
@@ -54,6 +55,18 @@ class EquilibriumMatching(AbstractMeanField):
         x = t if x is None else x
         velocities, log_weights = self._at_times(x)
         return jax.nn.softmax(log_weights) @ velocities
+
+    def stopping_rate(self, t: Any, x: Float[Array, " d"] | None = None) -> FloatScalar:
+        """ρ_1(x)/ν(x), for a target with a density; the time may be given or left out."""
+        target = self.interpolant.target
+        if not (isinstance(target, Gaussian) or isinstance(target.atoms()[0], tuple)):
+            raise ValueError(
+                "`target` of the interpolant has no density, and points that reach its atoms stay; "
+                "give a Gaussian or a mixture, or a rate of your own."
+            )
+        point = t if x is None else x
+        last = jnp.ones((), point.dtype)
+        return jnp.exp(self.interpolant.log_density(last, point) - self.log_weight(point))
 
     def path(self, key: PRNGKey, n: int) -> Path:
         """`n` points of the interpolant; the mean of their velocities at x, at all times, is b."""
