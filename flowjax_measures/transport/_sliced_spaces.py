@@ -141,8 +141,8 @@ def _checked_windings(directions: Float[Array, "k *d"]) -> Float[Array, "k *d"]:
         known = np.asarray(directions)
         if np.any(known != np.round(known)) or not np.all(np.any(known != 0, axis=-1)):
             raise ValueError(
-                "`directions` are not all whole numbers, and not all zero, with which alone a line "
-                "on a torus closes; give for example [[1, 0], [0, 1], [1, 1], [1, −1]] as floats."
+                "`directions` on a Torus are whole numbers, not all zero, with which alone a "
+                "circle closes; give for example [[1, 0], [0, 1], [1, 1], [1, −1]], as floats."
             )
     return directions
 
