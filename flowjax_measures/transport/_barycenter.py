@@ -4,7 +4,8 @@ r"""Barycentres and medians of measures ([agueh2011], [alvarez2016]).
 
 Both are the fixed point of one step: every point goes to the mean of where the optimal maps to the
 ν_k send it; for the median with the shares λ_k/W₂(μ, ν_k) in place of λ_k (Weiszfeld's method).
-Anderson mixing of the steps takes fewer of them.
+Where μ is one of the ν_k it stays if the others pull with less than λ_k, and leaves if with more
+([vardi2000]). Anderson mixing of the steps takes fewer of them.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from ._masses import comparable
 
 # Steps that are mixed, and the share of the smallest variance that a mixture must keep.
 _MEMORY, _LEAST = 5, 0.1
+# Below how many roots of ε, relative to the measures' size, a median has met one of them.
+_MET = 4
 
 
 @checked
@@ -73,8 +76,7 @@ def median(
 ) -> AbstractMeasure:
     r"""The Wasserstein median, argmin Σ_k λ_k W₂(·, ν_k); robust against a few odd measures.
 
-    **Arguments, raises:** as `barycenter`. Where the median is one of the measures itself the
-    method only creeps towards it: give a larger `tol`.
+    **Arguments, raises:** as `barycenter`. `start` may be one of the measures.
 
     !!! example
 
@@ -154,22 +156,24 @@ def _average(measures, shares) -> Gaussian:
 def _gaussians(measures, shares, start, iterations, tol, median):
     means, covs = (jnp.stack([getattr(m, name) for m in measures]) for name in ("m", "cov"))
 
-    def pulls(mean, cov):
+    def pulls(mean, cov, root, halves):
         """The shares, which for the median fall with the distance."""
         if not median:
             return shares
         near = replace(start, m=mean, cov=cov)
         squares = jax.vmap(lambda m, c: bures_square(near, replace(start, m=m, cov=c)))(means, covs)
-        pull = shares / jnp.maximum(safe_sqrt(squares), jnp.finfo(shares.dtype).tiny ** 0.25)
-        return pull / jnp.sum(pull)
+        moves = jnp.concatenate([halves - root, (means - mean)[:, None]], axis=1)
+        size = jnp.trace(cov) + jnp.max(jnp.sum((means - mean) ** 2, axis=1))
+        return _pulls(shares, safe_sqrt(squares), jnp.sqrt(size), moves)
 
     def step(carry):
         count, mean, cov, memory, _, _ = carry
-        share = pulls(mean, cov)
         root = square_root(cov)
         # T Σ T for the mean T of the maps, Σ^{−1/2} Σ_k λ_k (Σ^{1/2} Σ_k Σ^{1/2})^{1/2} Σ^{−1/2}.
-        inner = jnp.tensordot(share, jax.vmap(lambda c: square_root(root @ c @ root))(covs), axes=1)
-        half = jnp.linalg.solve(root, inner)
+        middles = jax.vmap(lambda c: square_root(root @ c @ root))(covs)
+        halves = jax.vmap(lambda middle: jnp.linalg.solve(root, middle))(middles)
+        share = pulls(mean, cov, root, halves)
+        half = jnp.tensordot(share, halves, axes=1)
         new = half @ half.T
         new_mean = share @ means
         spread = jnp.trace(cov) + jnp.sum((means - new_mean) ** 2)
@@ -205,8 +209,23 @@ def _move(mu: Particles, measures, shares, median: bool) -> tuple[Array, FloatSc
     targets = jnp.stack([barycentric_map(mu, nu) for nu in measures])
     if median:
         gaps = jnp.stack([jnp.asarray(wasserstein(mu, nu)) for nu in measures])
-        shares = shares / jnp.maximum(gaps, jnp.finfo(shares.dtype).tiny ** 0.25)
-        shares = shares / jnp.sum(shares)
+        root = jnp.sqrt(jax.nn.softmax(mu.log_weights()))[:, None]
+        moves = (targets.reshape(len(measures), *mu.x.shape) - mu.x) * root
+        size = jnp.linalg.norm((mu.x - root[:, 0] ** 2 @ mu.x) * root)
+        shares = _pulls(shares, gaps, jnp.maximum(size, jnp.max(gaps)), moves)
     x = jnp.tensordot(shares, targets, axes=1).reshape(mu.x.shape)
     spread = jnp.sqrt(jnp.mean((x - jnp.mean(x, axis=0)) ** 2)) + jnp.finfo(x.dtype).tiny
     return x, jnp.max(jnp.abs(x - mu.x)) / spread
+
+
+def _pulls(shares, gaps, size, moves):
+    """The shares of a step of the median; `moves`: T_k − 1, in vectors of the length of L²(μ)."""
+    eps, tiny = jnp.finfo(shares.dtype).eps, jnp.finfo(shares.dtype).tiny
+    met = gaps <= _MET * jnp.sqrt(eps) * size
+    pull = jnp.where(met, 0, shares / jnp.where(met, 1, gaps))
+    total = jnp.linalg.norm(jnp.tensordot(pull, moves, axes=1))
+    held = jnp.where(met, shares, 0)
+    weight = jnp.sum(held)
+    stays = jnp.minimum(1, weight / jnp.maximum(total, tiny))
+    pull = (1 - stays) * pull / jnp.maximum(jnp.sum(pull), tiny)
+    return pull + stays * held / jnp.maximum(weight, tiny)
