@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
 from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import gmres
 
 from .._custom_types import Point, Velocity
 from .._numerics._matrix import lyapunov
@@ -23,8 +24,9 @@ from ..measures._base import is_measure, replace
 from ..spaces import AbstractSpace, Box, Product, Torus
 from ..spaces._product import is_flat
 
-# Unknowns up to which Newton's equation is solved by a matrix, and products between restarts.
-_DENSE, _RESTART = 500, 60
+# Unknowns up to which Newton's equation is solved by a matrix; beyond, how many products lie between
+# restarts, and how many restarts.
+_DENSE, _RESTART, _ROUNDS = 500, 60, 20
 
 
 def proximal(y0: Any, start: Any, velocity: Callable, h: Any, max_steps: int) -> Any:
@@ -46,14 +48,38 @@ def proximal(y0: Any, start: Any, velocity: Callable, h: Any, max_steps: int) ->
     tolerance = float(jnp.finfo(flat.dtype).eps) ** 0.75
     if flat.size > _DENSE:
         # No matrix of so many unknowns; Newton's method forgives what is left of its equation.
-        enough = float(jnp.finfo(flat.dtype).eps) ** 0.5
-        solver = lx.GMRES(enough, enough, restart=_RESTART, stagnation_iters=_RESTART)
+        solver = _Products(float(jnp.finfo(flat.dtype).eps) ** 0.5)
     else:
         solver = lx.AutoLinearSolver(well_posed=None)
     newton = optx.Newton(tolerance, tolerance, linear_solver=solver)
     root = optx.root_find(residual, newton, flat, max_steps=max_steps, throw=False)
     solved = root.result == optx.RESULTS.successful
     return each(_reached, start, y0, unravel(jnp.where(solved, root.value, jnp.nan)))
+
+
+class _Products(lx.AbstractLinearSolver):
+    """GMRES that ends with the product that is enough, and not with a whole round of them."""
+
+    tolerance: float
+
+    def init(self, operator, options):
+        return operator
+
+    def compute(self, state, vector, options):
+        found, _ = gmres(
+            state.mv, vector, tol=self.tolerance, restart=_RESTART, maxiter=_ROUNDS,
+            solve_method="incremental",
+        )  # fmt: skip
+        return found, lx.RESULTS.successful, {}
+
+    def transpose(self, state, options):
+        return state.T, options
+
+    def conj(self, state, options):
+        return lx.conj(state), options
+
+    def assume_full_rank(self):
+        return True
 
 
 def _unknown(y0):
