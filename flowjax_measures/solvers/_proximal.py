@@ -24,8 +24,8 @@ from ..measures._base import is_measure, replace
 from ..spaces import AbstractSpace, Box, Product, Torus
 from ..spaces._product import is_flat
 
-# Unknowns up to which Newton's equation is solved by a matrix; beyond, how many products lie between
-# restarts, and how many restarts.
+# Unknowns up to which Newton's equation is solved by a matrix; beyond, products between restarts,
+# and the number of restarts.
 _DENSE, _RESTART, _ROUNDS = 500, 60, 20
 
 
