@@ -19,6 +19,17 @@ def check_positive(name: str, value: Any, least: float | int = 0) -> None:
         raise ValueError(f"`{name}` is {value}; give {bound}.")
 
 
+def within(name: str, t: Any, low: Any, high: Any) -> Any:
+    """A time between two others, up to round-off: else refused, and NaN where it is traced."""
+    slack = 1e-6 * (high - low)
+    inside = (t >= low - slack) & (t <= high + slack)
+    if isinstance(inside, Tracer):
+        return jnp.where(inside, t, jnp.nan)
+    if not np.all(inside):
+        raise ValueError(f"`{name}` is {t}; give a time from {low:g} to {high:g}.")
+    return t
+
+
 def check_key(key: Any, name: str = "key") -> None:
     """Raises where there is no key of JAX, new or old."""
     kind = getattr(key, "dtype", np.dtype(object))

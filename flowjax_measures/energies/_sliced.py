@@ -110,10 +110,10 @@ class SlicedWasserstein(AbstractEnergy):
         if self.directions is not None:
             return self.directions
         centre = mu.mean()
-        return jnp.asarray(_rule(centre.size), centre.dtype)
+        return jnp.asarray(rule(centre.size), centre.dtype)
 
 
-def _rule(dimension: int) -> np.ndarray:
+def rule(dimension: int) -> np.ndarray:
     """Directions of equal weight; each set integrates ⟨θ, x⟩² exactly."""
     if dimension == 1:
         return np.ones((1, 1))

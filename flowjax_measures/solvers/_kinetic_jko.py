@@ -27,7 +27,7 @@ from ..systems.flows import KineticFlow
 from ..systems.flows._kinetic_flow import vectors
 from ..systems.sampling import UnderdampedLangevin
 from ._base import AbstractScheme, posed
-from ._jko import proximal
+from ._proximal import proximal
 
 
 class KineticJKO(AbstractScheme):
@@ -89,7 +89,7 @@ class KineticJKO(AbstractScheme):
             end = _gaussian(start, friction * h, friction * temperature)
         else:
             bare = replace(start, log_w=None) if isinstance(start, Particles) else start
-            end = proximal(bare, descent, friction, self.max_steps)
+            end = proximal(bare, bare, descent, friction, self.max_steps)
         y1 = _push(end, back)
         if isinstance(mu, Particles) and isinstance(mu.x, Phase):
             y1 = replace(y1, x=Phase(y1.x[:, :d], y1.x[:, d:]))

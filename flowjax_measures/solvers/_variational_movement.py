@@ -18,7 +18,7 @@ from ..measures import Gaussian, GridDensity, Particles
 from ..measures._base import replace
 from ..systems.games import Game
 from ._base import AbstractScheme, posed, unwrapped
-from ._jko import proximal
+from ._proximal import proximal
 
 
 class VariationalMovement(AbstractScheme):
@@ -55,14 +55,15 @@ class VariationalMovement(AbstractScheme):
                 "VariationalMovement was given noise: atoms have no entropy to minimise. Give "
                 "species that diffuse as a Gaussian or a GridDensity."
             )
-        drift = lambda y: terms.vf(t1, y, args)  # noqa: E731
+        drift, h = lambda y: terms.vf(t1, y, args), t1 - t0
+        start = posed(terms, y0)[1]
         if self.partial:
-            y1 = {
-                name: proximal(y, lambda z, n=name: drift(y0 | {n: z})[n], t1 - t0, self.max_steps)
-                for name, y in y0.items()
-            }
+            y1 = {}
+            for name, y in y0.items():
+                own = lambda z, n=name: drift(y0 | {n: z})[n]  # noqa: E731
+                y1[name] = proximal(y, start[name], own, h, self.max_steps)
         else:
-            y1 = proximal(y0, drift, t1 - t0, self.max_steps)
+            y1 = proximal(y0, start, drift, h, self.max_steps)
         if isinstance(posed(terms, y0)[0], Game):
             y1 = {name: _of_mass(y, y1[name]) for name, y in y0.items()}
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful

@@ -4,7 +4,8 @@ r"""Barycentres and medians of measures ([agueh2011], [alvarez2016]).
 
 Both are the fixed point of one step: every point goes to the mean of where the optimal maps to the
 ν_k send it; for the median with the shares λ_k/W₂(μ, ν_k) in place of λ_k (Weiszfeld's method).
-Anderson mixing of the steps takes fewer of them.
+Where μ is one of the ν_k it stays if the others pull with less than λ_k, and leaves if with more
+([vardi2000]). Anderson mixing of the steps takes fewer of them.
 """
 
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ from ._masses import comparable
 
 # Steps that are mixed, and the share of the smallest variance that a mixture must keep.
 _MEMORY, _LEAST = 5, 0.1
+# Below how many roots of ε, relative to the measures' size, a median has met one of them.
+_MET = 4
 
 
 @checked
@@ -74,8 +77,7 @@ def median(
 ) -> AbstractMeasure:
     r"""The Wasserstein median, argmin Σ_k λ_k W₂(·, ν_k); robust against a few odd measures.
 
-    **Arguments, raises:** as `barycenter`. Where the median is one of the measures itself the
-    method only creeps towards it: give a larger `tol`.
+    **Arguments, raises:** as `barycenter`. `start` may be one of the measures.
 
     !!! example
 
@@ -193,14 +195,18 @@ def _gaussians(measures, shares, start, iterations, tol, median):
     def image(x, given):
         means, covs, shares = given
         mean, cov = x[:size], x[size:].reshape(shape)
+        root = square_root(cov)
+        # T Σ T for the mean T of the maps, Σ^{−1/2} Σ_k λ_k (Σ^{1/2} Σ_k Σ^{1/2})^{1/2} Σ^{−1/2}.
+        middles = jax.vmap(lambda c: square_root(root @ c @ root))(covs)
+        halves = jax.vmap(lambda middle: jnp.linalg.solve(root, middle))(middles)
         if median:
             near = replace(start, m=mean, cov=cov)
             other = jax.vmap(lambda m, c: bures_square(near, replace(start, m=m, cov=c)))
-            shares = _falling(shares, safe_sqrt(other(means, covs)))
-        root = square_root(cov)
-        # T Σ T for the mean T of the maps, Σ^{−1/2} Σ_k λ_k (Σ^{1/2} Σ_k Σ^{1/2})^{1/2} Σ^{−1/2}.
-        roots = jax.vmap(lambda c: square_root(root @ c @ root))(covs)
-        half = jnp.linalg.solve(root, jnp.tensordot(shares, roots, axes=1))
+            gaps = safe_sqrt(other(means, covs))
+            moves = jnp.concatenate([halves - root, (means - mean)[:, None]], axis=1)
+            spread = jnp.trace(cov) + jnp.max(jnp.sum((means - mean) ** 2, axis=1))
+            shares = _pulls(shares, gaps, jnp.sqrt(spread), moves)
+        half = jnp.tensordot(shares, halves, axes=1)
         new = half @ half.T
         return jnp.concatenate([shares @ means, ((new + new.T) / 2).ravel()])
 
@@ -237,16 +243,23 @@ def _move(mu: Particles, measures, shares, median: bool) -> tuple[Array, FloatSc
     targets = jnp.stack([barycentric_map(mu, nu) for nu in measures])
     if median:
         gaps = jnp.stack([jnp.asarray(wasserstein(mu, nu)) for nu in measures])
-        shares = _falling(shares, gaps)
+        root = jnp.sqrt(jax.nn.softmax(mu.log_weights()))[:, None]
+        moves = (targets.reshape(len(measures), *mu.x.shape) - mu.x) * root
+        size = jnp.linalg.norm((mu.x - root[:, 0] ** 2 @ mu.x) * root)
+        shares = _pulls(shares, gaps, jnp.maximum(size, jnp.max(gaps)), moves)
     x = jnp.tensordot(shares, targets, axes=1).reshape(mu.x.shape)
     spread = jnp.sqrt(jnp.mean((x - jnp.mean(x, axis=0)) ** 2)) + jnp.finfo(x.dtype).tiny
     return x, jnp.max(jnp.abs(x - mu.x)) / spread
 
 
-def _falling(shares: Float[Array, " k"], gaps: Float[Array, " k"]) -> Float[Array, " k"]:
-    """The shares of a median, which fall with the distances."""
-    # A median that is one of the measures moves with it: its shares are fixed.
-    met = jnp.min(gaps) < jnp.finfo(gaps.dtype).eps ** 0.5 * jnp.max(gaps)
-    gaps = jnp.where(met, jax.lax.stop_gradient(gaps), gaps)
-    shares = shares / jnp.maximum(gaps, jnp.finfo(shares.dtype).tiny ** 0.25)
-    return shares / jnp.sum(shares)
+def _pulls(shares, gaps, size, moves):
+    """The shares of a step of the median; `moves`: T_k − 1, in vectors of the length of L²(μ)."""
+    eps, tiny = jnp.finfo(shares.dtype).eps, jnp.finfo(shares.dtype).tiny
+    met = gaps <= _MET * jnp.sqrt(eps) * size
+    pull = jnp.where(met, 0, shares / jnp.where(met, 1, gaps))
+    total = jnp.linalg.norm(jnp.tensordot(pull, moves, axes=1))
+    held = jnp.where(met, shares, 0)
+    weight = jnp.sum(held)
+    stays = jnp.minimum(1, weight / jnp.maximum(total, tiny))
+    pull = (1 - stays) * pull / jnp.maximum(jnp.sum(pull), tiny)
+    return pull + stays * held / jnp.maximum(weight, tiny)

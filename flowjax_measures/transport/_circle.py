@@ -3,7 +3,8 @@ r"""Transport on the circle, exactly and without a matrix ([delon2010]).
     W_p^p = min_θ ∫_0^1 |Q_μ(s) − Q_ν(s + θ)|^p ds,   Q(s + 1) = Q(s) + L
 
 for quantile functions on the line that covers the circle. The integral is convex in θ, and for
-atoms its minimum is at a θ where a mass of one meets a mass of the other.
+atoms its minimum is at a θ where a mass of one meets a mass of the other. It is found by the sign
+of the slope, which is what the jumps of Q_ν add as they move.
 """
 
 import jax
@@ -12,9 +13,6 @@ from jaxtyping import Array, Float
 
 from .._numerics import safe_power
 from ._line import Pieces
-
-# Each leaves two thirds of an interval of θ of length two: to the last digit of float64.
-_NARROWINGS = 95
 
 
 def circle_power(
@@ -31,14 +29,25 @@ def circle_power(
         gap = _cover(middle, mu, length) - _cover(middle + shift, nu, length)
         return jnp.sum(steps * safe_power(jnp.abs(gap), p))
 
-    def narrow(_, ends):
+    # Of each jump of Q_ν, which comes at s = level − θ, the atoms below and above it.
+    above = jnp.concatenate([nu.low[1:], nu.low[:1] + length])
+
+    def rises(shift):
+        """Whether the integral does not fall to the right of θ."""
+        here = _cover(nu.levels[1:] - shift, mu, length)
+        up, down = (jnp.abs(here - atoms) ** p for atoms in (above, nu.low))
+        return jnp.sum(up - down) >= 0
+
+    def halve(_, ends):
         low, high = ends
-        third = (high - low) / 3
-        falls = value(low + third) > value(high - third)
-        return jnp.where(falls, low + third, low), jnp.where(falls, high, high - third)
+        middle = (low + high) / 2
+        left = rises(middle)
+        return jnp.where(left, low, middle), jnp.where(left, middle, high)
 
     one = jnp.ones((), mu.levels.dtype)
-    low, high = jax.lax.stop_gradient(jax.lax.fori_loop(0, _NARROWINGS, narrow, (-one, one)))
+    # To the last digit of an interval of length two.
+    halvings = jnp.finfo(one.dtype).nmant + 3
+    low, high = jax.lax.fori_loop(0, halvings, halve, jax.lax.stop_gradient((-one, one)))
     return value(_meeting((low + high) / 2, mu.levels, nu.levels))
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import FloatScalar, Point
 from .._numerics import checked
+from .._numerics._checks import within
 from ..energies._bures import bures_coupling
 from ..energies._ground import space_of
 from ..measures import AbstractMeasure, Gaussian, Particles
@@ -30,13 +31,15 @@ def mccann(mu: AbstractMeasure, nu: AbstractMeasure, t: FloatScalar) -> Abstract
     Between Gaussians a Gaussian, singular ones included. Between particles the particles of the
     optimal plan: n of them for n and n of equal weight, n·m of which many have mass 0 otherwise.
 
-    **Raises:** `ValueError` for a space whose geodesics have no closed form.
+    **Raises:** `ValueError` for a space whose geodesics have no closed form, and for `t` outside of
+    [0, 1] (NaN where it is traced).
 
     !!! example
 
         `fm.mccann(mu, nu, 0.5)` lies half-way: both `fm.wasserstein` to it are the same.
     """
     comparable(mu, nu)
+    t = within("t", t, 0.0, 1.0)
     if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):
         cross = (1 - t) * t * bures_coupling(mu, nu)
         cov = (1 - t) ** 2 * mu.cov + t**2 * nu.cov + cross + cross.T

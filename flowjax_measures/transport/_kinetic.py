@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Scalar
 from .._numerics import checked
-from .._numerics._checks import check_positive
+from .._numerics._checks import check_positive, within
 from ..energies._bures import bures_coupling
 from ..energies._ground import space_of
 from ..measures import AbstractMeasure, Gaussian, Particles
@@ -58,6 +58,8 @@ def kinetic_interpolation(
 
     Between Gaussians a Gaussian; else the particles of the optimal plan, as in `mccann`.
 
+    **Raises:** `ValueError` for a `t` outside of [0, T] (NaN where it is traced).
+
     !!! example
 
         ```python
@@ -67,6 +69,7 @@ def kinetic_interpolation(
         ```
     """
     check_positive("duration", duration)
+    t = within("t", t, 0.0, duration)
     space = comparable(mu, nu)
     ends = _half_step(mu, duration, 1), _half_step(nu, duration, -1)
     if isinstance(mu, Gaussian) and isinstance(nu, Gaussian):

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar
 from .._numerics import checked
+from .._numerics._checks import within
 from ..energies._bures import bures_map
 from ..energies._ground import check_flat, shared_space
 from ..measures import AbstractMeasure, Gaussian, Particles
+from ..measures._base import concrete
 from ._exact import coupling
 from ._geodesics import assigned
 
@@ -31,7 +34,7 @@ def transport_spline(
     **Arguments:** `measures`: Gaussians, or Particles of one number with equal weights; `times`:
     increasing, one for each; `t`: between the first and the last.
 
-    **Raises:** `ValueError` for other measures.
+    **Raises:** `ValueError` for other measures, and for other times (NaN where they are traced).
 
     !!! example
 
@@ -42,7 +45,10 @@ def transport_spline(
     for nu in measures[1:]:
         shared_space(measures[0], nu)
     check_flat("transport_spline", *measures)
-    shares = _cardinal(jnp.asarray(times), t)
+    times = jnp.asarray(times)
+    if times.shape != (len(measures),) or (concrete(times) and not np.all(np.diff(times) > 0)):
+        raise ValueError(f"`times` is {times}; give increasing times, one for each of `measures`.")
+    shares = _cardinal(times, within("t", t, times[0], times[-1]))
     if all(isinstance(m, Gaussian) for m in measures):
         maps = [jnp.eye(measures[0].m.size)]  # pyright: ignore
         for mu, nu in pairwise(measures):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import flowjax_measures as fm
 
@@ -237,7 +238,32 @@ def test_steps_of_many_unknowns_need_no_matrix(kind, monkeypatch):
         return fm.simulate(law, mu, jnp.array([0.0, tau]), dt=tau, solver=fm.JKO(tau)).final
 
     known = step()
-    monkeypatch.setattr("flowjax_measures.solvers._jko._DENSE", 0)
+    monkeypatch.setattr("flowjax_measures.solvers._proximal._DENSE", 0)
     jax.clear_caches()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), step(), known)
     assert energy(known) < energy(mu)
+
+
+def test_a_step_on_a_product_of_spaces_is_along_geodesics():
+    # One step of each factor in closed form: θ_k = θ + τ sin θ, x_k = x + τ sin x, x_k = x + τ.
+    tau = 0.5
+    potential = lambda x: -x[0][0] - jnp.cos(x[1][0]) + x[2][0]  # noqa: E731
+    space = fm.Product((fm.Sphere(), fm.Torus(2 * np.pi), fm.Box(0.0, 1.0)))
+    angle, turn = np.array([1.2, 2.9]), np.array([6.0, 0.2])
+    points = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1), turn[:, None]
+    walled = np.array([[0.75], [0.25]])
+    mu = fm.Particles((*map(jnp.asarray, points), jnp.asarray(walled)), space=space)
+    found = run(fm.PotentialEnergy(potential), mu, tau, tau).final.x
+    back = lambda s: brentq(lambda r: r + tau * np.sin(r) - s, -4, 4, xtol=1e-15)  # noqa: E731
+    np.testing.assert_allclose(
+        np.arctan2(found[0][:, 1], found[0][:, 0]), [back(a) for a in angle], rtol=1e-13
+    )
+    ends = np.array([back(6.0 - 2 * np.pi) + 2 * np.pi, back(0.2)])
+    np.testing.assert_allclose(found[1][:, 0], ends, rtol=1e-13)
+    np.testing.assert_allclose(found[2], [[0.25], [0.0]], atol=1e-14)
+
+
+def test_a_space_without_geodesics_is_refused():
+    points = jax.vmap(fm.Gaussian)(jnp.zeros((2, 1)), jnp.ones((2, 1, 1)))
+    with pytest.raises(ValueError, match=r"Bures.*geodesics"):
+        run(fm.PotentialEnergy(lambda x: x.m[0]), fm.Particles(points, space=fm.Bures()), 0.1, 0.1)

@@ -147,3 +147,16 @@ def test_mixed_steps_are_few():
         a, m = rng.normal(size=(4, 4)), rng.normal(size=4)
         laws.append(fm.Gaussian(jnp.asarray(m), jnp.asarray(a @ a.T + 0.05 * np.eye(4))))
     fm.barycenter(laws, iterations=14)
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: fm.Particles(p[None]), lambda p: fm.Gaussian(p, jnp.diag(jnp.array([3.0, 0.2]))),
+], ids=["particles", "gaussians"])  # fmt: skip
+def test_a_median_leaves_a_measure_that_is_none_and_stays_at_one_that_is(make):
+    """Fermat's point of a triangle, from a corner; a corner that holds half of the weight."""
+    corners = [make(jnp.array(p)) for p in ([0.0, 0.0], [1.0, 0.0], [0.5, 0.8])]
+    inner = fm.median(corners, start=corners[0], tol=1e-9).mean()
+    np.testing.assert_allclose(inner, [0.5, 0.5 / np.sqrt(3)], atol=1e-7)
+    for start in (corners[0], corners[1]):
+        held = fm.median(corners, [2.0, 1.0, 1.0], start=start).mean()
+        np.testing.assert_allclose(held, 0, atol=1e-13)

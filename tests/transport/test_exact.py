@@ -169,7 +169,7 @@ def test_spaces_and_dimensions_must_agree():
             with pytest.raises(ValueError, match=r"`mu`.*`nu`"):
                 distance(flat, nu)
     with pytest.raises(ValueError, match=r"knows flat space only"):
-        fm.sliced_wasserstein(torus, torus)
+        fm.SlicedWasserstein(torus)(torus)
     with pytest.raises(ValueError, match="`kernel`"):
         fm.mmd(torus, torus, fm.GaussianKernel())
 

@@ -47,3 +47,19 @@ def test_entropic_map_continues_the_plan():
     np.testing.assert_allclose(found, 6 * plan @ nu.x, atol=1e-10)
     slope = jax.jacobian(fm.entropic_map(MU, NU, 1e-6))(MU.m)
     np.testing.assert_allclose(slope, fm.bures_map(MU, NU), rtol=1e-5)
+
+
+def test_a_target_may_be_a_distribution_function():
+    """The logistic law: its deviation π/√3, E|X| = 2 log 2 and E|X − X′| = 2."""
+    law = fm.initial.from_distribution(jax.nn.sigmoid, 400, -20.0, 20.0)
+    origin = fm.Particles(jnp.zeros((1, 1)))
+    np.testing.assert_allclose(law.mass(), 1, rtol=1e-12)
+    np.testing.assert_allclose(fm.wasserstein(origin, law), np.pi / np.sqrt(3), rtol=1e-3)
+    np.testing.assert_allclose(fm.energy_distance(origin, law), 4 * np.log(2) - 2, rtol=2e-3)
+    # Of the energy distance v(x) = 1 − 2F(x) at one atom: it ends within the cell of the median.
+    flow = fm.GradientFlow(fm.MMD(law, fm.EnergyDistance()))
+    end = fm.simulate(flow, fm.Particles(jnp.ones((1, 1))), [0.0, 10.0], dt=0.05).final
+    np.testing.assert_allclose(end.x, 0, atol=float(law.spacing[0]) / 2)
+    for wrong in (lambda x: -x, lambda x: jnp.nan * x, lambda x: jax.nn.sigmoid(x / 100)):
+        with pytest.raises(ValueError, match="`distribution`"):
+            fm.initial.from_distribution(wrong, 40, -20.0, 20.0)
