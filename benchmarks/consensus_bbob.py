@@ -3,7 +3,8 @@
     python benchmarks/consensus_bbob.py METHOD [DIMENSIONS] [RUNS] [BUDGET]
     python benchmarks/consensus_bbob.py default 2,5,10,20 15 1000
 
-METHOD is `default`, a method of `minimize` by name, `cma` (pycma, BIPOP restarts; needs cma),
+METHOD is `default`, `polish` (the default and a descent by derivatives at the end), a method of
+`minimize` by name, `cma` (pycma, BIPOP restarts; needs cma),
 `evolution` or `annealing` (SciPy's). BUDGET is evaluations over d. A row says for a dimension
 which share of all pairs of a run and a target f − f* = 10², 10¹, …, 10⁻⁸ is met within BUDGET · d
 evaluations, by group of functions, and of all within a tenth and within the whole. Every run has
@@ -134,7 +135,8 @@ if __name__ == "__main__":
     dimensions = [int(d) for d in sys.argv[2].split(",")] if len(sys.argv) > 2 else [2, 5]
     runs, factor = (int(a) for a in (sys.argv[3:] + ["15", "1000"][len(sys.argv[3:]) :]))
     peers = {f.__name__: theirs(f) for f in (cma, evolution, annealing)}
-    solve = peers.get(name) or ours({} if name == "default" else {"method": name})
+    plain = {"default": {}, "polish": {"polish": "bfgs"}}
+    solve = peers.get(name) or ours(plain.get(name, {"method": name}))
     print(f"| method | d | {' | '.join(GROUPS)} | all, a tenth | all | s |")
     for d in dimensions:
         start, budget = time.perf_counter(), factor * d

@@ -64,6 +64,8 @@ if __name__ == "__main__":
     report(name, "0.65", "0.60", 16, *l63, 10, 1000, 64, inflation=1.02, **root)
     name = "Lorenz-63, stochastic, N = 10, inflation 1.04"
     report(name, "", "0.65", 16, *l63, 10, 1000, 64, inflation=1.04)
+    name = "Lorenz-63, stochastic, N = 10, inflation 1.08"
+    report(name, "", "0.65 at 1.04", 16, *l63, 10, 1000, 64, inflation=1.08)
     name = "Lorenz-63, stochastic, N = 100, inflation 1.01"
     report(name, "", "0.56", 8, *l63, 100, 1000, 64, inflation=1.01)
     l96 = march(lorenz96, 0.05, 1), jnp.full(40, 8.0).at[0].add(0.01), 0.001, 1.0

@@ -4,20 +4,16 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import Count, PRNGKey, Scalar
 from .._numerics import checked
-from ..measures import AbstractMeasure, Particles
-from ..measures._base import concrete
-from ..simulation._progress import bar
+from ..measures import AbstractMeasure
 from ..spaces import AbstractSpace
+from ._in_turn import in_turn
 from ._result import OptimizeResult
-from ._run import Files, best_of, compiled, on_the_host
-from ._setup import Options, default_budget, default_particles, prepare
-from ._start import dimension_of, walls_of
+from ._run import Files
+from ._setup import Options
 
 
 @checked
@@ -39,6 +35,7 @@ def minimize(
     max_time: float | None = None,
     resampling: Scalar | None = None,
     restarts: int = 0,
+    polish: str | None = None,
     boundary: str = "clip",
     constraints: Any = None,
     space: AbstractSpace | None = None,
@@ -55,10 +52,13 @@ def minimize(
 ) -> OptimizeResult:
     r"""Minimises a function of one point, without its derivative, by consensus of many points.
 
-    The default method is `ConsensusBased(objective, 1.0, 2.7, EffectiveSampleSize(0.05),
-    "anisotropic")` with 200 points, from ten dimensions on 20 d, and steps of 0.1, found by the
-    study in `benchmarks/`: it has no scale of energies or lengths. Where coordinates depend on each
-    other, in up to tens of dimensions, take "covariance", which learns the shape of the basin.
+    By default a run opens with few points of the method "covariance", which learn the shape of a
+    basin, for at most a fifth of the budget or 1000 d evaluations, until they agree; the rest is
+    for "consensus", from new points: `ConsensusBased(objective, 1.0, 2.7,
+    EffectiveSampleSize(0.05), "anisotropic")` with 200 points, from ten dimensions on 20 d, and
+    steps of 0.1, found by the studies in `benchmarks/`: it has no scale of energies or lengths. Who
+    says how points are taken or moved (`method`, `particles`, `Particles`, `batch`, `exponential`,
+    `resampling`, `space`), or by `patience` when to stop, has that method alone.
 
     The whole loop is one compiled program; `jax.vmap` over `key` makes independent runs, each of
     which keeps its state once it has stopped.
@@ -75,8 +75,8 @@ def minimize(
     - `bounds`: `(lower, upper)` of the point's structure, or scalars beside `initial`; or as in
       scipy a sequence of pairs. A list of numbers is a vector.
     - `key`: a JAX key.
-    - `method`: a consensus system of your own choice of parameters, or a name: "consensus" (the
-      default), "covariance" (which learns the shape of a basin), "polarized" (several minima, read
+    - `method`: a consensus system of your own choice of parameters, or a name: "consensus",
+      "covariance" (which learns the shape of a basin), "polarized" (several minima, read
       off `result.minima`), "memory", "mirror" (into the bounds by a sigmoid), "swarm", "adam",
       "sampling", "jumps", "saddle", "pareto" (`result.front`). An `EqualityConstraint` in a sum is
       one of `constraints`.
@@ -95,6 +95,9 @@ def minimize(
     - `resampling`: in place of an end by consensus or patience, all points are moved by normals of
       this standard deviation, and the run goes on to its target or budget.
     - `restarts`: how often to start again with twice the points, within the budget.
+    - `polish`: "bfgs" descends from the best point at the end, between the walls, by derivatives of
+      an objective that JAX traces. A fifth of the budget, at most 100 (d + 1), is kept for it, of
+      which a value and a gradient are one evaluation each.
     - `max_time`: stops after so many seconds.
     - `boundary`: whether points that leave the bounds are put on the wall, "clip", or come back,
       "reflect".
@@ -112,7 +115,8 @@ def minimize(
       after its end. An objective that JAX can't trace is known by its name alone.
     - `overwrite`: whether to begin anew where `folder` holds a run, this or another.
     - `observe`: pytree of functions of the measure, whose values at every step become `history`.
-    - `callback`: host function `(nit, fun)`, called every step.
+    - `callback`: host function `(nit, fun)`, called every step; an opening and restarts count from
+      0 again.
     - `progress`: whether to show a progress bar.
 
     **Raises:** `ValueError` that names what cannot be meant.
@@ -129,44 +133,7 @@ def minimize(
         boundary, constraints, space, batch, batch_moves, exponential, vectorized, workers, observe,
         callback,
     )  # fmt: skip
-    if restarts == 0:
-        files = Files(folder, overwrite)
-        return _run(objective, initial, key, options, files, max_time, progress)
-    if isinstance(initial, Particles) or observe is not None or folder is not None:
-        raise ValueError(
-            "`restarts` draw new points, more of them each time: leave out `observe` and `folder`, "
-            "and give `bounds` or one point in place of `Particles`."
-        )
-    dimension = dimension_of(initial, None if bounds is None else walls_of(bounds, initial))
-    options = options._replace(particles=particles or default_particles(dimension, options))
-    result = _run(objective, initial, key, options, Files(), max_time, progress)
-    left = default_budget(dimension) if budget is None else budget
-    for k in range(1, restarts + 1):
-        # What has met its target asks for no more.
-        rest = jnp.where(result.status == 2, 0, left - result.nfev)
-        again = options._replace(budget=rest)
-        next_key = jax.random.fold_in(key, k)
-        other = _run(objective, initial, next_key, again, Files(), max_time, progress, 2**k)
-        result = best_of(result, other)
-    return result
-
-
-def _run(objective, initial, key, options, files, max_time, progress, grow=1):
-    prepared = prepare(objective, initial, key, options, grow)
-    search, points, one, many, host, steps = prepared
-    if options.observe is not None and steps == 0:
-        raise ValueError("`observe` needs a `budget` that is known, not a traced one.")
-    history = 0 if options.observe is None else steps
-    in_python = host is not None and concrete(points, search)
-    if in_python or max_time is not None or files.folder is not None:
-        if not concrete(points, search):
-            raise ValueError(
-                "`folder` and `max_time` are for runs outside of jit and vmap; leave them out."
-            )
-        try:
-            return on_the_host(prepared, history, files, max_time, progress)
-        finally:
-            if host is not None:
-                host.close()
-    meter = bar(progress, "minimize")
-    return compiled(search, points, one, many, history, meter)
+    return in_turn(
+        objective, initial, key, options, restarts, polish, Files(folder, overwrite), max_time,
+        progress,
+    )  # fmt: skip

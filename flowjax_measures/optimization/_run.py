@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._numerics import jitted
+from ..measures._base import concrete
+from ..simulation._progress import bar
 from ..storage._folder import claimed, emptied
 from ..storage.checkpoint import environment, load, save, shapes
 from ._black_box import Stored
@@ -28,6 +30,25 @@ class Files(NamedTuple):
 
     folder: str | os.PathLike | None = None
     overwrite: bool = False
+
+
+def run(
+    prepared: Prepared, files: Files, max_time: float | None = None, progress: bool = False
+) -> OptimizeResult:
+    """One search, by the loop that its objective and its files ask for."""
+    search, points, one, many, host, steps = prepared
+    watched = bool(jax.tree.leaves(search.observe, is_leaf=callable))
+    if watched and steps == 0:
+        raise ValueError("`observe` needs a `budget` that is known, not a traced one.")
+    history = steps if watched else 0
+    in_python = host is not None and concrete(points, search)
+    if in_python or max_time is not None or files.folder is not None:
+        if not concrete(points, search):
+            raise ValueError(
+                "`folder` and `max_time` are for runs outside of jit and vmap; leave them out."
+            )
+        return on_the_host(prepared, history, files, max_time, progress)
+    return compiled(search, points, one, many, history, bar(progress, "minimize"))
 
 
 @jitted
@@ -127,7 +148,7 @@ def _loop(
 ) -> OptimizeResult:
     search, _, _, many, host, steps = prepared
     begun = time.monotonic()
-    bar = _bar(steps, progress)
+    shown = _bar(steps, progress)
     while int(state.status) == 0:
         if max_time is not None and time.monotonic() - begun > max_time:
             state = with_(state, status=jnp.asarray(6, jnp.int32))
@@ -139,7 +160,7 @@ def _loop(
         else:
             values = jnp.asarray(host(places, stored), state.values.dtype)
         state = _tell(search, state, values)
-        bar(int(state.nit))
+        shown(int(state.nit))
         if folder is None:
             continue
         if int(state.status) == 0:
@@ -186,8 +207,8 @@ def _bar(steps: int, progress: bool) -> Callable[[int], Any]:
         return lambda nit: None
     from tqdm import tqdm
 
-    bar = tqdm(total=steps, desc="minimize")
-    return lambda nit: bar.update(nit - bar.n)
+    shown = tqdm(total=steps, desc="minimize")
+    return lambda nit: shown.update(nit - shown.n)
 
 
 def candidate(search: Search, state: SearchState) -> tuple | None:
@@ -230,17 +251,3 @@ def finish(search: Search, state: SearchState, value: Any) -> OptimizeResult:
         population=role.place(search.method, points), population_energies=state.values,
         radius=jnp.asarray(search.radius(state.points), state.values.dtype),
     )  # fmt: skip
-
-
-def best_of(first: OptimizeResult, second: OptimizeResult) -> OptimizeResult:
-    """The better of two runs, with the evaluations of both; the population is the first one's."""
-    better = second.fun < first.fun
-    pick = lambda a, b: jnp.where(better, b, a)  # noqa: E731
-    merged = {
-        name: jax.tree.map(pick, getattr(first, name), getattr(second, name))
-        for name in ("x", "fun", "success", "status", "spread", "constr_violation")
-    }
-    merged |= {"nfev": first.nfev + second.nfev, "nit": first.nit + second.nit}
-    return eqx.tree_at(
-        lambda r: [getattr(r, name) for name in merged], first, list(merged.values())
-    )

@@ -14,7 +14,7 @@ from ..measures import Particles
 from ..measures._base import concrete, replace
 from ..noise._noise import floating
 from ..spaces import Euclidean
-from ..systems.consensus import MirrorConsensus
+from ..systems.consensus import MirrorConsensus, SaddleConsensus
 from ._black_box import Host, replaced, traced_shape
 from ._choices import chosen, constraints_of, dual
 from ._domain import Domain, residual_of
@@ -88,9 +88,17 @@ class Many(eqx.Module):
 
 
 def prepare(
-    objective: Callable | None, initial: Any, key: PRNGKey, options: Options, grow: int = 1
+    objective: Callable | None,
+    initial: Any,
+    key: PRNGKey,
+    options: Options,
+    grow: int = 1,
+    known: Prepared | None = None,
 ) -> Prepared:
-    """Refuses what cannot be meant, and builds the search; `grow` multiplies the points."""
+    """Refuses what cannot be meant, and builds the search; `grow` multiplies the points.
+
+    `known` is another search of the same objective, which is not looked at again.
+    """
     o = options
     check_key(key)
     _check(o)
@@ -101,7 +109,10 @@ def prepare(
     mu = points(initial, walls, start, count, o.spread, o.space)
     dtype = jnp.result_type(*jax.tree.leaves(floating(mu.x)))
     pair = _of_two(o.method)
-    one, many, host, images = _evaluations(objective, mu, o, pair, dtype)
+    if known is None:
+        one, many, host, images = _evaluations(objective, mu, o, pair, dtype)
+    else:
+        one, many, host, images = known.one, known.many, known.host, known.search.images
     method = o.method if one is objective else replaced(o.method, objective, one)
     method, jumps = chosen(method, one, mu, walls, o.dt, images)
     if jumps is not None:
@@ -140,7 +151,7 @@ def prepare(
         raise ValueError("`deviation` is of the values of one objective; leave it out.")
     cost = search.cost(size)
     steps = int(budget) // cost if concrete(budget) else 0
-    if grow == 1 and concrete(budget) and (steps < 1 or int(budget) < cost + search.pair):
+    if known is None and concrete(budget) and (steps < 1 or int(budget) < cost + search.pair):
         raise ValueError(
             f"`budget` is {budget}, less than the {cost + search.pair} evaluations of one step "
             f"of {size} points."
@@ -225,11 +236,7 @@ def _traced(method: Any, dtype: Any) -> Any:
 
 
 def _of_two(method: Any) -> bool:
-    return (
-        method == "saddle"
-        if isinstance(method, str)
-        else type(method).__name__ == "SaddleConsensus"
-    )
+    return method == "saddle" if isinstance(method, str) else isinstance(method, SaddleConsensus)
 
 
 def _several(method: Any) -> bool:

@@ -23,14 +23,15 @@ def box(d, low=-5.12, high=4.8):
 def test_rastrigin_in_independent_runs():
     """Ten runs at once: each finds the minimum, and each is the run that its key makes alone."""
     keys = jr.split(jr.key(0), 10)
-    solve = jax.jit(jax.vmap(lambda key: minimize(rastrigin, bounds=box(2), key=key)))
+    run = lambda key: minimize(rastrigin, bounds=box(2), key=key, method="consensus")  # noqa: E731
+    solve = jax.jit(jax.vmap(run))
     runs = solve(keys)
     assert np.all(runs.fun < 1e-8)
     np.testing.assert_allclose(runs.x, 0, atol=1e-5)
     assert np.all(runs.success) and set(np.asarray(runs.status)) == {1}
     assert len(set(np.asarray(runs.nit))) > 1
     assert runs.message == ["The points are in consensus."] * 10
-    alone = minimize(rastrigin, bounds=box(2), key=keys[3])
+    alone = run(keys[3])
     np.testing.assert_allclose(alone.x, runs.x[3], atol=1e-7)
     assert alone.nit == runs.nit[3] and alone.nfev == 200 * alone.nit + 1
 
