@@ -72,9 +72,6 @@ CALLS = {
         lambda x: fm.couple(TIMES, [points(X), points(x), points(x + 0.4)], epsilon=0.3), X + 0.3
     ),
     "entropic_map": (lambda y: fm.entropic_map(points(X), points(y), 0.4)(M), Y),
-    "entropic_barycenter": (
-        lambda r: fm.entropic_barycenter([cells(r), cells(RHO[::-1])], 0.5).rho, RHO
-    ),
     "barycentric_map": (lambda y: fm.barycentric_map(points(X, weights=EVEN), points(y)), Y),
     "barycentric_map, line": (
         lambda y: fm.barycentric_map(points(X[:, :1], weights=EVEN), points(y)), Y[:, :1]

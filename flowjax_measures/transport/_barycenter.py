@@ -257,7 +257,7 @@ def _pulls(shares, gaps, size, moves):
     eps, tiny = jnp.finfo(shares.dtype).eps, jnp.finfo(shares.dtype).tiny
     met = gaps <= _MET * jnp.sqrt(eps) * size
     pull = jnp.where(met, 0, shares / jnp.where(met, 1, gaps))
-    total = jnp.linalg.norm(jnp.tensordot(pull, moves, axes=1))
+    total = safe_sqrt(jnp.sum(jnp.tensordot(pull, moves, axes=1) ** 2))
     held = jnp.where(met, shares, 0)
     weight = jnp.sum(held)
     stays = jnp.minimum(1, weight / jnp.maximum(total, tiny))

@@ -46,6 +46,8 @@ def entropic_barycenter(
 ) -> GridDensity:
     r"""The barycentre of densities on one grid, in any dimension and with any periods of grids.
 
+    It is differentiated forward, by `jax.jvp` and `jax.jacfwd`.
+
     **Arguments:** `measures`: densities on the same cells. `epsilon`: ε > 0, in the units of
     ‖x − y‖². `weights`: λ_k, divided by their sum; equal by default. `debiased`: whether the blur
     is taken off; where such a barycentre is empty it is approached slowly, like 1/`iterations`.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..._numerics import checked
@@ -45,7 +46,7 @@ def neural_collapse(
 
         `fm.neural_collapse(H.T, law.labels, W).variability`
     """
-    classes = int(jnp.max(labels)) + 1
+    classes = int(np.max(labels)) + 1
     member = jax.nn.one_hot(labels, classes, dtype=features.dtype)
     means = (member.T @ features) / jnp.sum(member, 0)[:, None]
     centred = means - jnp.mean(means, 0)
