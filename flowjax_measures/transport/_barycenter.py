@@ -254,7 +254,8 @@ def _move(mu: Particles, measures, shares, median: bool) -> tuple[Array, FloatSc
 
 def _pulls(shares, gaps, size, moves):
     """The shares of a step of the median; `moves`: T_k − 1, in vectors of the length of L²(μ)."""
-    eps, tiny = jnp.finfo(shares.dtype).eps, jnp.finfo(shares.dtype).tiny
+    # The square of `tiny` is not 0: quotients by it have derivatives.
+    eps, tiny = jnp.finfo(shares.dtype).eps, jnp.finfo(shares.dtype).tiny ** 0.25
     met = gaps <= _MET * jnp.sqrt(eps) * size
     pull = jnp.where(met, 0, shares / jnp.where(met, 1, gaps))
     total = safe_sqrt(jnp.sum(jnp.tensordot(pull, moves, axes=1) ** 2))
