@@ -1,5 +1,6 @@
 """One configuration for all tests: float64, strict promotion, four host devices."""
 
+import gc
 import os
 
 import jax
@@ -8,7 +9,12 @@ from halves import HALVED
 
 # Tests wait for the compiler: without its expensive passes they take half of the time. Set before
 # the backend starts; what the caller has set stays.
-_FLAGS = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+# One part a program: each process has one core.
+_FLAGS = [
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
 if jax.__version_info__ < (0, 11):  # Later releases end on flags that they do not know.
     _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
@@ -17,6 +23,15 @@ os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+# Tracing makes millions of objects: what is there before is looked at no more.
+gc.set_threshold(200_000, 20, 100)
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
