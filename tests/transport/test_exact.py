@@ -303,3 +303,12 @@ def test_compiled_matchings_are_those_of_the_host():
         value, slope = both((1 + k) * x)
         np.testing.assert_allclose(many[0][k], value, rtol=1e-13)
         np.testing.assert_allclose(many[1][k], slope, atol=1e-13)
+
+
+def test_a_differentiated_value_is_the_value():
+    x, y = jr.normal(jr.key(0), (4, 2)), jr.normal(jr.key(1), (7, 2))
+    square = lambda x: fm.wasserstein(fm.Particles(x), fm.Particles(y)) ** 2  # noqa: E731
+    value, slope = jax.value_and_grad(square)(x)
+    np.testing.assert_allclose(value, square(x), rtol=1e-12)
+    h = 1e-5 * jnp.cos(jnp.arange(8.0)).reshape(4, 2)
+    np.testing.assert_allclose(jnp.vdot(slope, h), (square(x + h) - square(x - h)) / 2, rtol=1e-6)
