@@ -82,6 +82,4 @@ def _root(miss: Any, rho: Any, given: Any, max_steps: int) -> Any:
     solved = (moved <= tolerance) & jnp.all(rho >= 0)
     # One more step has the derivative of the root.
     rho = rho - jnp.linalg.solve(jax.jacfwd(miss)(rho, still), miss(rho, given))
-    # Round-off may take what an empty cell does not have.
-    rho = rho + jax.lax.stop_gradient(jnp.maximum(rho, 0) - rho)
     return jnp.where(solved, rho, jnp.nan)
