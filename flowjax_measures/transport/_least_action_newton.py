@@ -47,7 +47,7 @@ def least_action(problem: Action, scale: FloatScalar, iterations: int) -> Optimu
         count, length, point = carry
         # Up to second order in what continuity misses, the action of a path that keeps it; never
         # below the dual, as with the bound's own term it might be.
-        action = problem.lagrangian(*point[:2], jnp.zeros_like(point[2]))
+        action = problem.lagrangian(point[0], point[1], jnp.zeros_like(point[2]))
         gap = jnp.abs(action - problem.dual(*point))
         moving = (count < iterations) & (length > 1e-7)
         return moving & ~closed(gap, action, max(_TARGET, 1e4 * eps), 1e-18)
