@@ -2,6 +2,8 @@
 
 # Of these tables the default suite takes every second row; the slow tests take the rest.
 HALVED = """
+    test_jit_is_eager_and_vmap_is_loop test_reverse_is_forward_is_central_differences
+    test_half_an_atom_twice_is_an_atom test_every_system_and_its_gradient_lower
     test_steps_of_many_unknowns_need_no_matrix
     test_a_controller test_an_adjoint
     test_a_loop_of_ones_own_takes_the_path_of_simulate

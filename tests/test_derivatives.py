@@ -139,10 +139,7 @@ CALLS = {
         ).ys.x, X,
     ),
 }  # fmt: skip
-FAST = {
-    "barycenter", "bridge_hamiltonian", "barycentric_map", "score_matching_loss", "random_fields",
-    "linearized_wasserstein",
-}  # fmt: skip
+FAST = {"barycenter", "bridge_hamiltonian", "score_matching_loss", "random_fields"}
 
 
 def floats(tree):
