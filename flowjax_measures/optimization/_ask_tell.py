@@ -18,7 +18,8 @@ from ._setup import Options, prepare
 class AskTell(eqx.Module):
     """`minimize` in two halves, for an objective that only the caller can evaluate.
 
-    The step and the noise are those of `minimize`; the consensus at the end is not evaluated.
+    The step and the noise are those of `minimize` with the same `method`, "consensus" by default,
+    without an opening; the consensus at the end is not evaluated.
 
     **Arguments:** `initial`, and by keyword those of `minimize` that say how to search: `bounds`,
     `method`, `particles`, `spread`, `dt`, `budget`, `tol`, `target`, `patience`, `deviation`,
