@@ -5,7 +5,7 @@ import os
 
 import jax
 import pytest
-from halves import HALVED
+from shares import SHARES
 
 # Tests wait for the compiler: without its expensive passes they take half of the time. Set before
 # the backend starts; what the caller has set stays.
@@ -43,10 +43,10 @@ def _forget_compiled_code():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    seen = dict.fromkeys(HALVED, 0)
+    seen = dict.fromkeys(SHARES, 0)
     for item in items:
         name = getattr(item, "originalname", None)
         if name in seen:
             seen[name] += 1
-            if seen[name] % 2 == 0:
+            if seen[name] % SHARES[name] != 1:
                 item.add_marker(pytest.mark.slow)

@@ -58,6 +58,7 @@ def test_simulation_agrees_with_exact_moments():
     np.testing.assert_allclose(found.fluctuation, exact.fluctuation, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_moments_of_curved_losses_are_not_claimed():
     with pytest.raises(ValueError, match="`loss`"):
         fm.compare(lambda p, e: jnp.sum(jnp.cos(p)) * e[1], regression(), START, [0.1, 0.05])

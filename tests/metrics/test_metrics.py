@@ -251,6 +251,7 @@ def test_the_flow_without_noise_has_the_same_laws():
     assert law.noise is None
 
 
+@pytest.mark.slow
 def test_flow_of_the_kernel_entropy_is_the_gradient_of_its_variation():
     energy = fm.KernelEntropy(fm.GaussianKernel(0.4))
     mu = fm.Particles(jr.normal(jr.key(0), (5, 3)), weights=jnp.array([0.2, 0.5, 0.1, 0.0, 0.9]))

@@ -259,7 +259,6 @@ def test_schroedinger_bridge_of_gaussians():
     np.testing.assert_allclose(change, 0, atol=1e-9)
 
 
-@pytest.mark.slow
 def test_a_bridge_is_between_gaussians_or_between_atoms():
     with pytest.raises(ValueError, match="Gaussian"):
         fm.schroedinger_bridge(SOURCE, fm.Particles(jnp.zeros((3, SOURCE.m.size))), 0.5)
@@ -441,6 +440,7 @@ def test_ou_as_a_diffusion_model():
     np.testing.assert_allclose(fm.simulate(flow, noised, [0.0, 0.999]).final.cov, A1, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_a_diffusion_chooses_its_steps():
     """SPaRK with a controller: few steps, the law of the target, noise that changes in time."""
     flow = fm.StochasticInterpolant(NORMAL, TARGET, diffusion=lambda t: 1 - t)

@@ -103,6 +103,7 @@ def test_labels_and_their_absence():
 FLOW_TO_ATOMS = fm.StochasticInterpolant(NORMAL, ATOMS)
 
 
+@pytest.mark.slow
 def test_paired_minibatches_are_nearer():
     far = fm.StochasticInterpolant(NORMAL, fm.Gaussian(jnp.array([3.0, 0.0]), jnp.eye(2)))
     cost = lambda path: float(jnp.mean(jnp.sum((path.target - path.source) ** 2, 1)))  # noqa: E731
@@ -288,7 +289,7 @@ def test_gradient_of_each_loss_is_its_difference(names):
         np.testing.assert_allclose((ahead[name] - behind[name]) / 2e-5, slope, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)])
 def test_draws_of_a_minibatch(dtype):
     n = 40_000
     shares = jax.jit(lambda key: uniforms(key, n, dtype))(jr.key(0))

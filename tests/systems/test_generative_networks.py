@@ -54,6 +54,7 @@ def test_wrong_points_and_labels_are_named(name):
     assert jnp.all(network(0.5, jnp.ones(16)) == found[1])
 
 
+@pytest.mark.slow
 def test_pictures():
     network = eqx.filter_jit(NETWORKS["UNet"])
     x = jr.normal(jr.key(1), (16,))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import flowjax_measures as fm
+from flowjax_measures.transport._second_order import second_order
 
 
 def grid(c):
@@ -123,3 +124,13 @@ def test_the_action_has_its_derivative():
 def test_masses_that_change_are_refused():
     with pytest.raises(ValueError, match="keeps its mass"):
         fm.collective_diffusion(grid(np.ones(12)), grid(2 * np.ones(12)))
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3)])
+def test_the_rows_of_the_divergence_are_all_that_are_independent(shape):
+    """Its sum over the faces of one direction is zero: one row of each follows from the others."""
+    d = len(shape)
+    of_grid = fm.GridDensity(jnp.ones(shape), jnp.zeros(d), jnp.ones(d), True)
+    rows = second_order(of_grid).rows
+    assert rows.shape[0] == d * (np.prod(shape) - 1)
+    assert np.linalg.matrix_rank(rows) == rows.shape[0]
