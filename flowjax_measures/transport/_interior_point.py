@@ -62,7 +62,9 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
         return count + 1, *kept, jnp.where(better, error, 0)
 
     plan = jnp.where(near, a[:, None] * b / mass + eps * mass, 0)
-    start = (0, jnp.full_like(a, -1), jnp.full_like(b, -1), plan, jnp.full((), jnp.inf, a.dtype))
+    # Below every cost, and no lower than demands stay of the size of the masses.
+    f, g = (-jnp.minimum(jnp.ones_like(side.total), side.reach) for side in (one, two))
+    start = (0, f, g, plan, jnp.full((), jnp.inf, a.dtype))
     _, f, g, plan, _ = jax.lax.while_loop(
         lambda c: (c[0] < _MAX_STEPS) & (c[4] > tolerance), advance, start
     )
