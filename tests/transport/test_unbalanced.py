@@ -193,6 +193,7 @@ def test_few_steps_of_the_interior_point_suffice(monkeypatch):
     cost = jnp.sum((x[:, None] - y - 1) ** 2, -1)
     for strength in (30.0, 0.01):
         found = solve(strength)
+        assert np.isfinite(found.value)
         ends = ((jnp.sum(found.plan, 1), a), (jnp.sum(found.plan, 0), b))
         paid = sum(jnp.sum(jax.scipy.special.kl_div(end, total)) for end, total in ends)
         np.testing.assert_allclose(found.value, jnp.vdot(cost, found.plan) + strength * paid)
