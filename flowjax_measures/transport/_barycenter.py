@@ -91,7 +91,7 @@ def _fixed_point(measures, weights, start, iterations, tol, median):
     if not measures:
         raise ValueError("`measures` is empty; give at least one.")
     for nu in measures[1:]:
-        comparable(measures[0], nu)
+        comparable(measures[0], nu, "Two of the `measures`")
     check_flat("barycenter", *measures)
     gaussian = all(isinstance(m, Gaussian) for m in measures)
     shares = _shares(weights, len(measures), measures[0].atoms()[1].dtype)
@@ -107,7 +107,7 @@ def _fixed_point(measures, weights, start, iterations, tol, median):
             "`start` is needed: particles whose number and masses the barycentre has, for example "
             "Particles(measures[0].sample(key, 100))."
         )
-    comparable(start, measures[0])
+    comparable(start, measures[0], "`start` and `measures`")
     if concrete(measures, start, shares):
         return _walked(measures, start, shares, iterations, tol, median)
     return replace(start, x=_sought(measures, start, shares, iterations, tol, median))

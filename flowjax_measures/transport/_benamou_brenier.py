@@ -21,6 +21,7 @@ from .._numerics import checked, jitted, safe_power
 from .._numerics._checks import check_positive
 from ..measures import GridDensity
 from ..measures._base import concrete
+from ._admissible import check_density, check_mobility
 from ._grid_flow import GridFlow, Obstacle, grid_flow, on_faces, on_grid
 from ._least_action import Action
 from ._least_action_newton import Optimum, least_action
@@ -82,8 +83,8 @@ def benamou_brenier(
       M = ρ^α; `None` is ρ.
     - `iterations`: of Newton's method at most.
 
-    **Raises:** `ValueError` that names the argument; `RuntimeError` where the gap is still open
-    (in compiled code `cost` is NaN, and `converged` says so).
+    **Raises:** `ValueError` that names the argument, also where M is not concave; `RuntimeError`
+    where the gap is still open (in compiled code `cost` is NaN, and `converged` says so).
 
     !!! example
 
@@ -99,7 +100,8 @@ def benamou_brenier(
     if bound is not None:
         check_positive("bound", bound)
         check_below(bound, mu=mu, nu=nu)
-    found = _solve(mu, nu, flow, bound, concave(mobility), steps, iterations)
+    law = concave(mobility, bound, mu=mu, nu=nu)
+    found = _solve(mu, nu, flow, bound, law, steps, iterations)
     if concrete(found.converged) and not bool(found.converged):
         not_closed(found.gap, iterations)
     return found
@@ -137,11 +139,14 @@ def _result(mu, problem: Action, fixed: Action, found: Optimum, flow: GridFlow, 
     )  # fmt: skip
 
 
-def concave(mobility: Mobility) -> Callable[[FloatScalar], FloatScalar]:
+def concave(
+    mobility: Mobility, bound: Scalar | None, **ends: GridDensity
+) -> Callable[[FloatScalar], FloatScalar]:
     """The function M; a number is a power."""
     if mobility is None:
         return _linear
     if callable(mobility):
+        check_mobility(mobility, bound, ends)
         return mobility
     check_positive("mobility", mobility)
     if mobility > 1:
@@ -167,6 +172,7 @@ def check_same_grid(mu: Any, nu: Any) -> None:
     for name, m in (("mu", mu), ("nu", nu)):
         if not isinstance(m, GridDensity):
             raise ValueError(f"`{name}` is {type(m).__name__}; give a GridDensity.")
+        check_density(name, m)
     walls = [np.concatenate([m.lower, m.upper]) for m in (mu, nu) if concrete(m.lower, m.upper)]
     if mu.rho.shape != nu.rho.shape or mu.periodic != nu.periodic or (
         len(walls) == 2 and not np.allclose(walls[0], walls[1])
@@ -192,7 +198,8 @@ def check_open(flow: GridFlow, **ends: Any) -> None:
     apart = max(abs((flow.parts > 0) @ (held[0] - held[-1])))
     if apart > 1e-6:
         raise ValueError(
-            f"`obstacle` cuts the grid: {apart:.3g} of the mass has no way to where it is wanted."
+            f"`obstacle` cuts the grid: {apart:.3g} of the mass has no way to where it is "
+            "wanted; open a way, or give both densities the same mass on either side."
         )
 
 

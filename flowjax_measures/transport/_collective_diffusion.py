@@ -24,6 +24,7 @@ from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..measures import Gaussian, GridDensity
 from ..measures._base import concrete
+from ._admissible import check_density
 from ._benamou_brenier import _linear, not_closed
 from ._least_action import Action
 from ._least_action_newton import least_action
@@ -77,14 +78,20 @@ def collective_diffusion(
         `fm.collective_diffusion([c, d], [d, c], steps=8).action` exchanges two phases c + d = 1.
     """
     check_positive("duration", duration)
-    if isinstance(starts, Gaussian) or isinstance(ends, Gaussian):
-        return _gaussians(starts, ends, duration, weights, steps)
-    phases = [[m] if isinstance(m, GridDensity) else list(m) for m in (starts, ends)]
-    _check(*phases)
+    phases: Any = [
+        [m] if isinstance(m, GridDensity | Gaussian) else list(m) for m in (starts, ends)
+    ]
     count = len(phases[0])
     w = np.ones(count) if weights is None else weights
-    if len(w) != count or (concrete(w) and not np.all(np.asarray(w) > 0)):
-        raise ValueError(f"`weights` is {weights}; give a number > 0 for each of {count} phases.")
+    if len(w) != count or (concrete(w) and not np.all((np.asarray(w) > 0) & np.isfinite(w))):
+        raise ValueError(
+            f"`weights` is {weights}; give a finite number > 0 for each of {count} phases."
+        )
+    if any(isinstance(m, Gaussian) for group in phases for m in group):
+        return _gaussians(phases[0], phases[1], duration, w[0], steps)
+    _check(*phases)
+    if steps < 2:
+        raise ValueError(f"`steps` is {steps}; give at least 2.")
     found, gap = _solve(
         *phases, duration, jnp.asarray(w, phases[0][0].rho.dtype), steps, iterations
     )
@@ -130,15 +137,22 @@ def _kernel(flow):
     return jnp.where(values < 1e-9 * values[-1], vectors, 0).T
 
 
-def _gaussians(start, end, duration, weights, steps) -> CollectiveDiffusion:
-    if not (isinstance(start, Gaussian) and isinstance(end, Gaussian)):
-        raise ValueError("`starts` and `ends` are a Gaussian and a grid; give two of a kind.")
+def _gaussians(starts, ends, duration, w, steps) -> CollectiveDiffusion:
+    if len(starts) + len(ends) != 2 or not all(isinstance(m, Gaussian) for m in (*starts, *ends)):
+        raise ValueError(
+            "`starts` and `ends` hold a Gaussian beside a grid or another phase; give one Gaussian "
+            "each, or grids."
+        )
+    (start,), (end,) = starts, ends
+    if start.m.shape != end.m.shape:
+        raise ValueError(
+            f"`starts` and `ends` have {start.m.size} and {end.m.size} dimensions; give as many."
+        )
     if concrete(start.m, end.m) and not np.allclose(start.m, end.m, atol=1e-6):
         raise ValueError(
             "`starts` and `ends` have different means, which no diffusion ∇²:b moves; give equal "
             "ones."
         )
-    w = 1.0 if weights is None else weights[0]
     rate = (end.cov - start.cov) / duration
     action = w * duration * jnp.sum(rate**2) / 8
     times = [jnp.asarray(k / steps, start.cov.dtype) for k in range(steps + 1)]
@@ -148,8 +162,14 @@ def _gaussians(start, end, duration, weights, steps) -> CollectiveDiffusion:
 
 def _check(starts, ends) -> None:
     grids = [*starts, *ends]
+    for name, group in (("starts", starts), ("ends", ends)):
+        if not group or not all(isinstance(m, GridDensity) for m in group):
+            raise ValueError(f"`{name}` is not a GridDensity, or some of them; give one or more.")
+        for m in group:
+            check_density(name, m)
     if len(starts) != len(ends) or any(
-        g.rho.shape != grids[0].rho.shape or not all(g.periodic) for g in grids
+        g.rho.shape != grids[0].rho.shape or not all(g.periodic) or _elsewhere(g, grids[0])
+        for g in grids
     ):
         raise ValueError(
             "`starts` and `ends` differ in number or in their grids; give periodic grids of one "
@@ -168,3 +188,8 @@ def _check(starts, ends) -> None:
             f"`starts` and `ends` miss by {float(gap):.3g}: each phase keeps its mass, and several "
             "phases sum to one everywhere."
         )
+
+
+def _elsewhere(one: GridDensity, two: GridDensity) -> bool:
+    walls = [np.concatenate([m.lower, m.upper]) for m in (one, two) if concrete(m.lower, m.upper)]
+    return len(walls) == 2 and not np.allclose(walls[0], walls[1])

@@ -73,7 +73,7 @@ def entropic_barycenter(
             )
     else:
         for nu in measures[1:]:
-            comparable(measures[0], nu)
+            comparable(measures[0], nu, "Two of the `measures`")
     dtype = measures[0].rho.dtype
     shares = _shares(weights, len(measures), dtype)
     enough = float(jnp.finfo(dtype).eps) ** 0.5 if tol is None else tol

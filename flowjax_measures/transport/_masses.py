@@ -11,7 +11,9 @@ from ..spaces import AbstractSpace
 _TOLERANCE = 0.01
 
 
-def comparable(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractSpace:
+def comparable(
+    mu: AbstractMeasure, nu: AbstractMeasure, names: str = "`mu` and `nu`"
+) -> AbstractSpace:
     """The space of two measures that transport can compare; refuses unequal masses and spaces."""
     for name, measure in (("mu", mu), ("nu", nu)):
         if not isinstance(measure, AbstractMeasure):
@@ -20,16 +22,16 @@ def comparable(mu: AbstractMeasure, nu: AbstractMeasure) -> AbstractSpace:
                 "Particles(x)."
             )
     space = shared_space(mu, nu)
-    check_masses(mu, nu)
+    check_masses(mu, nu, names)
     return space
 
 
-def check_masses(mu: AbstractMeasure, nu: AbstractMeasure) -> None:
+def check_masses(mu: AbstractMeasure, nu: AbstractMeasure, names: str) -> None:
     """Refuses measures of unequal masses; those of equal mass count as divided by it."""
     one, two = _log_mass(mu), _log_mass(nu)
     if one is not None and two is not None and not abs(one - two) < _TOLERANCE:
         raise ValueError(
-            f"The measures have the masses {np.exp(one):.6g} and {np.exp(two):.6g}: transport "
+            f"{names} have the masses {np.exp(one):.6g} and {np.exp(two):.6g}: transport "
             "moves mass and makes none. Normalise them, log_w − logsumexp(log_w), or take "
             "`hellinger_kantorovich`, `unbalanced_transport`, or `entropic_coupling` with τ < 1, "
             "which may make mass."

@@ -19,6 +19,7 @@ from .._numerics import checked, jitted
 from .._numerics._checks import check_positive
 from ..measures import GridDensity
 from ..measures._base import concrete
+from ._admissible import check_congestion, check_field
 from ._benamou_brenier import (
     Mobility,
     check_below,
@@ -98,18 +99,21 @@ def mean_field_game(
     if steps < 2:
         raise ValueError(f"`steps` is {steps}; give at least 2.")
     check_positive("duration", duration)
-    if concrete(diffusion) and not float(diffusion) >= 0:
-        raise ValueError(f"`diffusion` is {diffusion}; give a number ≥ 0.")
+    if concrete(diffusion) and not 0 <= float(diffusion) < float("inf"):
+        raise ValueError(f"`diffusion` is {diffusion}; give a finite number ≥ 0.")
     flow = grid_flow(mu, obstacle)
     ends = dict(mu=mu) if nu is None else dict(mu=mu, nu=nu)
     check_open(flow, **ends)
     if bound is not None:
         check_positive("bound", bound)
         check_below(bound, **ends)
+    points = mu.centres().reshape(-1, mu.rho.ndim)[flow.cells]
+    check_field("potential", potential, points)
+    check_field("terminal", terminal, points)
+    check_congestion(congestion, bound, ends)
+    law = concave(mobility, bound, **ends)
     costs = potential, terminal, congestion
-    found = _solve(
-        mu, nu, flow, *costs, diffusion, duration, bound, concave(mobility), steps, iterations
-    )
+    found = _solve(mu, nu, flow, *costs, diffusion, duration, bound, law, steps, iterations)
     if concrete(found.converged) and not bool(found.converged):
         not_closed(found.gap, iterations)
     return found

@@ -1,5 +1,6 @@
 """Dynamic transport on grids: a dense solve of a tiny one, ways around walls, bounds, games."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,8 +158,60 @@ def test_wrong_arguments_are_named():
         "`obstacle`": lambda: fm.benamou_brenier(mu, nu, obstacle=np.zeros(3, bool)),
         "`terminal`": lambda: fm.mean_field_game(mu, None, lambda x: x[0], nu=nu),
         "`diffusion`": lambda: fm.mean_field_game(mu, diffusion=-1.0),
+        "`diffusion` is inf": lambda: fm.mean_field_game(mu, diffusion=np.inf),
     }.items():
         with pytest.raises(ValueError, match=name):
             call()
     with pytest.raises(RuntimeError, match="`iterations`"):
         fm.benamou_brenier(mu, nu, steps=4, iterations=3, mobility=0.5)
+
+
+def raw(rho):
+    """A density that was made where nothing looks at its numbers."""
+    return eqx.tree_at(lambda m: m.rho, line(START), jnp.asarray(rho))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("`mobility` is not concave", dict(mobility=lambda r: r**2)),
+        ("`mobility` is not concave", dict(mobility=lambda r: r**2 / (r**2 + 1))),
+        ("`mobility` is nan", dict(mobility=lambda r: r * jnp.nan)),
+        ("`mobility` is -", dict(mobility=lambda r: r * (1 - r))),
+        ("`mobility` gives", dict(mobility=lambda r: r * jnp.ones(2))),
+        ("`congestion` is not convex", dict(congestion=lambda r: -(r**2))),
+        ("`congestion` is not convex", dict(congestion=lambda r: jnp.sqrt(r + 0.1))),
+        ("`congestion` is -inf", dict(congestion=jnp.log)),
+        ("`potential` is not finite", dict(potential=lambda x: jnp.log(x[0] - 0.5))),
+        ("`potential` gives", dict(potential=lambda x: x)),
+        ("`terminal` is not finite", dict(terminal=lambda x: jnp.where(x[0] > 0.5, jnp.inf, 0.0))),
+    ],
+)
+def test_functions_that_leave_no_convex_problem_are_named(name, arguments):
+    with pytest.raises(ValueError, match=name):
+        fm.mean_field_game(line(START), steps=4, **arguments)
+
+
+def test_an_infinite_potential_inside_of_an_obstacle_is_never_seen():
+    wall = np.arange(5) == 3
+    mu = line(np.where(wall, 0, START))
+    found = fm.mean_field_game(
+        mu, lambda x: jnp.where(jnp.abs(x[0] - 0.7) < 0.1, jnp.inf, x[0]), obstacle=wall, steps=2
+    )
+    assert np.isfinite(found.value)
+
+
+@pytest.mark.parametrize("rho", [START - 0.5, START * np.nan, START * np.inf, 0 * START])
+def test_what_is_no_density_is_named(rho):
+    with pytest.raises(ValueError, match="`mu`"):
+        fm.benamou_brenier(raw(rho), line(END), steps=4)
+    with pytest.raises(ValueError, match="`nu`"):
+        fm.benamou_brenier(line(END), raw(rho), steps=4)
+
+
+def test_obstacles_between_the_masses_are_named():
+    wall = np.arange(5) == 2
+    left, right = (line(rho) for rho in ([2.0, 3, 0, 0, 0], [0.0, 0, 0, 1, 4]))
+    for call in (fm.benamou_brenier, lambda mu, nu, **kw: fm.mean_field_game(mu, nu=nu, **kw)):
+        with pytest.raises(ValueError, match="`obstacle` cuts the grid"):
+            call(left, right, obstacle=wall, steps=4)
