@@ -71,6 +71,36 @@ def test_fields_take_no_nan_no_text_and_no_class(modules):
     }]  # fmt: skip
 
 
+# Strengths, fields, shears and places, which have both signs; numbers that are static.
+SIGNED = {
+    "AllenCahn": {"lower", "upper", "background", "nodes"}, "ConditionalFlow": {"guidance"},
+    "CrossDiffusion": {"dimension"}, "Euler2D": {"beta", "shear"},
+    "EulerArnold": {"dispersion", "drift"}, "LocalizedAttraction": {"strength"},
+    "MagneticGeodesic": {"field"}, "MomentumModifiedEquation": {"momentum"},
+    "Quadratic": {"stiffness", "centre"}, "QuadraticKernel": {"strength"},
+    "QuasiGeostrophic": {"rotation"}, "ResidualNetwork": {"D"},
+    "ResidualTransformer": {"D", "k"}, "ShallowNetwork": {"regularization", "scale"},
+    "Swarming": {"propulsion", "attraction", "repulsion"}, "TwoComponentHunterSaxton": {"field"},
+}  # fmt: skip
+
+
+def test_negative_numbers_are_taken_where_they_mean_something(modules):
+    taken = []
+    for module in modules:
+        kind = type(module)
+        for field in dataclasses.fields(module):
+            value = getattr(module, field.name)
+            number = isinstance(value, float | int) and not isinstance(value, bool)
+            if not field.init or not number or ".attention." in kind.__module__:
+                continue
+            wrong = -1.0 if isinstance(value, float) else -1
+            if field.name not in SIGNED.get(kind.__name__, ()) and not refused(
+                module, field.name, wrong
+            ):
+                taken.append((kind.__name__, field.name))
+    assert not taken
+
+
 def made_with(module, name, wrong):
     """The error of making a module again with another value in place of one, by its arguments."""
     arguments = inspect.signature(type(module)).parameters

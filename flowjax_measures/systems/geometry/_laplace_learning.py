@@ -8,6 +8,7 @@ a density ρ, n → ∞ and then ε → 0, it tends to ρ ∂_t u = ½ σ_η ∇
 σ_η = ∫ η(|z|) |z_1|^p dz, the flow of σ_η/(2p) ∫ |∇u|^p ρ² dx; without the ½ in print.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -63,8 +64,9 @@ class LaplaceLearning(AbstractMeanField):
         """E(u)."""
         u = mu.x.reshape(len(mu.x), -1)
         square = jnp.sum((u[:, None] - u[None]) ** 2, -1)
-        total = jnp.sum(self.weights * safe_power(square, self.exponent / 2))
-        return total / (2 * self.exponent * len(u) ** 2 * self.scale**self.exponent)
+        power = self.weights * safe_power(square, self.exponent / 2)
+        w = jax.nn.softmax(mu.log_weights())
+        return w @ power @ w / (2 * self.exponent * self.scale**self.exponent)
 
     def rates(self, t, x, mu):
         if isinstance(mu, Particles) and mu.size() != len(self.weights):
