@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Positive
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
@@ -62,8 +62,8 @@ class AdamConsensus(AbstractMeanField):
     sigma: Schedule = 0.7
     alpha: Schedule | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="anisotropic")
-    first_decay: FloatScalar | float = 0.9
-    second_decay: FloatScalar | float = 0.99
+    first_decay: NonNegative = 0.9
+    second_decay: NonNegative = 0.99
     step: Positive = 0.1
     epsilon: Positive = 1e-8
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Point, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point, PRNGKey
 from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
@@ -47,7 +47,7 @@ class ConsensusBasedSampling(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    alpha: Scalar | EffectiveSampleSize = 1.0
+    alpha: NonNegative | EffectiveSampleSize = 1.0
     mode: str = eqx.field(static=True, default="sampling")
 
     def __check_init__(self):

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Diagonal, floating
@@ -61,15 +61,15 @@ class MemoryConsensus(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar | EffectiveSampleSize = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
-    memory_drift: Scalar = 0.4
-    memory_sigma: Scalar = 0.0
-    memory_rate: Scalar = 100.0
-    sharpness: Scalar = 1e3
-    leak: Scalar = 0.0
+    memory_drift: NonNegative = 0.4
+    memory_sigma: NonNegative = 0.0
+    memory_rate: NonNegative = 100.0
+    sharpness: NonNegative = 1e3
+    leak: NonNegative = 0.0
 
     def __check_init__(self):
         if self.noise not in ("isotropic", "anisotropic"):

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Diagonal, floating
@@ -37,11 +37,11 @@ class SwarmConsensus(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar | EffectiveSampleSize = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
-    inertia: Scalar = 0.1
+    inertia: NonNegative = 0.1
 
     def __check_init__(self):
         if self.noise not in ("isotropic", "anisotropic"):

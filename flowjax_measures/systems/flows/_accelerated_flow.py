@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._numerics import damped
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy
@@ -53,7 +53,7 @@ class AcceleratedFlow(AbstractMeanField):
     """
 
     energy: AbstractEnergy
-    damping: FloatScalar | Callable[[FloatScalar], Any] = 1.0
+    damping: NonNegative | Callable[[FloatScalar], Any] = 1.0
     metric: AbstractMetric = Wasserstein()
 
     def rates(self, t, x, mu):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, NonNegative, PRNGKey
 from ..._numerics import draw
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
@@ -44,7 +44,7 @@ class BlindDenoising(AbstractMeanField):
 
     data: AbstractMeasure
     levels: Float[Array, " k"]
-    diffusion: Scalar | Callable[[FloatScalar], FloatScalar]
+    diffusion: NonNegative | Callable[[FloatScalar], FloatScalar]
     log_prior: Float[Array, " k"] | None = None
     learned: Callable[[Array], Array] | None = None
 

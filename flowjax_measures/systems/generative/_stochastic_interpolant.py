@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, NonNegative, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Covariance, Isotropic
@@ -57,7 +57,7 @@ class StochasticInterpolant(AbstractMeanField):
     target: AbstractMeasure
     schedule: Schedule
     coupling: Coupling
-    diffusion: Scalar | Callable[[FloatScalar], FloatScalar] | None
+    diffusion: NonNegative | Callable[[FloatScalar], FloatScalar] | None
     preconditioner: Float[Array, "d d"] | None
     span: ClassVar = (0.0, 1.0)
 

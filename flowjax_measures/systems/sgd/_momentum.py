@@ -51,7 +51,7 @@ class MomentumModifiedEquation(AbstractMeanField):
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
     eta: Positive
-    batch: FloatScalar = 1
+    batch: Positive = 1
     momentum: FloatScalar = 0.9
     order: Literal[1, 2] = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=False)
