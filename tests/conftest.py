@@ -1,9 +1,11 @@
 """One configuration for all tests: float64, strict promotion, four host devices."""
 
+import functools
 import gc
 import os
 
 import jax
+import numpy as np
 import pytest
 from shares import SHARES
 
@@ -24,6 +26,9 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+
+# A value that is none is equal to nothing.
+np.testing.assert_allclose = functools.partial(np.testing.assert_allclose, equal_nan=False)
 
 # Tracing makes millions of objects: what is there before is looked at no more.
 gc.set_threshold(200_000, 20, 100)

@@ -1,4 +1,4 @@
-"""Long tables of tests: one row of two or three by default, the rest among the slow ones."""
+"""Long tables of tests: one row of a few by default, the rest among the slow ones."""
 
 _HALVES = """
     test_a_controller test_a_loop_of_ones_own_takes_the_path_of_simulate test_an_adjoint
@@ -20,4 +20,5 @@ _THIRDS = """
     test_half_an_atom_twice_is_an_atom test_jit_is_eager_and_vmap_is_loop
     test_reverse_is_forward_is_central_differences
 """.split()  # noqa: SIM905
-SHARES = dict.fromkeys(_HALVES, 2) | dict.fromkeys(_THIRDS, 3)
+_EIGHTHS = ["test_points_that_a_law_is_not_for_are_named"]
+SHARES = dict.fromkeys(_HALVES, 2) | dict.fromkeys(_THIRDS, 3) | dict.fromkeys(_EIGHTHS, 8)

@@ -21,6 +21,7 @@ from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
 from ...spaces import Phase
+from ...spaces._phase import as_phase
 from ._examples import check_data, number_of_examples, risk_gradient, thinning
 from ._gradient_noise import gradient_noise
 
@@ -98,8 +99,7 @@ def _as(number: FloatScalar, a: jax.Array) -> jax.Array:
 
 
 def _phase(x: Point) -> Phase:
-    """A flat vector is (q, p), as in a Gaussian."""
-    return x if isinstance(x, Phase) else Phase(*jnp.split(x, 2))
+    return as_phase(x, "MomentumModifiedEquation")
 
 
 def _like(x: Point, phase: Phase) -> Point:
