@@ -35,7 +35,7 @@ def loss(velocity, key):
 
 given = dict(time=8, labels=10, key=jr.key(0))
 if convolve:
-    network, steps = fm.UNet((8, 8), width=4 if fast else 24, levels=1, **given), 2500
+    network, steps = fm.UNet((8, 8), width=4 if fast else 16, levels=1, **given), 2000
 else:
     network, steps = fm.MLP(64, width=32 if fast else 384, **given), 5000
 steps = 100 if fast else steps

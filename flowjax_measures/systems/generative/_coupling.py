@@ -14,6 +14,7 @@ from ..._numerics import draw, given
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import concrete
+from ._checks import check_cross, check_ends
 from ._draws import points, within
 from ._paths import given_pairs
 from ._posterior import Parts
@@ -91,6 +92,7 @@ def _over(measure, fn, logits):
 
 def coupled(source: Any, target: Any, masses: Any) -> Coupling:
     """The coupling that is given by a word, by masses of pairs or as a covariance."""
+    check_ends(source, target)
     if masses is None or isinstance(masses, Coupling):
         return masses or Coupling()
     if isinstance(masses, str):
@@ -110,6 +112,7 @@ def coupled(source: Any, target: Any, masses: Any) -> Coupling:
             "atoms, between two Gaussians the covariance of X_0 and X_1."
         )
     if all(sides):
+        check_cross(source, target, masses)
         return Coupling(cross=masses)
     i, j = np.nonzero(np.asarray(masses) if concrete(masses) else np.ones(masses.shape))
     return Coupling(jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32), jnp.log(masses[i, j]))

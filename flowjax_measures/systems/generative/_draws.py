@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, UInt32
 
-from ..._custom_types import PRNGKey
+from ..._custom_types import FloatScalar, PRNGKey
 from ..._numerics import draw
 from ..._numerics._cubature import factor
 from ...measures import AbstractMeasure, Gaussian, Particles
@@ -81,6 +81,17 @@ def points(measure: AbstractMeasure, key: PRNGKey, n: int) -> Array:
         return measure.sample(pick, n)
     z = normals(inside, jnp.zeros((n, measure.m.size), measure.m.dtype))
     return measure.m + z @ factor(measure.cov).T
+
+
+def told(c: Array, d: Array, scale: FloatScalar) -> tuple[Array, Array]:
+    """Conditions as coordinates, whose squared distances are those of conditions."""
+    if not jnp.issubdtype(c.dtype, jnp.integer):
+        return tuple(scale * jnp.reshape(a, (len(a), -1)).astype(scale.dtype) for a in (c, d))
+    both = jnp.concatenate([c, d])
+    # A label is the axis of the place where it is seen first.
+    axes = jax.nn.one_hot(jnp.argmax(both[:, None] == both, axis=1), len(both), dtype=scale.dtype)
+    axes = scale * axes / jnp.sqrt(jnp.asarray(2, scale.dtype))
+    return axes[: len(c)], axes[len(c) :]
 
 
 def _words(key: PRNGKey, n: int) -> UInt32[Array, " n"]:
