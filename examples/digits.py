@@ -2,7 +2,10 @@
 
 `python examples/digits.py [--unet] [--fast]` writes `digits.png`. The data are scikit-learn's 1797
 pictures of 8 × 8 pixels; a classifier that saw the real ones alone reads what was drawn. The
-network is a perceptron, or with `--unet` one of convolutions.
+network is a perceptron, or with `--unet` one of convolutions, which takes three minutes of one
+core. The classifier reads 99.0% of real digits, 89.5% of those that were asked of the convolutions
+and all of those with guidance; between theirs and held-out pictures p = 0.32, between as many real
+ones and those p = 0.25.
 """
 
 import sys

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, UInt32
 
-from ..._custom_types import FloatScalar, PRNGKey
+from ..._custom_types import PRNGKey
 from ..._numerics import draw
 from ..._numerics._cubature import factor
 from ...measures import AbstractMeasure, Gaussian, Particles
@@ -83,7 +83,7 @@ def points(measure: AbstractMeasure, key: PRNGKey, n: int) -> Array:
     return measure.m + z @ factor(measure.cov).T
 
 
-def told(c: Array, d: Array, scale: FloatScalar) -> tuple[Array, Array]:
+def told(c: Array, d: Array, scale: Array) -> tuple[Array, Array]:
     """Conditions as coordinates, whose squared distances are those of conditions."""
     if not jnp.issubdtype(c.dtype, jnp.integer):
         return tuple(scale * jnp.reshape(a, (len(a), -1)).astype(scale.dtype) for a in (c, d))

@@ -22,7 +22,7 @@ class Telegraph(eqx.Module):
         """Whether z is between the fronts; at s = 0 that is z = 0."""
         return (jnp.abs(z) < self.speed * s) | (z == 0)
 
-    def __call__(self, s: FloatScalar, z: FloatScalar) -> tuple[FloatScalar, FloatScalar]:
+    def __call__(self, s: FloatScalar, z: Float[Array, ""]) -> tuple[Array, Array]:
         """log u(s, z) and v(s, z); beyond the front, where round-off takes points, v = ±c."""
         late, reach, inside = self.damping * s, self.speed * s, self.inside(s, z)
         square = late**2 * (1 - (z / jnp.where(reach > 0, reach, 1)) ** 2)
