@@ -3,9 +3,9 @@
 `python examples/random_fields.py [--fast]` writes `random_fields.png`. The data are squares of
 Gaussian fields with a length of correlation: not Gaussian, and known on any grid. The noise of the
 flow is the Gaussian field of the same covariance, the same on any grid too, and so is the velocity,
-a Fourier neural operator: what it learned on 16 × 16 points it does on 32 × 32. In two
-minutes of one core, five samples of 400 made fields and as many of the data are told apart with
-p = 0.77, 0.07, 0.87, 0.05, 0.73 at 16 × 16, and 0.06, 0.76, 0.28, 0.74, 0.10 at 32 × 32.
+a Fourier neural operator: what it learned on 16 × 16 points it does on 32 × 32. It takes
+two minutes of one core; five tests of 400 made fields beside as many of the data have p = 0.77,
+0.07, 0.87, 0.05, 0.73 at 16 × 16, and 0.06, 0.76, 0.28, 0.74, 0.10 at 32 × 32.
 """
 
 import sys

@@ -86,7 +86,8 @@ def points(measure: AbstractMeasure, key: PRNGKey, n: int) -> Array:
 def told(c: Array, d: Array, scale: Array) -> tuple[Array, Array]:
     """Conditions as coordinates, whose squared distances are those of conditions."""
     if not jnp.issubdtype(c.dtype, jnp.integer):
-        return tuple(scale * jnp.reshape(a, (len(a), -1)).astype(scale.dtype) for a in (c, d))
+        here, there = (scale * a.reshape(len(a), -1).astype(scale.dtype) for a in (c, d))
+        return here, there
     both = jnp.concatenate([c, d])
     # A label is the axis of the place where it is seen first.
     axes = jax.nn.one_hot(jnp.argmax(both[:, None] == both, axis=1), len(both), dtype=scale.dtype)
