@@ -334,6 +334,9 @@ REFUSED = {
         lambda x: x, FLOW, jr.key(0), 4)),
     "no noise": ("interpolant", lambda: fm.score_matching_loss(
         still, fm.StochasticInterpolant(ATOMS, ATOMS), jr.key(0), 4)),
+    "pairs of pairs": ("pairing", lambda: fm.flow_matching_loss(
+        still, fm.StochasticInterpolant(ATOMS, ATOMS, coupling=jnp.eye(3) / 3), jr.key(0), 4,
+        fm.coupling)),
     "another schedule": ("interpolant", lambda: fm.bridge_matching_loss(
         still, NOISY, jr.key(0), 4)),
     "no end": ("interpolant", lambda: fm.distillation_loss(

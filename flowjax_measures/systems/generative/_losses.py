@@ -39,7 +39,8 @@ def flow_matching_loss(
 
         `learn(lambda v, key: flow_matching_loss(v, flow, key, 256), MLP(2, key=a), key=b)`
     """
-    if pairing is not None and not isinstance(interpolant, StochasticInterpolant):
+    free = isinstance(interpolant, StochasticInterpolant) and interpolant.coupling.independent
+    if pairing is not None and not free:
         raise ValueError("`pairing` is for the independent ends of a `StochasticInterpolant`.")
     path: Path = drawn(interpolant, key, n, *([] if pairing is None else [pairing]))
     found = values(velocity, "velocity", path.point, path.t, path.point)
