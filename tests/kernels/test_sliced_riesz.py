@@ -66,6 +66,7 @@ def test_flow_of_the_sliced_kernel_is_that_of_its_pairs():
         np.testing.assert_allclose(found, exact, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_on_the_line_it_is_the_riesz_kernel():
     x, y = jr.normal(jr.key(0), (2, 9, 1))
     mu, nu = fm.Particles(x), fm.Particles(y)
