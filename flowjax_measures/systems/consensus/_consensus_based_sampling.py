@@ -56,10 +56,20 @@ class ConsensusBasedSampling(AbstractMeanField):
 
     def moments(self, mu: AbstractMeasure) -> tuple[Point, Float[Array, "d d"]]:
         """The weighted mean c(μ) and κ⁻¹ C(μ), the covariance of what is sampled."""
-        alpha = strength(self.alpha, 0.0, mu, self.objective)
-        weighted = ConsensusBased(self.objective, alpha=alpha)
-        inflation = 1 + alpha if self.mode == "sampling" else 1.0
+        weighted = self._weighted(mu)
+        inflation = 1 + weighted.alpha if self.mode == "sampling" else 1.0
         return weighted.consensus(mu), inflation * weighted.spread(mu)
+
+    def weights(self, mu: AbstractMeasure) -> Float[Array, " n"]:
+        """The normalised weights e^{−αf} dμ of the atoms of `mu`."""
+        return self._weighted(mu).weights(mu)
+
+    def consensus(self, mu: AbstractMeasure) -> Point:
+        """c(μ), the mean under these weights."""
+        return self._weighted(mu).consensus(mu)
+
+    def _weighted(self, mu: AbstractMeasure) -> ConsensusBased:
+        return ConsensusBased(self.objective, alpha=strength(self.alpha, 0.0, mu, self.objective))
 
     def rates(self, t, x, mu):
         centre, cov = self.moments(mu)
