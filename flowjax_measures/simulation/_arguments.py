@@ -98,14 +98,12 @@ def explained(system: Any, state: Any):
     """What goes wrong within a law, with the names of what its author gave."""
     try:
         yield
-    except KeyError as error:
-        if not isinstance(state, dict) or error.args[0] in state:
-            raise
-        raise ValueError(
-            f"`system` reads the species {error.args[0]!r}; `state` holds {sorted(state)}. Give a "
-            "measure for each of the species."
-        ) from error
     except (TypeError, AttributeError, LookupError, ValueError) as error:
+        if isinstance(error, KeyError) and isinstance(state, dict) and error.args[0] not in state:
+            raise ValueError(
+                f"`system` reads the species {error.args[0]!r}; `state` holds {sorted(state)}. "
+                "Give a measure for each of the species."
+            ) from error
         found = re.search(r"scalar-output functions. Output had shape: (\(.*?\))", str(error))
         if found is not None:
             given = ", ".join(f"`{name}`" for name in _functions(system)) or "a function of the law"
@@ -128,7 +126,7 @@ def explained(system: Any, state: Any):
 def _speaks(system: Any, error: Exception) -> bool:
     """Whether an error is about traced numbers, names an argument, or is of the reader's law."""
     about = jax.errors.JAXTypeError, jax.errors.JAXIndexError
-    ours = type(system).__module__.startswith(__package__.partition(".")[0] + ".")
+    ours = type(system).__module__.startswith(f"{AbstractSystem.__module__.partition('.')[0]}.")
     return isinstance(error, about) or "`" in str(error) or not ours or isinstance(system, Custom)
 
 
