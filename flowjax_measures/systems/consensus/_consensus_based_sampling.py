@@ -57,7 +57,8 @@ class ConsensusBasedSampling(AbstractMeanField):
     def moments(self, mu: AbstractMeasure) -> tuple[Point, Float[Array, "d d"]]:
         """The weighted mean c(μ) and κ⁻¹ C(μ), the covariance of what is sampled."""
         weighted = self._weighted(mu)
-        inflation = 1 + weighted.alpha if self.mode == "sampling" else 1.0
+        alpha: Any = weighted.alpha
+        inflation = 1 + alpha if self.mode == "sampling" else 1.0
         return weighted.consensus(mu), inflation * weighted.spread(mu)
 
     def weights(self, mu: AbstractMeasure) -> Float[Array, " n"]:
