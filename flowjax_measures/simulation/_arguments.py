@@ -114,7 +114,8 @@ def explained(system: Any, state: Any):
             ) from error
         if _speaks(system, error) or not is_measure(state):
             raise
-        points = jax.eval_shape(lambda: state.atoms()[0])
+        measure: Any = state
+        points = jax.eval_shape(lambda: measure.atoms()[0])
         shown = jax.tree.map(lambda a: f"({', '.join(map(str, a.shape[1:]))})", points)
         raise ValueError(
             f"{type(system).__name__} was given points of shapes {shown} and stops at them: "
