@@ -216,7 +216,9 @@ class _Condition(eqx.Module):
 
     def __call__(self, t, y, args, **kwargs):
         problem = self.problem
-        return self.condition(problem.clock(t), problem.merge(y), args, **kwargs)
+        value = jnp.asarray(self.condition(problem.clock(t), problem.merge(y), args, **kwargs))
+        # diffrax compares it with a number of the default precision.
+        return value.astype(float) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
 
 class _Interval(eqx.Module):

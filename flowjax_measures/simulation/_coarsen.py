@@ -9,6 +9,7 @@ particle of their mass.
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +73,7 @@ def coarsen(
     while mu.size() > 1 and log_time < until:
         run = simulate(
             LogTime(system), mu, [_START, until], solver=solver, throw=False,
-            event=lambda s, mu: _closest(mu) - 2 * radius, **options,
+            event=_Meeting(radius), **options,
         )  # fmt: skip
         elapsed = float(run.stats["t_final"])
         if run.result == Results.nonfinite or elapsed <= _START:
@@ -80,11 +81,20 @@ def coarsen(
         log_time = np.logaddexp(log_time, elapsed + np.log1p(-np.exp(_START - elapsed)))
         mu = run.final
         if run.result == Results.event_occurred:
-            # Round-off in the time of the event must not part what has met.
-            mu = merge_clusters(mu, jnp.asarray(radius) * (1 + 1e-6))
+            # Round-off in the time of the event must not part what has met: the nearest two.
+            mu = merge_clusters(mu, jnp.maximum(radius, _closest(mu) / 2) * (1 + 1e-6))
             log_times.append(log_time)
             numbers.append(mu.size())
     return Coarsening(np.array(log_times), np.array(numbers, int), mu)
+
+
+class _Meeting(eqx.Module):
+    """The event of two clusters that are one; a value, so that runs compile once for a number."""
+
+    radius: FloatScalar
+
+    def __call__(self, s: FloatScalar, mu: Particles) -> Array:
+        return _closest(mu) - 2 * self.radius
 
 
 def _closest(mu: Particles) -> Array:

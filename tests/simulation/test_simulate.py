@@ -289,6 +289,14 @@ def test_events_end_the_run_at_their_time():
     np.testing.assert_allclose(slope, -1.0, rtol=1e-5)  # t = 1/a − 1/10
 
 
+def test_an_event_of_single_precision_where_double_is_the_default():
+    mu = fm.Particles(jnp.array([[1.0], [2.0]], jnp.float32))
+    law = fm.Custom(lambda t, x, mu: fm.Rates(-x))
+    run = fm.simulate(law, mu, [0.0, 5.0], dt=0.1, event=lambda t, mu: jnp.max(mu.x) - 1)
+    np.testing.assert_allclose(run.stats["t_final"], np.log(2), rtol=1e-6)
+    assert run.final.x.dtype == jnp.float32
+
+
 def test_events_may_be_conditions():
     run = fm.simulate(DECAY, cloud(), [0.0, 5.0], event=lambda t, mu: jnp.max(mu.x) < 0.1)
     assert run.result == fm.Results.event_occurred and 0 < run.stats["t_final"] < 5

@@ -200,3 +200,16 @@ def test_merges_after_the_phases_are_those_of_pairing():
     # Errors are of the order 1/β.
     assert np.all(np.array(late[0]) < 0.05) and late[1][0] < 0.6 * late[0][0]
     assert late[1][1] < 0.5 * late[0][1]
+
+
+@pytest.mark.slow
+def test_merges_in_single_precision_are_those_in_double():
+    angles = jnp.array([0.9, -3.0, -1.4])
+    x = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+    times = []
+    for dtype in (jnp.float32, jnp.float64):
+        mu = fm.Particles(x.astype(dtype), space=fm.Sphere()).retract()
+        found = fm.coarsen(fm.MeanShift(beta=20.0), mu, 0.01)
+        assert found.numbers.tolist() == [2, 1]
+        times.append(found.log_times)
+    np.testing.assert_allclose(*times, rtol=1e-4)
