@@ -78,7 +78,9 @@ def collective_diffusion(
         `fm.collective_diffusion([c, d], [d, c], steps=8).action` exchanges two phases c + d = 1.
     """
     check_positive("duration", duration)
-    phases: Any = [[m] if isinstance(m, GridDensity | Gaussian) else list(m) for m in (starts, ends)]
+    phases: Any = [
+        [m] if isinstance(m, GridDensity | Gaussian) else list(m) for m in (starts, ends)
+    ]
     count = len(phases[0])
     w = np.ones(count) if weights is None else weights
     if len(w) != count or (concrete(w) and not np.all((np.asarray(w) > 0) & np.isfinite(w))):
