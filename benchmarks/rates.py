@@ -125,7 +125,7 @@ def noise():
     """SGD beside its limits, from `compare`: orders 1, 1 and 2 ([li2017])."""
     data = jr.normal(jr.key(0), (8, 2)), jr.normal(jr.key(1), (8,))
     loss = lambda theta, row: (row[0] @ theta - row[1]) ** 2 / 2  # noqa: E731
-    found = fm.compare(loss, data, jnp.ones(2), [0.1, 0.05, 0.025, 0.0125])
+    found = fm.compare(loss, data, [0.1, 0.05, 0.025, 0.0125], jnp.ones(2))
     for (name, slope), order in zip(found.slopes.items(), (1, 1, 2, 0.5), strict=False):
         shown(f"SGD and {name}, in η", order, slope)
 

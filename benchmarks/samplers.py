@@ -23,11 +23,11 @@ import flowjax_measures as fm
 N, LONG, SAVES = 100, 1000, 20
 
 
-def clouds(goal):
+def clouds(goal, seed=0):
     """Samplers of ours: name, system, start, step and solver."""
     potential, d, _, h = goal
-    start = fm.Particles(jr.normal(jr.key(3), (N, d)))
-    phase = fm.Particles(fm.Phase(start.x, jr.normal(jr.key(4), (N, d))))
+    start = fm.Particles(jr.normal(jr.key(3 + 100 * seed), (N, d)))
+    phase = fm.Particles(fm.Phase(start.x, jr.normal(jr.key(4 + 100 * seed), (N, d))))
     kl, euler = fm.KL(potential), diffrax.Euler()
     smooth = fm.KL(potential, fm.GaussianKernel(0.3))
     blob = fm.PotentialEnergy(potential) + fm.KernelEntropy(fm.GaussianKernel(0.3))
@@ -38,14 +38,20 @@ def clouds(goal):
     yield "R-SVGD, ν = 0.1", fm.GradientFlow(kl, regular), start, h, euler
     yield "blob, h = 0.3", fm.GradientFlow(blob), start, h, euler
     growth = fm.GradientFlow(smooth, fm.WassersteinFisherRao(1.0, 1.0))
-    yield "birth and death", growth, start, h, fm.BirthDeath(jr.key(6), 1.0)
+    yield "birth and death", growth, start, h, fm.BirthDeath(jr.key(6 + 100 * seed), 1.0)
 
 
-def run(system, start, h, solver):
+def places(mu):
+    return mu.x.q if isinstance(mu.x, fm.Phase) else mu.x
+
+
+def run(system, start, h, solver, seed=0):
     """The cloud after every `SAVES` steps, as an array (times, n, d)."""
     ts = h * np.arange(0, LONG + 1, SAVES)
     x = lambda mu: mu.x.q if isinstance(mu.x, fm.Phase) else mu.x  # noqa: E731
-    return fm.simulate(system, start, ts, dt=h, key=jr.key(5), solver=solver, observe=x).ys
+    return fm.simulate(
+        system, start, ts, dt=h, key=jr.key(5 + 100 * seed), solver=solver, observe=x
+    ).ys
 
 
 def errors(x, goal):
@@ -81,6 +87,23 @@ def ours(goal):
             pooled = paths[last // 2 + 1 : last + 1].reshape(-1, goal.dimension)
             row += [errors(paths[last], goal), errors(pooled, goal)]
         yield name, row, *stopped(paths, goal)
+
+
+def seeds(names, count=5):
+    """The energy distance at 10⁵ gradients, of the last cloud and averaged, over seeds."""
+    for name in names:
+        goal = target(name)
+        found = {}
+        for seed in range(count):
+            for label, *how in clouds(goal, seed):
+                paths = run(*how, seed)
+                pooled = paths[LONG // SAVES // 2 + 1 :].reshape(-1, goal.dimension)
+                both = errors(paths[-1], goal)[2], errors(pooled, goal)[2]
+                found.setdefault(label, []).append(both)
+        for label, values in found.items():
+            mean, error = np.mean(values, 0), np.std(values, 0, ddof=1) / count**0.5
+            cells = (f"{m:.4f} ± {e:.4f}" for m, e in zip(mean, error, strict=True))
+            print(f"{name:8s} {label:16s}", "   ".join(cells), flush=True)
 
 
 def numpyro_nuts(goal, warm, draws):
@@ -214,4 +237,6 @@ def main(names):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["seeds"]:
+        sys.exit(seeds(sys.argv[2:]))
     main(sys.argv[1:] or ["banana", "funnel", "mixture", "cancer", "digits", "schools"])

@@ -33,8 +33,8 @@ START = jnp.array([1.0, -0.5])
 
 def slopes(runs=100_000):
     etas = [1 / 4, 1 / 8, 1 / 16]
-    exact = fm.compare(square, regression(), START, etas)
-    found = fm.compare(square, regression(), START, etas, runs=runs, key=jr.key(0))
+    exact = fm.compare(square, regression(), etas, START)
+    found = fm.compare(square, regression(), etas, START, runs=runs, key=jr.key(0))
     for name, errors in found.errors.items():
         worst = int(np.argmax(np.max(errors, axis=0)))
         slope = found.slopes[name]

@@ -15,7 +15,14 @@ TOKENS = re.compile(
     r"|\[(?P<source>[a-z]+\d{4}[a-z]?(?:, ?[a-z]+\d{4}[a-z]?)*)\]",
     re.DOTALL,
 )
-NUMBER = r"""(?:Float|Real)\[Array, (?:''|"")\] \| float \| int"""
+# What signatures are shown with, in place of what their names stand for.
+NAMES = {
+    r"""(?:Float|Real)\[Array, (?:''|"")\] \| float \| int""": "float",
+    r"~?(?:jax\.)?Array \| ~?(?:numpy\.)?ndarray \| ~?(?:numpy\.)?bool \| ~?(?:numpy\.)?number"
+    r" \| bool \| int \| float \| complex(?: \| ~?(?:[a-z._]*)TypedNdArray)?": "ArrayLike",
+    r"~?(?:typing\.)?Annotated\[~?(?:typing\.)?Any, 'key'\]": "PRNGKey",
+    r"~?(?:typing\.)?Annotated\[(int|~?(?:jaxtyping\.)?float|ArrayLike), '[a-z ]+'\]": r"\1",
+}
 SPECIAL = re.compile(r"([\\*|`])|(?<=\w)(_)(?!\w)|(?<!\w)(_)(?=\w)")
 
 
@@ -152,10 +159,13 @@ def _process(app, what, name, obj, options, lines):
 
 
 def _shorten(app, what, name, obj, options, signature, returns):
-    """Arrays under the name by which they are imported; a number of any kind is a float."""
+    """Types by the names under which they are imported; a number of any kind is a float."""
 
     def short(text):
-        return text and re.sub(NUMBER, "float", text.replace("jaxlib._jax.", ""))
+        text = text and text.replace("jaxlib._jax.", "")
+        for long, name in NAMES.items():
+            text = text and re.sub(long, name, text)
+        return text
 
     return short(signature), short(returns)
 

@@ -2,7 +2,10 @@
 
 `python examples/digits.py [--unet] [--fast]` writes `digits.png`. The data are scikit-learn's 1797
 pictures of 8 × 8 pixels; a classifier that saw the real ones alone reads what was drawn. The
-network is a perceptron, or with `--unet` one of convolutions.
+network is a perceptron, or with `--unet` one of convolutions, which takes three minutes of one
+core. The classifier reads 99.0% of real digits, 89.5% of those that were asked of the convolutions
+and all of those with guidance; between theirs and held-out pictures p = 0.32, between as many real
+ones and those p = 0.25.
 """
 
 import sys
@@ -35,7 +38,7 @@ def loss(velocity, key):
 
 given = dict(time=8, labels=10, key=jr.key(0))
 if convolve:
-    network, steps = fm.UNet((8, 8), width=4 if fast else 24, levels=1, **given), 2500
+    network, steps = fm.UNet((8, 8), width=4 if fast else 16, levels=1, **given), 2000
 else:
     network, steps = fm.MLP(64, width=32 if fast else 384, **given), 5000
 steps = 100 if fast else steps

@@ -1,6 +1,6 @@
 """One law from three measures: the interacting SDE, its Gaussian closure, and its PDE.
 
-    python examples/one_law.py [picture.webp]
+    python examples/one_law.py [wide.webp [tall.webp]]
 
 Points in a quartic well feel each other and noise. The same object is run from particles, from a
 Gaussian and from a density; the last line tells how far their means and variances are apart.
@@ -25,12 +25,14 @@ sde = fm.simulate(law, fm.Particles(start.sample(jr.key(0), 500)), ts, dt=0.01, 
 closure = fm.simulate(law, start, ts)
 pde = fm.simulate(law, fm.GridDensity(rho, -2.0, 4.0), ts)
 
-with plot.style():
-    figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), sharey=True, layout="constrained")
-    plot.trajectory(sde, ax=axes[0], color="C0", alpha=0.15).set_title("Particles: the SDE")
-    plot.trajectory(closure, ax=axes[1]).set_title("Gaussian: its closure")
-    plot.trajectory(pde, ax=axes[2]).set(title="GridDensity: its PDE", ylim=(-1.5, 3.5))
-    figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "one_law.png", dpi=110)
+FORMS = dict(nrows=1, ncols=3, figsize=(10, 2.9)), dict(nrows=3, ncols=1, figsize=(4, 7.5))
+for path, form in zip(sys.argv[1:] or ["one_law.png"], FORMS, strict=False):
+    with plot.style():
+        figure, axes = plt.subplots(**form, sharey=True, layout="constrained")
+        plot.trajectory(sde, ax=axes[0], color="C0", alpha=0.15).set_title("Particles: the SDE")
+        plot.trajectory(closure, ax=axes[1]).set_title("Gaussian: its closure")
+        plot.trajectory(pde, ax=axes[2]).set(title="GridDensity: its PDE", ylim=(-1.5, 3.5))
+        figure.savefig(path, dpi=110)
 
 ends = [run.final for run in (sde, closure, pde)]
 means = [float(mu.mean()[0]) for mu in ends]

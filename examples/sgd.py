@@ -27,7 +27,7 @@ data = jr.normal(jr.key(11), (5, 2)), jr.normal(jr.key(12), (5,))
 points = fm.Particles(jnp.array([[1.0, -0.5], [0.2, 0.7]]))
 _, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5))
 
-weak = fm.compare(loss, data, points, [1 / 10, 1 / 20, 1 / 40, 1 / 80])
+weak = fm.compare(loss, data, [1 / 10, 1 / 20, 1 / 40, 1 / 80], points)
 weak.plot(left)
 left.set_title("weak errors at time 1, exact moments")
 for name, slope in weak.slopes.items():

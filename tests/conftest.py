@@ -1,11 +1,13 @@
 """One configuration for all tests: float64, strict promotion, four host devices."""
 
+import functools
 import gc
 import os
 
 import jax
+import numpy as np
 import pytest
-from halves import HALVED
+from shares import SHARES
 
 # Tests wait for the compiler: without its expensive passes they take half of the time. Set before
 # the backend starts; what the caller has set stays.
@@ -25,6 +27,9 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+# A value that is none is equal to nothing.
+np.testing.assert_allclose = functools.partial(np.testing.assert_allclose, equal_nan=False)
+
 # Tracing makes millions of objects: what is there before is looked at no more.
 gc.set_threshold(200_000, 20, 100)
 
@@ -43,10 +48,10 @@ def _forget_compiled_code():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    seen = dict.fromkeys(HALVED, 0)
+    seen = dict.fromkeys(SHARES, 0)
     for item in items:
         name = getattr(item, "originalname", None)
         if name in seen:
             seen[name] += 1
-            if seen[name] % 2 == 0:
+            if seen[name] % SHARES[name] != 1:
                 item.add_marker(pytest.mark.slow)

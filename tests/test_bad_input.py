@@ -10,9 +10,11 @@ import jaxtyping
 import numpy as np
 import optax
 import pytest
-from catalogue import cloud, tokens
+from catalogue import CASES, cloud, tokens
 
 import flowjax_measures as fm
+from flowjax_measures.measures._base import replace
+from flowjax_measures.simulation._arguments import explained
 
 NOISY = fm.McKeanVlasov(fm.Quadratic(1.0), beta=2.0)
 QUIET = fm.SelfAttention()
@@ -276,3 +278,22 @@ def test_a_law_that_is_nan_from_the_start_is_told_from_a_blow_up(dt):
     ):
         with pytest.raises(RuntimeError, match=words):
             fm.simulate(fm.Custom(law), cloud(), [0.0, 1.0], dt=dt)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_points_that_a_law_is_not_for_are_named(name):
+    """Of another dimension or form: the law of such points, or an error that names them."""
+    case = CASES[name]()
+    if not isinstance(case.state, fm.Particles) or name == "excluding-particles":
+        pytest.skip("The state is none of points, or the law takes functions of any point.")
+    leaf = jax.tree.leaves(case.state.x)[0]
+    flat = jr.normal(jr.key(0), (len(leaf), leaf.shape[-1] if leaf.ndim > 1 else 1))
+    for x in (jnp.hstack([flat, flat, flat]), flat[:, 0], {"a": flat}, fm.Phase(flat, flat)):
+        state = replace(case.state, x=x)
+        try:
+            with explained(case.system, state):
+                drift = jax.eval_shape(lambda state: case.system(0.0, state).drift, state)
+        except ValueError as error:
+            assert "`" in str(error)
+        else:
+            assert jax.tree.map(jnp.shape, drift.x) == jax.tree.map(jnp.shape, x)

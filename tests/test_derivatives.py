@@ -139,7 +139,7 @@ CALLS = {
         ).ys.x, X,
     ),
 }  # fmt: skip
-FAST = {"barycenter", "bridge_hamiltonian", "score_matching_loss", "random_fields"}
+FAST = {"bridge_hamiltonian", "random_fields"}
 
 
 def floats(tree):

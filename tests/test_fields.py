@@ -71,6 +71,36 @@ def test_fields_take_no_nan_no_text_and_no_class(modules):
     }]  # fmt: skip
 
 
+# Strengths, fields, shears and places, which have both signs; numbers that are static.
+SIGNED = {
+    "AllenCahn": {"lower", "upper", "background", "nodes"}, "ConditionalFlow": {"guidance"},
+    "CrossDiffusion": {"dimension"}, "Euler2D": {"beta", "shear"},
+    "EulerArnold": {"dispersion", "drift"}, "LocalizedAttraction": {"strength"},
+    "MagneticGeodesic": {"field"}, "MomentumModifiedEquation": {"momentum"},
+    "Quadratic": {"stiffness", "centre"}, "QuadraticKernel": {"strength"},
+    "QuasiGeostrophic": {"rotation"}, "ResidualNetwork": {"D"},
+    "ResidualTransformer": {"D", "k"}, "ShallowNetwork": {"regularization", "scale"},
+    "Swarming": {"propulsion", "attraction", "repulsion"}, "TwoComponentHunterSaxton": {"field"},
+}  # fmt: skip
+
+
+def test_negative_numbers_are_taken_where_they_mean_something(modules):
+    taken = []
+    for module in modules:
+        kind = type(module)
+        for field in dataclasses.fields(module):
+            value = getattr(module, field.name)
+            number = isinstance(value, float | int) and not isinstance(value, bool)
+            if not field.init or not number or ".attention." in kind.__module__:
+                continue
+            wrong = -1.0 if isinstance(value, float) else -1
+            if field.name not in SIGNED.get(kind.__name__, ()) and not refused(
+                module, field.name, wrong
+            ):
+                taken.append((kind.__name__, field.name))
+    assert not taken
+
+
 def made_with(module, name, wrong):
     """The error of making a module again with another value in place of one, by its arguments."""
     arguments = inspect.signature(type(module)).parameters
@@ -111,6 +141,39 @@ def test_what_was_given_is_named(make, words):
         make()
     if isinstance(error.value, ValueError):
         assert re.search(words, str(error.value)), error.value
+
+
+@pytest.mark.parametrize(("make", "name"), [
+    (lambda: fm.WassersteinFisherRao(-1.0, 1.0), "alpha"),
+    (lambda: fm.WassersteinFisherRao(1.0, -1.0), "beta"),
+    (lambda: fm.RegularizedStein(regularization=0.0), "regularization"),
+    (lambda: fm.RegularizedStein(regularization=1.5), "regularization"),
+    (lambda: fm.Preconditioned(-jnp.eye(2)), "matrix"),
+    (lambda: fm.Preconditioned(jnp.array([[1.0, 0.5], [0.0, 1.0]])), "matrix"),
+    (lambda: fm.Preconditioned(jnp.ones((2, 3))), "matrix"),
+    (lambda: fm.WassersteinMirror(fm.Gaussian(jnp.zeros(2), jnp.zeros((2, 2)))), "reference"),
+    (lambda: fm.PowerEnergy(1.0), "exponent"),
+    (lambda: fm.PowerEnergy(-2.0), "exponent"),
+    (lambda: fm.Renyi(jnp.sum, 1.0), "order"),
+    (lambda: fm.Exclusion(-0.1), "fraction"),
+    (lambda: fm.Congestion(0.0), "ceiling"),
+    (lambda: fm.InverseMultiquadric(1.0, -0.5), "power"),
+    (lambda: fm.AdversarialDivergence(CLOUD, jnp.asarray, "MMD", 0.0), "regularization"),
+    (lambda: fm.AdversarialDivergence(CLOUD, jnp.asarray, iterations=0), "iterations"),
+    (lambda: fm.SlicedWasserstein(CLOUD, 2 * jnp.eye(2)), "directions"),
+    (lambda: fm.SlicedWasserstein(CLOUD, jnp.eye(2), -jnp.ones(2)), "weights"),
+    (lambda: fm.SlicedWasserstein(CLOUD, jnp.eye(3))(CLOUD), "directions"),
+    (lambda: fm.SliceMatching(CLOUD, 3 * jnp.eye(2)[None]), "bases"),
+    (lambda: fm.Swarming(friction=-0.5), "friction"),
+    (lambda: fm.AcceleratedFlow(fm.PotentialEnergy(jnp.sum), -1.0), "damping"),
+    (lambda: fm.HellingerKantorovichBrownian(1.0, 4.0, -1.0), "theta"),
+    (lambda: fm.BirthDeath(jax.random.key(0), 2.0), "threshold"),
+    (lambda: fm.LaplaceLearning(jnp.ones((3, 3)), exponent=0.5), "exponent"),
+    (lambda: fm.LaplaceLearning(-jnp.ones((3, 3))), "weights"),
+])  # fmt: skip
+def test_numbers_that_no_formula_allows_are_named(make, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        make()
 
 
 def test_what_is_made_in_compiled_code_is_not_read():

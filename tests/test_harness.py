@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from catalogue import Case, cloud, normal, tokens
-from halves import HALVED
+from shares import SHARES
 
 import flowjax_measures as fm
 
@@ -106,4 +106,4 @@ def test_two_fields_are_counted():
 
 def test_names_of_long_tables_are_names():
     text = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
-    assert [name for name in HALVED if f"def {name}(" not in text] == []
+    assert [name for name in SHARES if f"def {name}(" not in text] == []

@@ -20,9 +20,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._custom_types import FloatScalar, Point, Scalar
+from .._custom_types import FloatScalar, NonNegative, Point
 from .._numerics import safe_sqrt
+from .._numerics._checks import check_positive
+from ..kernels._base import mass
 from ..measures import AbstractMeasure
+from ..measures._base import concrete
 from ._base import AbstractTransportEnergy
 
 PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
@@ -64,14 +67,21 @@ class AdversarialDivergence(AbstractTransportEnergy):
     target: AbstractMeasure
     features: Callable[[Point], Float[Array, " k"]]
     divergence: str = eqx.field(static=True, default="KL")
-    regularization: Scalar = 1e-3
+    regularization: NonNegative = 1e-3
     iterations: int = 30
-    penalty: Scalar = 100.0
+    penalty: NonNegative = 100.0
 
     def __check_init__(self):
         if self.divergence not in PAIRS:
             raise ValueError(
                 f"`divergence` is {self.divergence!r}; it is one of {', '.join(PAIRS)}."
+            )
+        check_positive("iterations", self.iterations, 1)
+        free = concrete(self.regularization) and self.regularization == 0
+        if free and self.divergence in ("MMD", "W1"):
+            raise ValueError(
+                f"`regularization` is 0, with which the critic of {self.divergence} has no best "
+                "weights; give a positive one."
             )
 
     def _gain(self, phi, mu) -> FloatScalar:
@@ -112,4 +122,5 @@ class AdversarialDivergence(AbstractTransportEnergy):
     def first_variation(self, x, mu):
         phi = self.critic(mu)
         seen = PAIRS[self.divergence][0](jnp.vdot(phi, self.features(x)))
-        return seen - self._steepness(phi, x) if self.divergence == "W1" else seen
+        seen = seen - self._steepness(phi, x) if self.divergence == "W1" else seen
+        return seen / mass(mu)

@@ -12,9 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import FloatScalar, Point, Scalar
+from .._custom_types import FloatScalar, Point, Positive
 from ..kernels._base import constant, mass
 from ..kernels._radial import DensityKernel
+from ..measures._base import concrete
 from ._base import AbstractEnergy
 from ._density import log_density
 from ._internal import Entropy
@@ -64,8 +65,12 @@ class Renyi(AbstractEnergy):
     """
 
     potential: Callable[[Point], FloatScalar]
-    order: Scalar = 2.0
+    order: Positive = 2.0
     kernel: DensityKernel | None = None
+
+    def __check_init__(self):
+        if concrete(self.order) and self.order == 1:
+            raise ValueError("`order` is 1; take `KL`, which is its limit.")
 
     def _log_ratio(self, x, mu):
         log_ratio = log_density(x, mu, self.kernel) + self.potential(x)

@@ -13,12 +13,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import FloatScalar, Scalar
+from .._custom_types import FloatScalar, NonNegative, Positive
 from ..kernels import GaussianKernel
 from ..kernels._base import constant, log_convolve, log_mass, mass
 from ..kernels._radial import DensityKernel
 from ..measures import GridDensity, Particles
-from ..measures._base import replace
+from ..measures._base import concrete, replace
 from ..noise._noise import floating
 from ._base import AbstractEnergy, AbstractTransportEnergy
 from ._density import log_density
@@ -65,8 +65,12 @@ class PowerEnergy(AbstractEnergy):
         `fm.GradientFlow(fm.PowerEnergy(2.0))`
     """
 
-    exponent: Scalar
+    exponent: Positive
     kernel: DensityKernel | None = None
+
+    def __check_init__(self):
+        if concrete(self.exponent) and self.exponent == 1:
+            raise ValueError("`exponent` is 1; take `Entropy`, which is its limit.")
 
     def __call__(self, mu):
         m = self.exponent
@@ -103,7 +107,7 @@ class Exclusion(AbstractEnergy):
         `fm.GradientFlow(fm.Exclusion(0.1) + fm.PotentialEnergy(f))`
     """
 
-    fraction: Scalar
+    fraction: NonNegative
     kernel: DensityKernel | None = None
 
     def __call__(self, mu):
@@ -132,7 +136,7 @@ class Congestion(AbstractTransportEnergy):
         `fm.GradientFlow(fm.Congestion(1.5) + fm.PotentialEnergy(f))`
     """
 
-    ceiling: Scalar
+    ceiling: Positive
 
     def __call__(self, mu):
         if isinstance(mu, GridDensity):
@@ -164,7 +168,8 @@ class KernelEntropy(AbstractEnergy):
 
     def __call__(self, mu):
         kernel = on_measure(self.kernel, mu)
-        return mu.mean(lambda x: log_density_smoothed(kernel, x, mu))
+        smoothed = mu.mean(lambda x: log_density_smoothed(kernel, x, mu))
+        return mass(mu) * (smoothed + jnp.log(mass(mu)))
 
     def first_variation(self, x, mu):
         kernel = on_measure(self.kernel, mu)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Positive
+from ..kernels._base import mass
 from ..measures import Gaussian
 from ._base import AbstractTransportEnergy
 from ._entropic_cost import extended, self_potential, self_value, spread_alike
@@ -21,7 +22,8 @@ from ._sinkhorn import _gaussian_cost, _self_slope
 class SinkhornRelativeEntropy(AbstractTransportEnergy):
     r"""∫ V dμ − OT_ε(μ, μ)/ε, an approximation of `KL` whose flow is deterministic.
 
-    Closed form from a `Gaussian`, where OT_ε(μ, μ) has one.
+    Closed form from a `Gaussian`, where OT_ε(μ, μ) has one. Of a measure that is no law it is that
+    of the law, times the mass.
 
     **Arguments:** `potential`: V. `epsilon`: ε > 0, in the units of ‖x − y‖².
 
@@ -38,7 +40,7 @@ class SinkhornRelativeEntropy(AbstractTransportEnergy):
             cost = _gaussian_cost(mu, mu, self.epsilon)
         else:
             cost = self_value(mu, jnp.asarray(self.epsilon, mu.atoms()[1].dtype))
-        return mu.mean(self.potential) - cost / self.epsilon
+        return mass(mu) * (mu.mean(self.potential) - cost / self.epsilon)
 
     def first_variation(self, x, mu):
         if isinstance(mu, Gaussian):

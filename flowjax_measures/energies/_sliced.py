@@ -20,6 +20,7 @@ from .._numerics import checked, safe_sqrt
 from .._reduce import sort_order
 from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian, Particles
+from ..measures._base import concrete
 from ._base import AbstractEnergy
 from ._ground import check_flat, check_vectors, shared_space
 
@@ -48,12 +49,16 @@ class SlicedWasserstein(AbstractEnergy):
     weights: Float[Array, " k"] | None = None
 
     def __check_init__(self):
+        if self.directions is not None:
+            check_unit("directions", self.directions)
         if self.weights is None:
             return
         if self.directions is None or self.weights.shape != self.directions.shape[:1]:
             raise ValueError(
                 f"`weights` has shape {self.weights.shape}; give one for each of the `directions`."
             )
+        if concrete(self.weights) and np.min(np.asarray(self.weights)) < 0:
+            raise ValueError("`weights` holds a negative number; give those of a mean.")
 
     def __call__(self, mu):
         theta = self._directions(mu)
@@ -107,10 +112,27 @@ class SlicedWasserstein(AbstractEnergy):
         shared_space(mu, self.target)
         check_flat("SlicedWasserstein", mu)
         check_vectors("SlicedWasserstein", mu)
-        if self.directions is not None:
-            return self.directions
         centre = mu.mean()
-        return jnp.asarray(rule(centre.size), centre.dtype)
+        if self.directions is None:
+            return jnp.asarray(rule(centre.size), centre.dtype)
+        if self.directions.shape[1:] != centre.shape:
+            raise ValueError(
+                f"`directions` has shape {self.directions.shape} for points of shape "
+                f"{centre.shape}; give unit vectors of that length, (k, {centre.size})."
+            )
+        return self.directions
+
+
+def check_unit(name: str, directions: Array) -> None:
+    """Refuses vectors, along the last axis, that are not of length one."""
+    if not concrete(directions):
+        return
+    lengths = np.linalg.norm(np.asarray(directions, float), axis=-1)
+    if np.any(np.abs(lengths - 1) > 1e-3):
+        raise ValueError(
+            f"`{name}` has vectors of length {lengths.flat[np.argmax(np.abs(lengths - 1))]:.3g}; "
+            "divide them by it."
+        )
 
 
 def rule(dimension: int) -> np.ndarray:

@@ -5,7 +5,8 @@ r"""`compare`: the distance between SGD and its limits, over step sizes.
 for observables f: p = 1 for the gradient flow and the modified equation of order 1, 2 for order 2.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -49,7 +50,7 @@ class Comparison(eqx.Module):
 
     !!! example
 
-        `fm.compare(loss, data, jnp.zeros(2), [0.1, 0.05], batch=2).slopes`
+        `fm.compare(loss, data, [0.1, 0.05], jnp.zeros(2), batch=2).slopes`
     """
 
     etas: Float[Array, " e"]
@@ -78,8 +79,8 @@ class Comparison(eqx.Module):
 def compare(
     loss: Loss,
     data: PyTree,
-    initial: Point | Particles,
-    etas: Sequence[float],
+    etas: Any,
+    initial: Any,
     *,
     batch: Count = 1,
     time: float = 1.0,
@@ -99,8 +100,9 @@ def compare(
     **Arguments:**
 
     - `loss`, `data`, `batch`, `replacement`: as of `minibatch`.
+    - `etas`: step sizes, a list, which divide `time`. `initial` before it, as it once was, is
+      understood with a warning.
     - `initial`: parameters, or `Particles` of several initial points under the same minibatches.
-    - `etas`: step sizes, which divide `time`.
     - `time`: T.
     - `observe`: f, a function of the `Particles` of all points to a pytree; default all first and
       second moments of parameters, across points. Exact moments need one that is at most quadratic.
@@ -116,9 +118,15 @@ def compare(
 
     !!! example
 
-        `compare(loss, data, jnp.zeros(2), [0.1, 0.05, 0.025]).slopes["SME-2"]`
+        `compare(loss, data, [0.1, 0.05, 0.025], jnp.zeros(2)).slopes["SME-2"]`
     """
+    if _is_steps(initial) and not _is_steps(etas):
+        told = "`compare` takes `etas` before `initial`, as other functions of SGD do."
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        etas, initial = initial, etas
     points = initial if isinstance(initial, Particles) else _cloud(initial)
+    if not hasattr(etas, "__len__"):
+        raise ValueError(f"`etas` is {etas!r}; give a list of step sizes.")
     if len(etas) < 2 or any(abs(time / eta - round(time / eta)) > 1e-6 for eta in etas):
         raise ValueError(f"`etas` are {etas}; give at least two that divide `time`, {time}.")
     if runs is not None and key is None:
@@ -165,6 +173,11 @@ def _cloud(params: Point) -> Particles:
 def _moments(mu: Particles) -> Any:
     flat = ravel_pytree(mu.x)[0]
     return flat, jnp.outer(flat, flat)[np.triu_indices(flat.size)]
+
+
+def _is_steps(value: Any) -> bool:
+    """Whether an argument is a list of step sizes, not parameters."""
+    return isinstance(value, list | tuple) and all(isinstance(v, float | int) for v in value)
 
 
 class _Study(eqx.Module):

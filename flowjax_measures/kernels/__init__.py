@@ -29,4 +29,5 @@ from ._radial import (
 )
 from ._screened_poisson import ScreenedPoisson as ScreenedPoisson
 from ._sliced import SlicedEnergyDistance as SlicedEnergyDistance
+from ._sliced_riesz import SlicedRieszKernel as SlicedRieszKernel
 from ._transformed import MatrixKernel as MatrixKernel

@@ -189,7 +189,7 @@ class InverseMultiquadric(AbstractSmoothedKernel):
     """
 
     bandwidth: PositiveArray = 1.0
-    power: ArrayLike = 0.5
+    power: PositiveArray = 0.5
 
     def __call__(self, x, y):
         return (1 + jnp.sum(difference(x, y) ** 2) / self.bandwidth**2) ** -jnp.asarray(self.power)

@@ -12,7 +12,7 @@ particles weights grow, from a `Gaussian` the flow of `KL` is the projected syst
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import FloatScalar, Scalar
+from .._custom_types import FloatScalar, NonNegative
 from .._numerics import noise_size
 from ..measures import Rates
 from ..noise._noise import Isotropic, floating
@@ -42,8 +42,8 @@ class WassersteinFisherRao(AbstractMetric):
         `fm.GradientFlow(fm.PotentialEnergy(f), fm.WassersteinFisherRao())`
     """
 
-    alpha: Scalar = 1.0
-    beta: Scalar = 1.0
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 1.0
 
     def rates(self, energy, x, mu):
         velocity = jax.tree.map(lambda v: self.alpha * v, energy.velocity(x, mu))

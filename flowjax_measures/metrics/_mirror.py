@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point
-from ..energies._bures import bures_map
+from ..energies._bures import bures_map, known_singular
 from ..measures import Gaussian, Rates
 from ..noise._noise import Covariance
 from ._base import AbstractMetric
@@ -67,6 +67,10 @@ class WassersteinMirror(AbstractMetric):
     """
 
     reference: Gaussian
+
+    def __check_init__(self):
+        if known_singular(self.reference.cov):
+            raise ValueError("`reference` is singular: no map sends it to all measures.")
 
     def rates(self, energy, x, mu):
         if not isinstance(mu, Gaussian):

@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._custom_types import FloatScalar, Velocity
 from .._numerics import noise_size
 from .._numerics._matrix import square_root
 from ..measures import Rates
+from ..measures._base import concrete
 from ..noise._noise import Dense
 from ._base import AbstractMetric
 
@@ -30,6 +32,16 @@ class Preconditioned(AbstractMetric):
     """
 
     matrix: Float[Array, "d d"]
+
+    def __check_init__(self):
+        shape = jnp.shape(self.matrix)
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"`matrix` has shape {shape}; give a square one, (d, d).")
+        if concrete(self.matrix):
+            matrix = np.asarray(self.matrix)
+            slack = 1e-5 * np.abs(matrix).max()
+            if np.abs(matrix - matrix.T).max() > slack or np.linalg.eigvalsh(matrix)[0] < -slack:
+                raise ValueError("`matrix` is not symmetric and positive semidefinite.")
 
     def rates(self, energy, x, mu):
         return _rates(self.matrix, energy, x, mu)

@@ -11,11 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._custom_types import Scalar
+from .._custom_types import Positive
 from ..energies._ground import on_measure
 from ..kernels import GaussianKernel, MatrixKernel, MedianKernel
 from ..kernels._base import Kernel, constant, log_mass
 from ..measures import Rates
+from ..measures._base import concrete
 from ..noise._noise import floating
 from ._base import AbstractMetric
 
@@ -92,19 +93,21 @@ class RegularizedStein(AbstractMetric):
     """
 
     kernel: Kernel = GaussianKernel()
-    regularization: Scalar = 0.5
+    regularization: Positive = 0.5
+
+    def __check_init__(self):
+        if concrete(self.regularization) and self.regularization > 1:
+            raise ValueError(f"`regularization` is {self.regularization}; give ν in (0, 1].")
 
     def rates(self, energy, x, mu):
-        nu = self.regularization
-        stein = Stein(self.kernel)
+        nu, kernel = self.regularization, on_measure(self.kernel, mu)
+        stein = Stein(kernel)
         points, log_weights = mu.atoms()
         smooth = lambda y: stein.rates(energy, y, mu).velocity  # noqa: E731
-        weights = jnp.exp(log_weights)
-        gram = jax.vmap(lambda a: jax.vmap(lambda b: jnp.asarray(self.kernel(a, b)))(points))(
-            points
-        )
+        weights = jax.nn.softmax(log_weights)
+        gram = jax.vmap(lambda a: jax.vmap(lambda b: jnp.asarray(kernel(a, b)))(points))(points)
         system = (1 - nu) * gram * weights + nu * jnp.eye(len(weights), dtype=gram.dtype)
         solved = jnp.linalg.solve(system, jax.vmap(smooth)(points))
         # The equation ν v(x) = s(x) − (1 − ν) ∫ k(x, y) v(y) μ(dy) extends v to all points.
-        row = jax.vmap(lambda b: self.kernel(x, b))(points) * weights
+        row = jax.vmap(lambda b: kernel(x, b))(points) * weights
         return Rates((smooth(x) - (1 - nu) * row @ solved) / nu)

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from .._numerics import Constant
-from .._system import AbstractMeanField, AbstractSystem
+from .._system import AbstractMeanField, AbstractSystem, Custom
 from ..measures._base import concrete, is_measure
 
 _REMAT = ("none", "step", "sqrt", "recursive")
@@ -98,23 +98,37 @@ def explained(system: Any, state: Any):
     """What goes wrong within a law, with the names of what its author gave."""
     try:
         yield
-    except KeyError as error:
-        if not isinstance(state, dict) or error.args[0] in state:
-            raise
-        raise ValueError(
-            f"`system` reads the species {error.args[0]!r}; `state` holds {sorted(state)}. Give a "
-            "measure for each of the species."
-        ) from error
-    except TypeError as error:
+    except (TypeError, AttributeError, LookupError, ValueError) as error:
+        if isinstance(error, KeyError) and isinstance(state, dict) and error.args[0] not in state:
+            raise ValueError(
+                f"`system` reads the species {error.args[0]!r}; `state` holds {sorted(state)}. "
+                "Give a measure for each of the species."
+            ) from error
         found = re.search(r"scalar-output functions. Output had shape: (\(.*?\))", str(error))
-        if found is None:
+        if found is not None:
+            given = ", ".join(f"`{name}`" for name in _functions(system)) or "a function of the law"
+            raise ValueError(
+                f"{type(system).__name__} differentiates a function that returns an array of shape "
+                f"{found[1]}, of {given}: a potential, a kernel or an energy is one number for a "
+                "point; sum over coordinates."
+            ) from error
+        if _speaks(system, error) or not is_measure(state):
             raise
-        given = ", ".join(f"`{name}`" for name in _functions(system)) or "a function of the law"
+        measure: Any = state
+        points = jax.eval_shape(lambda: measure.atoms()[0])
+        shown = jax.tree.map(lambda a: f"({', '.join(map(str, a.shape[1:]))})", points)
         raise ValueError(
-            f"{type(system).__name__} differentiates a function that returns an array of shape "
-            f"{found[1]}, of {given}: a potential, a kernel or an energy is one number for a "
-            "point; sum over coordinates."
+            f"{type(system).__name__} was given points of shapes {shown} and stops at them: "
+            f"{error} Give `state` points of the dimension and the form that its fields and "
+            "functions take."
         ) from error
+
+
+def _speaks(system: Any, error: Exception) -> bool:
+    """Whether an error is about traced numbers, names an argument, or is of the reader's law."""
+    about = jax.errors.JAXTypeError, jax.errors.JAXIndexError
+    ours = type(system).__module__.startswith(f"{AbstractSystem.__module__.partition('.')[0]}.")
+    return isinstance(error, about) or "`" in str(error) or not ours or isinstance(system, Custom)
 
 
 def _functions(module: Any) -> list[str]:

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import PRNGKey, Scalar
+from .._numerics._checks import check_key
 from ..measures import Particles
-from ..measures._base import replace
+from ..measures._base import concrete, replace
 from ._base import step_index
 
 
@@ -33,6 +34,11 @@ class BirthDeath(diffrax.AbstractWrappedSolver, diffrax.AbstractSolver):
     key: PRNGKey
     threshold: Scalar = 0.5
     solver: diffrax.AbstractSolver = diffrax.Euler()
+
+    def __check_init__(self):
+        check_key(self.key)
+        if concrete(self.threshold) and not 0 < self.threshold <= 1:
+            raise ValueError(f"`threshold` is {self.threshold}; give a share in (0, 1].")
 
     @property
     def term_structure(self):

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from .._custom_types import FloatScalar, Point, Velocity
 from ._base import AbstractSpace
@@ -21,13 +22,37 @@ class Phase(NamedTuple):
     p: Any
 
 
-def check_phase(x: Point, system: Any) -> None:
-    """Raises where a system of positions and momenta is given other points."""
-    if not isinstance(x, Phase):
+def of_kind(x: Point, kind: Any, name: str) -> Any:
+    """The point, of a system by its name whose points are `Phase` or another named tuple.
+
+    **Raises:** `ValueError` for any other point.
+    """
+    if isinstance(x, kind):
+        return x
+    form = f"{kind.__name__}({', '.join(kind._fields)})"
+    raise ValueError(
+        f"{name} moves points `{form}` and was given points that are "
+        f"{_shown(x)}; run it from Particles({form})."
+    )
+
+
+def as_phase(x: Point, name: str) -> Phase:
+    """A point as `Phase(q, p)` of a system by its name; points of a Gaussian are vectors (q, p).
+
+    **Raises:** `ValueError` for any other point.
+    """
+    if isinstance(x, Phase):
+        return x
+    if getattr(x, "ndim", 0) != 1 or x.size % 2:
         raise ValueError(
-            f"{type(system).__name__} moves points `Phase(q, p)` and was given points that are "
-            f"{getattr(x, 'shape', type(x).__name__)}; run it from Particles(Phase(q, p))."
+            f"{name} was given points that are {_shown(x)}; give `Phase(q, p)`, "
+            "or vectors (q, p) of even length."
         )
+    return Phase(*jnp.split(x, 2))
+
+
+def _shown(x: Point) -> str:
+    return f"of shape {x.shape}" if hasattr(x, "shape") else f"a {type(x).__name__}"
 
 
 class PhaseSpace(AbstractSpace):

@@ -80,7 +80,9 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
         return (count < _MAX_STEPS) & (stale < _PATIENCE) & (least > tolerance)
 
     plan = jnp.where(near, a[:, None] * b / mass + eps * mass, 0)
-    start = jnp.full_like(a, -1), jnp.full_like(b, -1), plan
+    # Below every cost, and no lower than demands stay of the size of the masses.
+    f, g = (-jnp.minimum(jnp.ones_like(side.total), side.reach) for side in (one, two))
+    start = f, g, plan
     begin = 0, jnp.asarray(0), start, start, jnp.full((), jnp.inf, a.dtype)
     _, _, _, (f, g, plan), _ = jax.lax.while_loop(unsolved, advance, begin)
     # What has not converged is no answer.

@@ -92,7 +92,8 @@ STARTS = {
 
 
 @pytest.mark.parametrize(
-    "start", ["weighted", "sphere", pytest.param("gaussian", marks=pytest.mark.slow)]
+    "start",
+    ["weighted", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sphere", "gaussian"))],
 )
 def test_points_that_see_each_other_have_the_gradient_of_their_run(start):
     mu = STARTS[start]

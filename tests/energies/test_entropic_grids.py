@@ -30,7 +30,10 @@ def table(mu, nu):
 
 @pytest.mark.parametrize(
     "shape, periodic, epsilon",
-    [((40,), False, 0.01), ((7, 9), (True, False), 0.05)],
+    [
+        pytest.param((40,), False, 0.01, marks=pytest.mark.slow),
+        ((7, 9), (True, False), 0.05),
+    ],
 )
 def test_costs_and_potentials_are_those_of_the_matrix(shape, periodic, epsilon):
     mu, nu = grids(shape, periodic)

@@ -29,6 +29,7 @@ ENERGIES = {
     "stein-discrepancy": fm.KernelSteinDiscrepancy(potential, KERNEL),
     "sinkhorn-relative-entropy": fm.SinkhornRelativeEntropy(potential, 0.5),
     "sliced": fm.SlicedWasserstein(NU),
+    "critic": fm.AdversarialDivergence(NU, lambda x: jnp.concatenate([x, x**2]) / 3, "KL", 0.1),
     "functional": fm.Functional(
         lambda mu: mu.mean(potential) ** 2 + mu.covariance()[0, 0] * mu.logmean(lambda y: y[0])
     ),
@@ -40,21 +41,21 @@ ENERGIES = {
 def test_first_variation_and_velocity_are_derivatives_of_the_value(name):
     energy = ENERGIES[name]
     x, log_w = jr.normal(jr.key(0), (7, 2)), jax.nn.log_softmax(0.5 * jr.normal(jr.key(2), (7,)))
-    mu = fm.Particles(x, log_w)
 
     @jax.jit
     def everything(x, log_w):
-        value = lambda x, w: energy(fm.Particles(x, jax.nn.log_softmax(w)))  # noqa: E731
-        slopes = jax.grad(value, (0, 1))(x, log_w)
+        mu = fm.Particles(x, log_w)
+        slopes = jax.grad(lambda x, w: energy(fm.Particles(x, w)), (0, 1))(x, log_w)
         variation = jax.vmap(lambda y: energy.first_variation(y, mu))(x)
         return slopes, variation, jax.vmap(lambda y: energy.velocity(y, mu))(x)
 
-    (by_points, by_weights), variation, velocity = everything(x, log_w)
-    w = np.exp(log_w)
-    # d/d log w_i of F at mass one: w_i (δF(x_i) − ∫ δF dμ).
-    expected = w * (variation - np.vdot(w, variation))
-    np.testing.assert_allclose(by_weights, expected, atol=1e-13 * (1 + np.abs(expected).max()))
-    np.testing.assert_allclose(velocity, -by_points / w[:, None], atol=1e-11)
+    for mass in (1.0, 2.5):
+        (by_points, by_weights), variation, velocity = everything(x, log_w + np.log(mass))
+        w = mass * np.exp(log_w)
+        # d/dw_i of F is δF(x_i), known up to a constant.
+        gap = by_weights / w - variation
+        np.testing.assert_allclose(gap, gap[0], atol=1e-12 * (1 + np.abs(variation).max()))
+        np.testing.assert_allclose(velocity, -by_points / w[:, None], atol=1e-11)
 
 
 @pytest.mark.slow
@@ -206,3 +207,15 @@ def test_first_variation_on_a_grid_of_any_mass(name):
     mu = fm.GridDensity(rho, -3.0, 3.0)
     variation = jax.vmap(lambda y: energy.first_variation(y, mu))(x[:, None])
     np.testing.assert_allclose(slope, jnp.sum(variation * eta) * 0.15, rtol=1e-11)
+
+
+def test_flow_to_a_gaussian_is_called_as_it_is():
+    # Around measures that are known, what is compiled must not ask for values.
+    nu = fm.Gaussian(jnp.zeros(2), jnp.array([[1.0, 0.3], [0.3, 2.0]]))
+    mu = fm.Gaussian(jnp.array([0.3, -0.2]), jnp.array([[0.5, 0.2], [0.2, 0.4]]))
+    energy = fm.SquaredWasserstein(nu)
+    slope = jax.grad(lambda cov: energy(fm.Gaussian(mu.m, cov)))(mu.cov)
+    pull = -(slope + slope.T) @ mu.cov
+    drift = fm.GradientFlow(energy)(0.0, mu).drift
+    np.testing.assert_allclose(drift.cov, pull + pull.T, atol=1e-12)
+    np.testing.assert_allclose(drift.m, -mu.m, atol=1e-12)

@@ -23,7 +23,7 @@ PAIR = fm.Particles(jnp.stack([START, jnp.array([0.2, 0.7])]))
 def test_slopes_of_exact_moments(initial, batch, replacement):
     """Of a pair, all joint moments under the same minibatches: the modified flow's."""
     found = fm.compare(
-        _square, regression(), initial, [1 / 20, 1 / 40, 1 / 80],
+        _square, regression(), [1 / 20, 1 / 40, 1 / 80], initial,
         batch=batch, replacement=replacement,
     )  # fmt: skip
     for name, slope, width in (("gradient flow", 1, 0.1), ("SME-1", 1, 0.1), ("SME-2", 2, 0.15)):
@@ -36,7 +36,7 @@ def test_slopes_of_exact_moments(initial, batch, replacement):
 @pytest.mark.slow
 def test_slope_plot_and_interval():
     limits = {"SME-2": lambda eta: fm.StochasticModifiedEquation(_square, regression(), eta, 1, 2)}
-    found = fm.compare(_square, regression(), START, [1 / 20, 1 / 40, 1 / 80], limits=limits)
+    found = fm.compare(_square, regression(), [1 / 20, 1 / 40, 1 / 80], START, limits=limits)
     slope = found.slopes["SME-2"]
     assert abs(slope.value - 2) < 0.15 and slope.lower < 2 < slope.upper
     assert abs(found.slopes["fluctuation"].value - 0.5) < 0.05
@@ -50,21 +50,32 @@ def test_slope_plot_and_interval():
 def test_simulation_agrees_with_exact_moments():
     """Errors of 4000 runs within four standard errors of the exact ones."""
     etas = [1 / 4, 1 / 8]
-    exact = fm.compare(_square, regression(), START, etas)
+    exact = fm.compare(_square, regression(), etas, START)
     limits = {"SME-1": lambda eta: fm.StochasticModifiedEquation(_square, regression(), eta, 1, 1)}
-    found = fm.compare(_square, regression(), START, etas, limits=limits, runs=4000, key=jr.key(0))
+    found = fm.compare(_square, regression(), etas, START, limits=limits, runs=4000, key=jr.key(0))
     gap = np.abs(found.errors["SME-1"] - exact.errors["SME-1"])
     assert np.all(gap < 4 * found.standard_errors["SME-1"] + 2e-3)
     np.testing.assert_allclose(found.fluctuation, exact.fluctuation, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_moments_of_curved_losses_are_not_claimed():
     with pytest.raises(ValueError, match="`loss`"):
-        fm.compare(lambda p, e: jnp.sum(jnp.cos(p)) * e[1], regression(), START, [0.1, 0.05])
+        fm.compare(lambda p, e: jnp.sum(jnp.cos(p)) * e[1], regression(), [0.1, 0.05], START)
     with pytest.raises(ValueError, match="`etas`"):
-        fm.compare(_square, regression(), START, [0.3, 0.1])
+        fm.compare(_square, regression(), [0.3, 0.1], START)
     with pytest.raises(ValueError, match="`key`"):
-        fm.compare(_square, regression(), START, [0.2, 0.1], runs=10)
+        fm.compare(_square, regression(), [0.2, 0.1], START, runs=10)
+
+
+def test_the_old_order_of_arguments_is_understood():
+    options: dict = dict(time=0.5, limits={})
+    new = fm.compare(_square, regression(), [0.5, 0.25], START, **options)
+    with pytest.warns(DeprecationWarning, match="`etas` before `initial`"):
+        old = fm.compare(_square, regression(), START, [0.5, 0.25], **options)
+    np.testing.assert_array_equal(old.fluctuation, new.fluctuation)
+    with pytest.raises(ValueError, match="`etas`"):
+        fm.compare(_square, regression(), 0.1, START)
 
 
 @pytest.mark.slow
@@ -75,7 +86,7 @@ def test_two_points_under_the_same_minibatches():
     # Opposite residuals: the noise of one is that of the other reversed, which no root sees.
     pair = fm.Particles(best + jnp.array([[2.0, -1.5], [-2.0, 1.5]]))
     options = dict(observe=lambda mu: jnp.vdot(mu.x[0], mu.x[1]), time=0.5)
-    arguments = _square, (z, y), pair, [0.1, 0.05]
+    arguments = _square, (z, y), [0.1, 0.05], pair
     exact = fm.compare(*arguments, **options).errors["SME-2"][:, 0]
     found = fm.compare(*arguments, **options, runs=40_000, key=jr.key(0))
     gap = np.abs(found.errors["SMF"][:, 0] - exact)

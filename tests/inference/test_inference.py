@@ -53,6 +53,7 @@ def observed(influence, n, runs, d, seed, times=4):
     return (np.arange(len(states)) * 1.0, states), velocities
 
 
+@pytest.mark.slow
 def test_lennard_jones_comes_back_exactly_in_its_basis():
     data, velocities = observed(lennard_jones, 7, 2, 2, 0)
     # Velocities in NumPy, and more than a hundred snapshots.

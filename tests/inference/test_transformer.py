@@ -137,6 +137,7 @@ def test_normalisations_of_a_block(placement):
     assert np.allclose(drift, (end - x) / 0.5, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_parts_of_a_block_only_move_tokens():
     tokens = fm.Particles(jnp.ones((4, 3)))
     noisy = fm.SelfAttention() + fm.RandomMLPNoise("relu", 0.5)

@@ -79,6 +79,7 @@ def test_expectation_and_its_derivative_at_a_dirac():
     np.testing.assert_allclose(jax.grad(value)(jnp.zeros((2, 2))), H, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_factor_of_singular_matrices():
     a = jr.normal(jr.key(0), (4, 2))
     for cov in (a @ a.T, jnp.zeros((3, 3)), jnp.diag(jnp.array([0.0, 2.0, 0.0]))):

@@ -251,9 +251,17 @@ def test_the_flow_without_noise_has_the_same_laws():
     assert law.noise is None
 
 
+@pytest.mark.slow
 def test_flow_of_the_kernel_entropy_is_the_gradient_of_its_variation():
     energy = fm.KernelEntropy(fm.GaussianKernel(0.4))
     mu = fm.Particles(jr.normal(jr.key(0), (5, 3)), weights=jnp.array([0.2, 0.5, 0.1, 0.0, 0.9]))
     x = jnp.array([0.3, 0.1, -0.5])
     slope = jax.grad(lambda x: energy.first_variation(x, mu))(x)
     np.testing.assert_allclose(energy.velocity(x, mu), -slope, rtol=1e-12)
+
+
+def test_the_mass_of_all_atoms_does_not_change_the_stein_flows():
+    x, w = jr.normal(jr.key(0), (5, 2)), jnp.array([0.1, 0.3, 0.2, 0.25, 0.15])
+    flow = fm.GradientFlow(fm.KL(TARGET), fm.RegularizedStein(fm.GaussianKernel(0.8), 0.3))
+    one, three = (flow(0.0, fm.Particles(x, weights=mass * w)).drift.x for mass in (1.0, 3.0))
+    np.testing.assert_allclose(three, one, atol=1e-13)

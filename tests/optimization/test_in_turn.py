@@ -30,6 +30,7 @@ def same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_opening_learns_the_shape_of_a_valley():
     solve = lambda method: minimize(narrow, bounds=BOX, key=KEY, budget=2000, method=method)  # noqa: E731
     whole, alone = solve(None), solve("consensus")
@@ -43,6 +44,7 @@ def test_the_opening_learns_the_shape_of_a_valley():
     assert both.nfev[0] == whole.nfev
 
 
+@pytest.mark.slow
 def test_evaluations_of_all_turns_are_counted(tmp_path):
     """On the host, with an opening and a restart: as many calls as are said, from files too."""
     calls = []
@@ -77,6 +79,7 @@ def test_evaluations_of_all_turns_are_counted(tmp_path):
     same(minimize(bowl(), folder=tmp_path, **options), whole)
 
 
+@pytest.mark.slow
 def test_what_meets_its_target_ends_all_turns():
     found = minimize(sphere, bounds=BOX, key=KEY, budget=2000, target=0.5, restarts=1)
     assert found.status == 2 and found.success and found.fun <= 0.5 and found.nfev <= 60
@@ -120,6 +123,7 @@ def test_a_polish_stays_between_walls():
     assert found.x[0] == 2.0 and found.fun <= best.fun * (1 + 1e-12) and found.nfev <= 400
 
 
+@pytest.mark.slow
 def test_a_polish_of_pytrees_and_of_what_is_not_finite():
     point = {"a": jnp.array([2.0, -1.0]), "kind": jnp.array([3])}
     cost = lambda x: jnp.sum((x["a"] - x["kind"].astype(float)) ** 4) + jnp.sum(x["a"] ** 2)  # noqa: E731

@@ -218,6 +218,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path):
     assert anew.fun != whole.fun
 
 
+@pytest.mark.slow
 def test_a_traced_objective_that_was_edited_is_another_run(tmp_path):
     options = dict(bounds=BOX, key=KEY, particles=10, folder=tmp_path)
     options |= dict(budget=50, observe={"width": lambda mu: jnp.std(mu.x)})

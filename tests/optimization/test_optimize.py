@@ -104,6 +104,7 @@ def test_from_one_point_without_bounds():
     np.testing.assert_array_equal(listed.x, result.x)
 
 
+@pytest.mark.slow
 def test_float32_reaches_consensus_before_its_budget():
     result = minimize(rastrigin, jnp.full(2, 2.0, jnp.float32), key=jr.key(0))
     assert result.success and result.x.dtype == jnp.float32

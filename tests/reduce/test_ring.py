@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import flowjax_measures as fm
+from flowjax_measures._reduce._tilted import _spreads
 from flowjax_measures.measures._base import place
 
 N, D = 16, 3
@@ -68,6 +69,19 @@ def test_a_law_is_the_same_on_one_device_and_on_four(law):
     )
     for a, b in zip(plain, ring, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_a_mean_within_a_formula_is_found_where_it_runs_over_spread_particles():
+    """Also behind a call; a mean over particles on one device is none."""
+    x = jr.normal(jr.key(0), (N, D))
+
+    def found(sharding):
+        mu = fm.Particles(x, sharding=sharding)
+        formula = jax.jit(lambda y: y * mu.logmean(lambda z: jnp.vdot(y, z)))
+        return _spreads(jax.make_jaxpr(formula)(x[0]).jaxpr)
+
+    assert found(spread(4))
+    assert not found(None)
 
 
 @pytest.mark.slow

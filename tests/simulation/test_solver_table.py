@@ -166,6 +166,7 @@ class Cubic(fm.AbstractMeanField):
         return fm.Rates(-5 * x**3)
 
 
+@pytest.mark.slow
 def test_roots_of_constant_steps_are_found_and_a_lost_one_is_no_state():
     """x = (1/4 + 10 t)^{−1/2} by Newton's method, from where a frozen Jacobian diverges."""
     mu, exact = fm.Particles(jnp.array([[2.0]])), (0.25 + 10 * T) ** -0.5

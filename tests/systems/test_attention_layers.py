@@ -81,6 +81,7 @@ def test_heads_of_a_graph():
     assert np.allclose(system(0.0, MU).drift.x, velocity, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_relations_by_functions_and_by_labels():
     slopes = jnp.array([0.5, 0.25, 0.125])
     alibi = lambda i, j: -slopes * jnp.abs(i - j).astype(slopes.dtype)  # noqa: E731

@@ -147,6 +147,7 @@ def test_almost_sure_rate():
     assert np.all(run.final.x[0] == 0)
 
 
+@pytest.mark.slow
 def test_additive_noise_keeps_a_spread():
     mu = fm.Gaussian(jnp.ones(2), 3.0 * jnp.eye(2))
     system = fm.ConsensusBased(bowl, 2.0, 0.5, 0.0, "additive")
@@ -317,6 +318,7 @@ def test_weights_are_those_of_the_mean():
     )
 
 
+@pytest.mark.slow
 def test_gradient_of_a_mean_over_runs_is_the_mean_of_gradients():
     """The derivative outside of the `vmap` over keys, and inside."""
     mu = cloud()

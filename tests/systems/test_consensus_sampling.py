@@ -185,3 +185,20 @@ def test_memory_alone_is_consensus_based():
     moved = one.noise.apply((fm.Memory(w, w), fm.Memory(0 * w, 0 * w))).x
     np.testing.assert_allclose(moved.x, two.noise.apply((w,)).x, rtol=1e-12)
     np.testing.assert_array_equal(moved.best, 0)
+
+
+def test_weights_by_name_are_those_of_the_moments():
+    x, w = jr.normal(jr.key(0), (6, 3)), jnp.array([0.1, 0.3, 0.2, 0.25, 0.15, 0.0])
+    f = lambda x: jnp.sum(x**4) + x[0]  # noqa: E731
+    law, mu = fm.ConsensusBasedSampling(f, 1.7), fm.Particles(x, weights=w)
+    exact = np.asarray(w) * np.exp(-1.7 * np.asarray(jax.vmap(f)(x)))
+    exact /= exact.sum()
+    np.testing.assert_allclose(law.weights(mu), exact, rtol=1e-12, atol=1e-300)
+    centre, cov = law.moments(mu)
+    np.testing.assert_allclose(centre, exact @ x, rtol=1e-12)
+    np.testing.assert_allclose(law.consensus(mu), centre, rtol=1e-14)
+    away = np.asarray(x) - exact @ x
+    np.testing.assert_allclose(cov, 2.7 * (away.T * exact) @ away, rtol=1e-10)
+    # Half of the weights count, whatever α that takes.
+    half = fm.ConsensusBasedSampling(f, fm.EffectiveSampleSize(0.5)).weights(fm.Particles(x))
+    np.testing.assert_allclose(1 / np.sum(half**2), 3.0, rtol=1e-3)

@@ -251,6 +251,7 @@ def test_a_learner_in_space_against_shares_that_change():
         fm.Game(costs, {"x": fm.Wasserstein()})
 
 
+@pytest.mark.slow
 def test_a_linear_critic_and_points_oscillate():
     # ẋ = −θ, θ̇ = s(m − n) where |θ| < 1: the means turn at the rate √s about those of the target.
     nu = fm.Particles(jnp.array([[0.2], [0.8]]))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 import flowjax_measures as fm
 
@@ -193,3 +194,48 @@ def test_the_gap_of_flow_and_diffusion_is_bounded():
         wanted = size**2 / 8 * np.trapezoid((1 - t) ** 2 + 1.3 * t**2, t)
         assert abs(found.bound - wanted) < 4 * found.standard_error + 1e-3 * wanted
         assert 0.02 * found.bound < gap < found.bound
+
+
+def test_laws_of_any_mass_and_of_mixtures():
+    """log-densities are those of the normalised data; mixtures are taken part by part."""
+    sigma, x, weights = 0.5, jnp.array([0.3, -0.2]), jnp.array([0.6, 1.4])
+    covs = jnp.stack([jnp.diag(jnp.array([0.3, 1.0])), jnp.array([[1.0, 0.3], [0.3, 0.5]])])
+    means = jnp.array([[0.0, 0.1], [1.0, -0.5]])
+    for covariances in (covs, jnp.zeros((2, 2, 2))):
+        spread = np.asarray(covariances) + sigma**2 * np.eye(2)
+        parts = [multivariate_normal(m, c).pdf(x) for m, c in zip(means, spread, strict=True)]
+        masses = np.array([0.3, 0.7]) * parts
+        ends = [
+            m + c @ np.linalg.solve(s, x - m)
+            for m, c, s in zip(means, covariances, spread, strict=True)
+        ]
+        data = fm.Particles((means, covariances), weights=weights)
+        data = data if covariances.any() else fm.Particles(means, weights=weights)
+        blind = fm.BlindDenoising(data, jnp.array([sigma]), 0.1)
+        log, mean = jax.jit(lambda x, b=blind: (b.log_density(sigma, x), b.denoiser(x)))(x)
+        np.testing.assert_allclose(log, np.log(masses.sum()), rtol=1e-12)
+        np.testing.assert_allclose(mean, masses / masses.sum() @ ends, rtol=1e-10)
+    charges, sink = fm.Particles((means, covs), weights=weights), fm.Particles(jnp.ones((1, 2)))
+    lone = [fm.Gaussian(m, c) for m, c in zip(means, covs, strict=True)]
+    velocities = jax.jit(
+        lambda x: [fm.PoissonFlow(mu, sink).velocity(0.0, x) for mu in (charges, *lone)]
+    )
+    whole, one, two = velocities(x)
+    np.testing.assert_allclose(whole, 0.3 * one + 0.7 * two, rtol=1e-12)
+
+
+def test_kac_flow_past_its_fronts_and_of_laws_without_atoms():
+    atoms, one = jnp.array([[0.5, 0.1], [-0.4, 0.3]]), jnp.array([0.2, 0.8])
+    flow, heavy = (fm.KacFlow(fm.Particles(atoms, weights=k * one)) for k in (1, 10))
+    x = jnp.array([0.2, 0.1])
+    both = jax.jit(lambda s, x: (flow.log_density(s, x), heavy.log_density(s, x), flow.score(s, x)))
+    np.testing.assert_allclose(*both(0.9, x)[:2], rtol=1e-12)
+    density, _, score = both(0.9, jnp.array([0.5, 1e4]))
+    assert density == -jnp.inf and not score.any()
+    # At an atom at time 0: the limit of (a/2c)² w, and nowhere to go.
+    density, _, score = both(0.0, atoms[1])
+    np.testing.assert_allclose(density, np.log(0.8 / 4), rtol=1e-12)
+    assert not score.any()
+    for data in (NORMAL, fm.Particles((MEANS, COVS))):
+        with pytest.raises(ValueError, match="`data` has no atoms"):
+            fm.KacFlow(data).velocity(0.5, x)

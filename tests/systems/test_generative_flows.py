@@ -27,7 +27,6 @@ def shares(points, atoms=ATOMS.x):
     return np.bincount(away.argmin(1), minlength=len(atoms)) / len(points), away.min(1).max()
 
 
-@pytest.mark.slow
 def test_equilibrium_velocity_has_the_divergence():
     flow = fm.EquilibriumMatching(fm.StochasticInterpolant(NORMAL, TARGET))
     charge = lambda x: jnp.exp(flow.log_weight(x)) * flow.velocity(x)  # noqa: E731
@@ -90,7 +89,6 @@ def test_poisson_flow_reaches_the_atoms():
     np.testing.assert_allclose(shares(final)[0], [0.5, 0.3, 0.2], atol=0.047 + 0.05)
 
 
-@pytest.mark.slow
 def test_drifts():
     mu = fm.Particles(jr.normal(jr.key(0), (6, 2)))
     kernel = fm.GaussianKernel(0.8)

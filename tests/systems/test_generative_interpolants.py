@@ -203,6 +203,26 @@ def test_rectified_flow_lowers_the_cost_and_straightens():
     assert costs[1] - optimum > 1e-3
 
 
+def test_pairs_that_a_flow_has_made_are_straight_and_cost_less():
+    flow = fm.StochasticInterpolant(SOURCE, TARGET)
+
+    def moving(t, phi):
+        cov = (1 - t) ** 2 * A0 + t**2 * A1
+        return ((t * A1 - (1 - t) * A0) @ np.linalg.solve(cov, phi.reshape(2, 2))).ravel()
+
+    ends = solve_ivp(moving, (0, 1), np.eye(2).ravel(), rtol=1e-11, atol=1e-12).y[:, -1]
+    cross = A0 @ ends.reshape(2, 2).T
+    again = fm.StochasticInterpolant(SOURCE, TARGET, coupling=cross)
+    crossings = [
+        float(fm.flow_matching_loss(system.velocity, system, jr.key(0), 500))
+        for system in (flow, again)
+    ]
+    # What is left of the variance of X_1 given X_0 is the error of the ends.
+    assert crossings[0] > 0.5 and crossings[1] < 1e-10
+    cost = np.sum((M1 - M0) ** 2) + np.trace(A0 + A1)
+    assert cost > cost - 2 * np.trace(cross) > float(fm.bures(SOURCE, TARGET)) + 1e-3
+
+
 @pytest.mark.slow
 def test_gradient_restricted_rectification_is_optimal_in_the_end():
     potentials = lambda x: jnp.concatenate([x, jnp.outer(x, x)[jnp.triu_indices(2)]])  # noqa: E731
@@ -259,7 +279,6 @@ def test_schroedinger_bridge_of_gaussians():
     np.testing.assert_allclose(change, 0, atol=1e-9)
 
 
-@pytest.mark.slow
 def test_a_bridge_is_between_gaussians_or_between_atoms():
     with pytest.raises(ValueError, match="Gaussian"):
         fm.schroedinger_bridge(SOURCE, fm.Particles(jnp.zeros((3, SOURCE.m.size))), 0.5)
@@ -441,6 +460,7 @@ def test_ou_as_a_diffusion_model():
     np.testing.assert_allclose(fm.simulate(flow, noised, [0.0, 0.999]).final.cov, A1, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_a_diffusion_chooses_its_steps():
     """SPaRK with a controller: few steps, the law of the target, noise that changes in time."""
     flow = fm.StochasticInterpolant(NORMAL, TARGET, diffusion=lambda t: 1 - t)

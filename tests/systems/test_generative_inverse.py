@@ -188,6 +188,7 @@ def test_noise_within_steps_keeps_the_law(solver):
         fm.simulate(ONE, NORMAL, [0.0, 0.5], dt=0.1, solver=solver)
 
 
+@pytest.mark.slow
 def test_without_noise_they_are_the_flow_also_of_a_run_that_starts_late():
     flow = fm.StochasticInterpolant(NORMAL, MIXTURE)
     start = fm.Particles(NORMAL.sample(jr.key(0), 20))

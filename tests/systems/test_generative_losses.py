@@ -103,6 +103,7 @@ def test_labels_and_their_absence():
 FLOW_TO_ATOMS = fm.StochasticInterpolant(NORMAL, ATOMS)
 
 
+@pytest.mark.slow
 def test_paired_minibatches_are_nearer():
     far = fm.StochasticInterpolant(NORMAL, fm.Gaussian(jnp.array([3.0, 0.0]), jnp.eye(2)))
     cost = lambda path: float(jnp.mean(jnp.sum((path.target - path.source) ** 2, 1)))  # noqa: E731
@@ -288,7 +289,7 @@ def test_gradient_of_each_loss_is_its_difference(names):
         np.testing.assert_allclose((ahead[name] - behind[name]) / 2e-5, slope, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)])
 def test_draws_of_a_minibatch(dtype):
     n = 40_000
     shares = jax.jit(lambda key: uniforms(key, n, dtype))(jr.key(0))
@@ -312,3 +313,63 @@ def test_draws_of_a_minibatch(dtype):
     # Masses that are no numbers give none.
     unknown = eqx.tree_at(lambda m: m.log_w, mixture, jnp.array([jnp.nan, 0], dtype))
     assert jnp.all(jnp.isnan(points(unknown, jr.key(4), 3)))
+
+
+def still(t, x):
+    return 0 * x
+
+
+LABELLED = fm.Particles((ATOMS.x, jnp.arange(3)))
+CONDITIONAL = lambda **given: fm.conditional_flow_matching_loss(  # noqa: E731
+    lambda t, x, c: x, NORMAL, LABELLED, jr.key(0), 4, **given
+)
+GUIDED = lambda h, noise=1.0: fm.GuidedFlow(  # noqa: E731
+    still, h, jnp.ones(1), jnp.full((1, 1), noise)
+).rates(0.3, jnp.ones(2), None)
+REFUSED = {
+    "no interpolant": ("interpolant", lambda: fm.flow_matching_loss(still, ATOMS, jr.key(0), 4)),
+    "labels that a field wants": ("velocity", lambda: fm.flow_matching_loss(
+        lambda t, x, c: x, FLOW, jr.key(0), 4)),
+    "a field without a time": ("score", lambda: fm.score_matching_loss(
+        lambda x: x, FLOW, jr.key(0), 4)),
+    "no noise": ("interpolant", lambda: fm.score_matching_loss(
+        still, fm.StochasticInterpolant(ATOMS, ATOMS), jr.key(0), 4)),
+    "pairs of pairs": ("pairing", lambda: fm.flow_matching_loss(
+        still, fm.StochasticInterpolant(ATOMS, ATOMS, coupling=jnp.eye(3) / 3), jr.key(0), 4,
+        fm.coupling)),
+    "another schedule": ("interpolant", lambda: fm.bridge_matching_loss(
+        still, NOISY, jr.key(0), 4)),
+    "no end": ("interpolant", lambda: fm.distillation_loss(
+        lambda t, x, c: x, still, LINE, jr.key(0), 4)),
+    "labels of an interpolant": ("target", lambda: fm.StochasticInterpolant(NORMAL, LABELLED)),
+    "two spaces": ("target", lambda: fm.StochasticInterpolant(LINE.source, ATOMS)),
+    "points of another size": ("x", lambda: FLOW.velocity(0.3, jnp.ones(3))),
+    "charges of another size": ("x", lambda: LINE.velocity(0.3, jnp.ones(3))),
+    "no covariance": ("coupling", lambda: fm.StochasticInterpolant(
+        NORMAL, NORMAL, coupling=1.5 * jnp.eye(2))),
+    "a share above one": ("drop", lambda: CONDITIONAL(drop=2.0)),
+    "a cost below zero": ("condition_cost", lambda: CONDITIONAL(
+        condition_cost=-1.0, pairing=fm.coupling)),
+    "energies that are no numbers": ("energy", lambda: fm.jarzynski_loss(
+        lambda x: x, ATOMS, ATOMS)),
+    "an observation of another size": ("forward", lambda: GUIDED(lambda x: x)),
+    "a matrix of another size": ("forward", lambda: GUIDED(jnp.ones((1, 3)))),
+    "no variance": ("noise", lambda: GUIDED(jnp.ones((1, 2)), -1.0)),
+    "masses of other levels": ("log_prior", lambda: fm.BlindDenoising(
+        ATOMS, jnp.ones(2), 0.1, jnp.zeros(3))),
+    "a time after the end": ("t", lambda: fm.FollmerProcess(NORMAL).drift(1.5, jnp.ones(2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_losses_and_fields_refuse(name):
+    argument, call = REFUSED[name]
+    with pytest.raises(ValueError, match=f"`{argument}`"):
+        call()
+
+
+@pytest.mark.parametrize("mass", [jnp.nan, -1.0, 0.0])
+def test_plans_of_a_minibatch_that_hold_no_masses(mass):
+    bad = lambda mu, nu: jnp.full((4, 4), mass)  # noqa: E731
+    assert jnp.isnan(fm.flow_matching_loss(still, FLOW, jr.key(0), 4, bad))
+    assert jnp.isnan(CONDITIONAL(pairing=bad))

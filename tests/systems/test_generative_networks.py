@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import flowjax_measures as fm
+from flowjax_measures.systems.generative._picture_block import convolved
 
 NETWORKS = {
     "MLP": fm.MLP(16, width=8, key=jr.key(0), labels=3),
@@ -54,6 +55,7 @@ def test_wrong_points_and_labels_are_named(name):
     assert jnp.all(network(0.5, jnp.ones(16)) == found[1])
 
 
+@pytest.mark.slow
 def test_pictures():
     network = eqx.filter_jit(NETWORKS["UNet"])
     x = jr.normal(jr.key(1), (16,))
@@ -111,3 +113,11 @@ def test_the_same_network_on_finer_grids(periodic):
     for call in (lambda: network.on((6,)), lambda: network.on((8, 8))):
         with pytest.raises(ValueError, match="`shape`"):
             call()
+
+
+def test_convolutions_are_those_of_the_layers():
+    picture = jr.normal(jr.key(0), (3, 4, 6))
+    for side in (1, 3):
+        layer = eqx.nn.Conv2d(3, 5, side, padding=side // 2, key=jr.key(1))
+        found = convolved(layer, jnp.moveaxis(picture, 0, -1))
+        np.testing.assert_allclose(jnp.moveaxis(found, -1, 0), layer(picture), rtol=1e-12)

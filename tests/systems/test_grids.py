@@ -66,3 +66,27 @@ def test_barenblatt_solves_the_porous_medium_equation(cells):
     law = fm.GradientFlow(fm.PowerEnergy(2.0))(0.0, mu).drift.rho
     inside = mu.rho > 0.1
     np.testing.assert_allclose(law[inside], rate[inside], atol=float(jnp.max(mu.spacing)) ** 2)
+
+
+@pytest.mark.slow
+def test_langevin_in_three_dimensions_is_of_second_order():
+    stiffness, spread = np.array([1.0, 0.7, 1.3]), np.array([0.3, 0.5, 0.4])
+    m, beta, t = np.array([0.5, -0.3, 0.2]), 2.0, 0.3
+
+    def density(m, variance, grid):
+        gaussian = fm.Gaussian(jnp.asarray(m), jnp.diag(jnp.asarray(variance)))
+        logs = jax.vmap(gaussian.log_density)(grid.centres().reshape(-1, 3))
+        return jnp.exp(logs).reshape(grid.rho.shape)
+
+    law = fm.Langevin(lambda x: jnp.sum(stiffness * x**2) / 2, beta)
+    decay = np.exp(-2 * stiffness * t)
+    ends = m * np.exp(-stiffness * t), spread * decay + (1 - decay) / (beta * stiffness)
+    errors = []
+    for n, steps in ((12, 20), (24, 60)):
+        blank = fm.GridDensity(jnp.ones((n, n, n)), -3.0, 3.0)
+        start = fm.GridDensity(density(m, spread, blank), -3.0, 3.0)
+        final = fm.simulate(law, start, [0.0, t], dt=t / steps).final
+        np.testing.assert_allclose(final.mass(), start.mass(), rtol=1e-13)
+        assert final.rho.min() >= 0
+        errors.append(jnp.sum(jnp.abs(final.rho - density(*ends, blank))) * blank.cell)
+    assert errors[1] < 0.02 and 1.7 < np.log2(errors[0] / errors[1]) < 2.15

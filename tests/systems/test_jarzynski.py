@@ -71,6 +71,7 @@ def test_work_of_a_dragged_trap():
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_event_that_does_not_come_changes_nothing():
     """Diffrax's own loop wraps what a solver sees; noise and weights are the same."""
     mu = fm.Particles(jr.normal(jr.key(0), (6, 1)))

@@ -106,6 +106,7 @@ def test_cost_and_hamiltonian_of_a_gaussian_bridge(sigma):
         fm.bridge_cost(mu, fm.Particles(jnp.zeros((3, 2))), sigma)
 
 
+@pytest.mark.slow
 def test_hamiltonian_between_atoms():
     """By sums over the atoms' conditional laws, and by draws of the bridge at another time."""
     x, y = jr.normal(jr.key(0), (5, 2)), jr.normal(jr.key(1), (6, 2)) + 0.5

@@ -89,6 +89,7 @@ def test_fourier_modes_fluctuate_as_those_of_particles():
     np.testing.assert_allclose(rho_t.mean(0), rho @ jump, atol=0.06)
 
 
+@pytest.mark.slow
 def test_two_draws_of_a_population_differ_less_and_less():
     n, gamma, shares = 4000, 0.8, jnp.array([0.5, 0.3, 0.2, 0.0])
     start = fm.Particles(jnp.tile(shares, (n, 1)), space=fm.Simplex())

@@ -236,6 +236,7 @@ def test_two_time_scales_meet():
     assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.15
 
 
+@pytest.mark.slow
 def test_bumps_in_the_plane_have_the_energy_of_the_plane():
     """E of one Gaussian in closed form, and of heat: a bump that fades in its own profile."""
     model = fm.AllenCahn(

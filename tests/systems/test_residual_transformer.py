@@ -50,6 +50,7 @@ def test_forward_and_training(causal):
     assert drift.embedding is None and drift.readout is None
 
 
+@pytest.mark.slow
 def test_the_limit_lives_in_the_span_of_embedding_and_readout():
     """Weights orthogonal to A and C change nothing: D = 5 and its three coordinates agree."""
     network = fm.ResidualTransformer(2, 4, 5, 1, (INPUTS, TARGETS), order=2)

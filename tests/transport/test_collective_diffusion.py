@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import flowjax_measures as fm
+from flowjax_measures.transport._second_order import second_order
 
 
 def grid(c):
@@ -119,6 +120,16 @@ def test_the_action_has_its_derivative():
 
     difference = (value(1e-4) - value(-1e-4)) / 2e-4
     np.testing.assert_allclose(jax.grad(value)(0.0), difference, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3)])
+def test_the_rows_of_the_divergence_are_all_that_are_independent(shape):
+    """Its sum over the faces of one direction is zero: one row of each follows from the others."""
+    d = len(shape)
+    of_grid = fm.GridDensity(jnp.ones(shape), jnp.zeros(d), jnp.ones(d), True)
+    rows = second_order(of_grid).rows
+    assert rows.shape[0] == d * (np.prod(shape) - 1)
+    assert np.linalg.matrix_rank(rows) == rows.shape[0]
 
 
 def test_wrong_arguments_are_named():

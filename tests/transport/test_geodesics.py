@@ -22,6 +22,7 @@ def test_a_geodesic_keeps_the_mass_of_its_ends():
     np.testing.assert_allclose(jnp.exp(middle.log_w) @ middle.x, sum(ends) / 2, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_no_time_is_before_or_after_a_curve():
     x = jnp.arange(4.0).reshape(4, 1)
     mu, nu = fm.Particles(x), fm.Particles(x**2)

@@ -52,6 +52,7 @@ def test_benamou_brenier_bounds_every_curve():
     assert fm.wasserstein(*flat) ** 2 < square
 
 
+@pytest.mark.slow
 def test_derivative_is_that_of_differences():
     mus, nus = ([fm.Particles(p[:, :1]) for p in jr.normal(jr.key(i), (3, 2, 2))] for i in (0, 1))
 

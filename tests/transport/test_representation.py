@@ -81,6 +81,7 @@ def test_a_continuous_map_whose_points_jump():
     assert max(abs(m - 0.5) for m in moved) > 0.1
 
 
+@pytest.mark.slow
 def test_images_of_other_measures_can_be_looked_at():
     gaussian = fm.Gaussian(jnp.array([0.3, -0.2]), jnp.array([[1.0, 0.3], [0.3, 0.5]]))
     matrix, shift = jnp.array([[2.0, -1.0], [0.5, 1.0], [0.0, 3.0]]), jnp.array([1.0, 0.0, -1.0])

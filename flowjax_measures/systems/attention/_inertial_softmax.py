@@ -17,6 +17,7 @@ from ..._custom_types import FloatScalar
 from ...measures import Particles
 from ...measures._base import replace
 from ...spaces import Phase
+from ...spaces._phase import as_phase
 from ._matrices import times
 
 
@@ -40,8 +41,7 @@ class Kernel(NamedTuple):
 
 
 def phase(y: Any) -> Phase:
-    """A point as `Phase(q, p)`; points of a Gaussian are vectors (q, p)."""
-    return y if isinstance(y, Phase) else Phase(*jnp.split(y, 2))
+    return as_phase(y, "SympFormer")
 
 
 def crowded(kernel: Kernel, mu: Any) -> tuple[Any, Callable[[Any], Phase], Callable[[Any], Array]]:

@@ -26,9 +26,9 @@ class PairingFlow(AbstractSystem):
     """
 
     def __call__(self, t, state):
-        if not isinstance(state, Particles):
+        if not isinstance(state, Particles) or getattr(state.x, "ndim", 0) != 2:
             raise ValueError(
-                f"PairingFlow was given {type(state).__name__}; it moves `Particles` on `Sphere()`."
+                f"PairingFlow was given {state}; it moves `Particles` (n, d) on `Sphere()`."
             )
         x, log_mass = state.x, state.log_weights()
         i, j = closest(x, jnp.full(len(x), True))

@@ -15,12 +15,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Positive
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Diagonal, floating
 from ...spaces import Euclidean
+from ...spaces._phase import of_kind
 from ._effective_sample_size import EffectiveSampleSize
 from ._weights import Schedule, at, energy_logits, strength, weighted_mean
 
@@ -62,8 +63,8 @@ class AdamConsensus(AbstractMeanField):
     sigma: Schedule = 0.7
     alpha: Schedule | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="anisotropic")
-    first_decay: FloatScalar | float = 0.9
-    second_decay: FloatScalar | float = 0.99
+    first_decay: NonNegative = 0.9
+    second_decay: NonNegative = 0.99
     step: Positive = 0.1
     epsilon: Positive = 1e-8
 
@@ -73,11 +74,12 @@ class AdamConsensus(AbstractMeanField):
 
     def consensus(self, mu: AbstractMeasure, t: FloatScalar = 0.0) -> Point:
         """The weighted mean of the places."""
-        energy = lambda y: self.objective(y.x)  # noqa: E731
+        energy = lambda y: self.objective(_point(y).x)  # noqa: E731
         weights = energy_logits(energy, strength(self.alpha, t, mu, energy))
-        return weighted_mean(mu, lambda y: floating(y.x), weights)
+        return weighted_mean(mu, lambda y: floating(_point(y).x), weights)
 
     def rates(self, t, x, mu):
+        x = _point(x)
         away = jax.tree.map(jnp.subtract, floating(x.x), self.consensus(mu, t))
         mix = lambda decay, old, new: decay * old + (1 - decay) * new  # noqa: E731
         first = jax.tree.map(lambda m, z: mix(self.first_decay, m, z), x.first, away)
@@ -102,3 +104,7 @@ class AdamConsensus(AbstractMeanField):
             away = jax.tree.map(lambda z: jnp.broadcast_to(distance, z.shape), away)
         shaken = jax.tree.map(lambda z: at(self.sigma, t) * z, away)
         return Rates(velocity, Diagonal(AdamPoint(shaken, still, still)))
+
+
+def _point(x: Point) -> AdamPoint:
+    return of_kind(x, AdamPoint, "AdamConsensus")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import Point, Scalar
+from ..._custom_types import NonNegative, Point
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Diagonal, floating
@@ -46,12 +46,12 @@ class AdaptivePareto(AbstractMeanField):
     """
 
     objectives: Callable[[Point], Float[Array, " m"]]
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
-    adaptation: Scalar = 1.0
-    reach: Scalar = 0.1
+    adaptation: NonNegative = 1.0
+    reach: NonNegative = 0.1
 
     def __check_init__(self):
         if self.noise not in ("isotropic", "anisotropic"):

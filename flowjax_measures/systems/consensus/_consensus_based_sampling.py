@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Point, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point, PRNGKey
 from ..._numerics._matrix import square_root
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Gaussian, Particles, Rates
@@ -47,7 +47,7 @@ class ConsensusBasedSampling(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    alpha: Scalar | EffectiveSampleSize = 1.0
+    alpha: NonNegative | EffectiveSampleSize = 1.0
     mode: str = eqx.field(static=True, default="sampling")
 
     def __check_init__(self):
@@ -56,10 +56,21 @@ class ConsensusBasedSampling(AbstractMeanField):
 
     def moments(self, mu: AbstractMeasure) -> tuple[Point, Float[Array, "d d"]]:
         """The weighted mean c(μ) and κ⁻¹ C(μ), the covariance of what is sampled."""
-        alpha = strength(self.alpha, 0.0, mu, self.objective)
-        weighted = ConsensusBased(self.objective, alpha=alpha)
+        weighted = self._weighted(mu)
+        alpha: Any = weighted.alpha
         inflation = 1 + alpha if self.mode == "sampling" else 1.0
         return weighted.consensus(mu), inflation * weighted.spread(mu)
+
+    def weights(self, mu: AbstractMeasure) -> Float[Array, " n"]:
+        """The normalised weights e^{−αf} dμ of the atoms of `mu`."""
+        return self._weighted(mu).weights(mu)
+
+    def consensus(self, mu: AbstractMeasure) -> Point:
+        """c(μ), the mean under these weights."""
+        return self._weighted(mu).consensus(mu)
+
+    def _weighted(self, mu: AbstractMeasure) -> ConsensusBased:
+        return ConsensusBased(self.objective, alpha=strength(self.alpha, 0.0, mu, self.objective))
 
     def rates(self, t, x, mu):
         centre, cov = self.moments(mu)

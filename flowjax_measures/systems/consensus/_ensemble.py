@@ -76,14 +76,19 @@ def check_data(data: Any, noise_cov: Any) -> None:
     """Refuses data and noise by which no model can be weighed."""
     if concrete(data) and not np.all(np.isfinite(np.asarray(data))):
         raise ValueError("`data` holds NaN or inf; leave those entries out, in `forward` too.")
-    cov = covariance_matrix(noise_cov, data.size, "noise_cov")
+    check_covariance("noise_cov", covariance_matrix(noise_cov, data.size, "noise_cov"))
+
+
+def check_covariance(name: str, cov: Any) -> None:
+    """Refuses what is not a variance, variances or a covariance matrix, and of full rank."""
     if not concrete(cov):
         return
     values = np.asarray(cov, float)
+    values = values if values.ndim == 2 else np.diag(np.ravel(values))
     good = np.all(np.isfinite(values)) and np.allclose(values, values.T)
     if not good or not np.linalg.eigvalsh(values).min() > 0:
         raise ValueError(
-            "`noise_cov` is not a positive definite matrix of finite numbers; give variances > 0, "
+            f"`{name}` is not a positive definite matrix of finite numbers; give variances > 0, "
             "or such a matrix."
         )
 

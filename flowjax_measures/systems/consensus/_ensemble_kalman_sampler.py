@@ -22,6 +22,7 @@ from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...noise._noise import Dense, floating
 from ._ensemble import (
+    check_covariance,
     check_data,
     covariance_matrix,
     failed,
@@ -74,6 +75,7 @@ class EnsembleKalmanSampler(AbstractMeanField):
 
     def __check_init__(self):
         check_data(self.data, self.noise_cov)
+        check_covariance("prior_cov", self.prior_cov)
 
     def failed(self, mu: Particles) -> Int[Array, ""]:
         """How many members of `mu` the model does not run for."""

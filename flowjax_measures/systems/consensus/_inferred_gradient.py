@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Point, Positive, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import floating
@@ -38,9 +38,9 @@ class InferredGradient(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    rate: Scalar = 1.0
+    rate: NonNegative = 1.0
     kernel_width: Positive = 1.0
-    ridge: Scalar = 1e-8
+    ridge: NonNegative = 1e-8
 
     def gradient(self, x: Point, mu: AbstractMeasure) -> Float[Array, " d"]:
         """g(x), on the ravelled float leaves of x."""

@@ -13,11 +13,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Diagonal, floating
 from ...spaces import Euclidean
+from ...spaces._phase import of_kind
 from ._effective_sample_size import EffectiveSampleSize
 from ._weights import energy_logits, strength, weighted_mean
 
@@ -61,15 +62,15 @@ class MemoryConsensus(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar | EffectiveSampleSize = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
-    memory_drift: Scalar = 0.4
-    memory_sigma: Scalar = 0.0
-    memory_rate: Scalar = 100.0
-    sharpness: Scalar = 1e3
-    leak: Scalar = 0.0
+    memory_drift: NonNegative = 0.4
+    memory_sigma: NonNegative = 0.0
+    memory_rate: NonNegative = 100.0
+    sharpness: NonNegative = 1e3
+    leak: NonNegative = 0.0
 
     def __check_init__(self):
         if self.noise not in ("isotropic", "anisotropic"):
@@ -77,11 +78,12 @@ class MemoryConsensus(AbstractMeanField):
 
     def consensus(self, mu: AbstractMeasure) -> Point:
         """The weighted mean of the memories."""
-        energy = lambda y: self.objective(y.best)  # noqa: E731
+        energy = lambda y: self.objective(_memory(y).best)  # noqa: E731
         weights = energy_logits(energy, strength(self.alpha, 0.0, mu, energy))
-        return weighted_mean(mu, lambda y: floating(y.best), weights)
+        return weighted_mean(mu, lambda y: floating(_memory(y).best), weights)
 
     def rates(self, t, x, mu):
+        x = _memory(x)
         here = floating(x.x)
         shared = jax.tree.map(jnp.subtract, here, self.consensus(mu))
         own = jax.tree.map(jnp.subtract, here, floating(x.best))
@@ -101,3 +103,7 @@ class MemoryConsensus(AbstractMeanField):
             distance = Euclidean().distance(away, still)
             away = jax.tree.map(lambda z: jnp.broadcast_to(distance, z.shape), away)
         return Diagonal(Memory(jax.tree.map(lambda z: sigma * z, away), still))
+
+
+def _memory(x: Point) -> Memory:
+    return of_kind(x, Memory, "MemoryConsensus")

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._numerics import given
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
@@ -47,9 +47,9 @@ class ParetoConsensus(AbstractMeanField):
 
     objectives: Callable[[Point], Float[Array, " m"]]
     preferences: ArrayLike = eqx.field(converter=partial(given, "preferences"))
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
 
     def __check_init__(self):

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField, AbstractSystem, Custom, Species
 from ...measures import Increment, Rates
 from ...noise._noise import floating
@@ -41,10 +41,10 @@ class SaddleConsensus(AbstractSystem):
     """
 
     objective: Callable[[Point, Point], FloatScalar]
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar | EffectiveSampleSize = 30.0
-    beta: Scalar | EffectiveSampleSize = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative | EffectiveSampleSize = 30.0
+    beta: NonNegative | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
 
     def __check_init__(self):

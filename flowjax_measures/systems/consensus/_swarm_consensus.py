@@ -11,11 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Diagonal, floating
 from ...spaces import Euclidean, Phase
+from ...spaces._phase import of_kind
 from ._effective_sample_size import EffectiveSampleSize
 from ._weights import energy_logits, strength, weighted_mean
 
@@ -37,11 +38,11 @@ class SwarmConsensus(AbstractMeanField):
     """
 
     objective: Callable[[Point], FloatScalar]
-    drift_rate: Scalar = 1.0
-    sigma: Scalar = 0.7
-    alpha: Scalar | EffectiveSampleSize = 30.0
+    drift_rate: NonNegative = 1.0
+    sigma: NonNegative = 0.7
+    alpha: NonNegative | EffectiveSampleSize = 30.0
     noise: str = eqx.field(static=True, default="isotropic")
-    inertia: Scalar = 0.1
+    inertia: NonNegative = 0.1
 
     def __check_init__(self):
         if self.noise not in ("isotropic", "anisotropic"):
@@ -49,11 +50,12 @@ class SwarmConsensus(AbstractMeanField):
 
     def consensus(self, mu: AbstractMeasure) -> Point:
         """The weighted mean of the positions."""
-        energy = lambda y: self.objective(y.q)  # noqa: E731
+        energy = lambda y: self.objective(_phase(y).q)  # noqa: E731
         weights = energy_logits(energy, strength(self.alpha, 0.0, mu, energy))
-        return weighted_mean(mu, lambda y: floating(y.q), weights)
+        return weighted_mean(mu, lambda y: floating(_phase(y).q), weights)
 
     def rates(self, t, x, mu):
+        x = _phase(x)
         away = jax.tree.map(jnp.subtract, floating(x.q), self.consensus(mu))
         push = jax.tree.map(
             lambda z, v: -(self.drift_rate * z + (1 - self.inertia) * v) / self.inertia, away, x.p
@@ -64,3 +66,7 @@ class SwarmConsensus(AbstractMeanField):
             away = jax.tree.map(lambda z: jnp.broadcast_to(distance, z.shape), away)
         shake = jax.tree.map(lambda z: self.sigma / self.inertia * z, away)
         return Rates(Phase(x.p, push), Diagonal(Phase(still, shake)))
+
+
+def _phase(x: Point) -> Phase:
+    return of_kind(x, Phase, "SwarmConsensus")

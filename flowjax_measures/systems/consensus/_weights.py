@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Logits, Point, PointFunction, Scalar
+from ..._custom_types import FloatScalar, Logits, NonNegative, Point, PointFunction
 from ...measures import AbstractMeasure
 from ._effective_sample_size import EffectiveSampleSize
 
-Schedule = Scalar | Callable[[FloatScalar], FloatScalar]
+Schedule = NonNegative | Callable[[FloatScalar], FloatScalar]
 
 
 def at(value: Any, t: FloatScalar) -> Any:

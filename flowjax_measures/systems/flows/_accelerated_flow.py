@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Point
+from ..._custom_types import FloatScalar, NonNegative, Point
 from ..._numerics import damped
 from ..._system import AbstractMeanField
 from ...energies import AbstractEnergy
@@ -24,6 +24,7 @@ from ...measures import AbstractMeasure, Gaussian, Particles, Rates
 from ...measures._base import replace
 from ...metrics import AbstractMetric, FisherRao, Wasserstein, WassersteinFisherRao
 from ...spaces import Phase, PhaseSpace
+from ...spaces._phase import as_phase
 from ._accelerated_metrics import inertia
 
 
@@ -53,7 +54,7 @@ class AcceleratedFlow(AbstractMeanField):
     """
 
     energy: AbstractEnergy
-    damping: FloatScalar | Callable[[FloatScalar], Any] = 1.0
+    damping: NonNegative | Callable[[FloatScalar], Any] = 1.0
     metric: AbstractMetric = Wasserstein()
 
     def rates(self, t, x, mu):
@@ -96,15 +97,7 @@ class _Phases(NamedTuple):
 
 
 def _phase(x: Any) -> Phase:
-    """A point as `Phase(q, p)`; points of a Gaussian are vectors (q, p)."""
-    if isinstance(x, Phase):
-        return x
-    if x.ndim != 1 or x.size % 2:
-        raise ValueError(
-            f"AcceleratedFlow was given points of shape {x.shape}; give `Phase(q, p)`, or vectors "
-            "(q, p) of even length."
-        )
-    return Phase(*jnp.split(x, 2))
+    return as_phase(x, "AcceleratedFlow")
 
 
 def positions(mu: AbstractMeasure) -> Any:

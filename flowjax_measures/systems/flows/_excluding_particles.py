@@ -32,9 +32,9 @@ class ExcludingParticles(AbstractSystem):
     r"""Hard rods, disks and balls, of one species or several.
 
     Points are vectors, or pairs (x, i) with an integer i for the species, on a torus with
-    `space=Product((Torus(), Euclidean()))`. On the line (`Euclidean`) with one `diffusion` steps of
-    any length are exact without a potential. Elsewhere pairs that overlap after a step are
-    reflected and then parted, which costs n² and wants √(2Dh) well below the diameters.
+    `space=Product((Torus(), Euclidean()))`. On the line (`Euclidean`) with one `diffusion` any step
+    is exact without a potential. Elsewhere pairs that overlap are reflected and parted, in n²: they
+    push too little, by a tenth where √(2Dh) is a fifth of the diameters, a third at two fifths.
 
     **Arguments:** `diameter`: ε, a number or one for each species. `diffusion`: D, the same.
     `potential`: V in units of the temperature, a function of a point; `None` is none.

@@ -19,6 +19,7 @@ from ...energies._ground import space_of
 from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import replace
 from ...spaces import Euclidean, Phase
+from ...spaces._phase import as_phase
 from ...spaces._product import is_flat
 
 
@@ -62,9 +63,7 @@ class KineticFlow(AbstractMeanField):
             x = jnp.concatenate([x.q, x.p])
             q, p = jnp.split(self._velocity(x, mu), 2)
             return Rates(Phase(q, p))
-        if x.ndim != 1 or x.size % 2:
-            raise ValueError(f"A point has shape {x.shape}; give `Phase(q, p)`, or vectors (q, p).")
-        return Rates(self._velocity(x, mu))
+        return Rates(self._velocity(jnp.concatenate(as_phase(x, "KineticFlow")), mu))
 
     def _velocity(self, x, mu):
         q, p = jnp.split(x, 2)

@@ -113,6 +113,6 @@ def _back(order: Array, values: Array) -> Array:
 
 def _check(state: Particles) -> None:
     if not isinstance(state, Particles) or getattr(state.x, "shape", ())[1:] != (1,):
-        raise ValueError("MassiveArratia moves Particles on the line; give points of shape (n, 1).")
+        raise ValueError("MassiveArratia moves `Particles` on the line; give shape (n, 1).")
     if not isinstance(state.space, Euclidean):
         raise ValueError(f"MassiveArratia knows the line, and was given {state.space}.")

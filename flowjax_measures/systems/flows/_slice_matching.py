@@ -18,6 +18,7 @@ from ..._custom_types import Count, Positive, PRNGKey
 from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...energies import SlicedWasserstein
+from ...energies._sliced import check_unit
 from ...measures import AbstractMeasure, Rates
 
 
@@ -47,6 +48,9 @@ class SliceMatching(AbstractMeanField):
     target: AbstractMeasure
     bases: Float[Array, "k l d"]
     period: Positive = 1.0
+
+    def __check_init__(self):
+        check_unit("bases", self.bases)
 
     def rates(self, t, x, mu):
         # Times are sums of steps: those a little early belong to the period that begins.

@@ -10,7 +10,7 @@ Friction and propulsion settle at the speed √(a/b); strong short repulsion (C 
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, Positive, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Positive, Scalar
 from ..._numerics import safe_sqrt
 from ..._system import AbstractMeanField
 from ...measures import Rates
@@ -29,7 +29,7 @@ class Swarming(AbstractMeanField):
     """
 
     propulsion: Scalar = 1.0
-    friction: Scalar = 0.5
+    friction: NonNegative = 0.5
     attraction: Scalar = 1.0
     repulsion: Scalar = 2.0
     attraction_length: Positive = 2.0

@@ -10,20 +10,24 @@ data have few dimensions k in many, d, the posterior of σ is narrow, and Y_t ha
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, NonNegative, PRNGKey
 from ..._numerics import draw
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Rates
+from ...kernels._base import log_mass
+from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import concrete
 from ...noise._noise import Isotropic
+from ._coupling import Coupling
 from ._draws import normals, points
 from ._paths import Path
+from ._posterior import posterior
 
 
 class BlindDenoising(AbstractMeanField):
@@ -31,7 +35,8 @@ class BlindDenoising(AbstractMeanField):
 
     **Arguments:**
 
-    - `data`: the law of x, by its atoms or a `Gaussian`.
+    - `data`: the law of x, by its atoms, a `Gaussian` or a mixture
+      `Particles((means, covariances))`.
     - `levels`: the values of σ in the prior, shape (k,), positive.
     - `diffusion`: a, a number or a function of t; a_t = ½σ_0²e^{−t} gives σ_t² = σ_0²e^{−t}.
     - `log_prior`: logarithms of their masses, up to a constant; `None` is equal masses.
@@ -44,7 +49,7 @@ class BlindDenoising(AbstractMeanField):
 
     data: AbstractMeasure
     levels: Float[Array, " k"]
-    diffusion: Scalar | Callable[[FloatScalar], FloatScalar]
+    diffusion: NonNegative | Callable[[FloatScalar], FloatScalar]
     log_prior: Float[Array, " k"] | None = None
     learned: Callable[[Array], Array] | None = None
 
@@ -52,12 +57,18 @@ class BlindDenoising(AbstractMeanField):
         super().__check_init__()
         if concrete(self.levels) and not bool(jnp.all(self.levels > 0)):
             raise ValueError("`levels` are not all positive; leave out what is no noise.")
+        if self.log_prior is not None and self.log_prior.shape != self.levels.shape:
+            raise ValueError(f"`log_prior` has shape {self.log_prior.shape}; give one a level.")
 
     def _at(self, sigma, y):
-        """E[x | y, σ] and log p_σ(y), without the constant of the dimension."""
+        """E[x | y, σ] and log p_σ(y)."""
+        data = self.data
+        if isinstance(data, Particles) and isinstance(data.x, tuple):
+            tilt = partial(Coupling().tilt, Particles(jnp.zeros((1, y.size), y.dtype)), data)
+            return posterior(tilt, None, (0.0, 1.0, sigma**2), y)[1::2]
         logits = lambda x: -jnp.sum((y - x) ** 2) / (2 * sigma**2)  # noqa: E731
-        mean, log = self.data.tilt(lambda x: x, logits)
-        return mean, log - y.size * jnp.log(sigma)
+        mean, log = data.tilt(lambda x: x, logits)
+        return mean, log - y.size * jnp.log(math.sqrt(2 * math.pi) * sigma) - log_mass(data)
 
     def _by_level(self, y):
         """E[x | y, σ] for each level, and the log posterior of the levels."""
@@ -77,8 +88,7 @@ class BlindDenoising(AbstractMeanField):
 
     def log_density(self, sigma: FloatScalar, y: Float[Array, " d"]) -> FloatScalar:
         """log p_σ(y), of the data under noise of a level that is given."""
-        log = self._at(jnp.asarray(sigma, y.dtype), y)[1]
-        return log - y.size * math.log(2 * math.pi) / 2
+        return self._at(jnp.asarray(sigma, y.dtype), y)[1]
 
     def score(self, sigma: FloatScalar, y: Float[Array, " d"]) -> Float[Array, " d"]:
         """∇ log p_σ(y) = (E[x | y, σ] − y)/σ²."""

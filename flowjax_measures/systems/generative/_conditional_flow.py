@@ -18,7 +18,8 @@ from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Particles, Rates
 from ...measures._base import concrete
-from ._draws import at, chosen, points
+from ._checks import check_ends, check_range
+from ._draws import at, chosen, points, told
 from ._paths import Pairing, interpolate, paired, values
 from ._schedules import LinearSchedule, Schedule
 
@@ -92,29 +93,21 @@ def conditional_flow_matching_loss(
         raise ValueError("`data` has no conditions; give Particles((points, conditions)).")
     if condition_cost is not None and pairing is None:
         raise ValueError("`condition_cost` is that of a `pairing`; give one, such as `coupling`.")
+    check_range("drop", drop, 1)
+    check_range("condition_cost", condition_cost, np.inf)
     ends, target, hide, partners, rest = jax.random.split(key, 5)
     x, (y, c) = points(source, ends, n), at(data.x, chosen(data, target, n))
+    check_ends(source, Particles(y))
     if pairing is not None:
         here, there = x, y
         if condition_cost is not None:
             others = at(data.x, chosen(data, jax.random.fold_in(target, 1), n))[1]
-            sides = _told(others, c, jnp.sqrt(jnp.asarray(condition_cost, x.dtype)))
+            sides = told(others, c, jnp.sqrt(jnp.asarray(condition_cost, x.dtype)))
             here, there = (jnp.concatenate(z, axis=1) for z in zip((x, y), sides, strict=True))
         index = paired(pairing, partners, here, there)
-        y, c = y[index], c[index]
+        y, c = at((y, c), index)
     if jnp.issubdtype(c.dtype, jnp.integer):
         c = jnp.where(jax.random.bernoulli(hide, drop, (n,)), -1, c)
     path = interpolate(schedule, rest, x, y)
     found = values(velocity, "velocity", path.point, path.t, path.point, c)
     return jnp.mean(jnp.sum((found - path.velocity) ** 2, axis=1))
-
-
-def _told(c, d, scale):
-    """Conditions as coordinates, whose squared distances are those of conditions."""
-    if not jnp.issubdtype(c.dtype, jnp.integer):
-        return tuple(scale * jnp.reshape(a, (len(a), -1)).astype(scale.dtype) for a in (c, d))
-    both = jnp.concatenate([c, d])
-    # A label is the axis of the place where it is seen first.
-    axes = jax.nn.one_hot(jnp.argmax(both[:, None] == both, axis=1), len(both), dtype=scale.dtype)
-    axes = scale * axes / np.sqrt(2).astype(scale.dtype)
-    return axes[: len(c)], axes[len(c) :]

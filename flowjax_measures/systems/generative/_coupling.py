@@ -11,10 +11,12 @@ from jaxtyping import Array, Float, Int
 
 from ..._custom_types import FloatScalar, PRNGKey
 from ..._numerics import draw, given
+from ..._numerics._cubature import factor
 from ...kernels._base import log_mass
 from ...measures import AbstractMeasure, Gaussian, Particles
 from ...measures._base import concrete
-from ._draws import points, within
+from ._checks import check_cross, check_ends
+from ._draws import normals, points, within
 from ._paths import given_pairs
 from ._posterior import Parts
 
@@ -67,8 +69,9 @@ class Coupling(eqx.Module):
             return within(x, self.i[k], one), within(y, self.j[k], two)
         if self.cross is not None:
             both = jnp.block([[source.cov, self.cross], [self.cross.T, target.cov]])
-            pair = points(Gaussian(jnp.concatenate([source.m, target.m]), both), pick, n)
-            return pair[:, : source.m.size], pair[:, source.m.size :]
+            # Not as a Gaussian, which refuses what round-off leaves where X_1 is a map of X_0.
+            z = normals(pick, jnp.zeros((n, len(both)), both.dtype)) @ factor(both).T
+            return source.m + z[:, : source.m.size], target.m + z[:, source.m.size :]
         return points(source, one, n), points(target, two, n)
 
 
@@ -91,6 +94,7 @@ def _over(measure, fn, logits):
 
 def coupled(source: Any, target: Any, masses: Any) -> Coupling:
     """The coupling that is given by a word, by masses of pairs or as a covariance."""
+    check_ends(source, target)
     if masses is None or isinstance(masses, Coupling):
         return masses or Coupling()
     if isinstance(masses, str):
@@ -110,6 +114,7 @@ def coupled(source: Any, target: Any, masses: Any) -> Coupling:
             "atoms, between two Gaussians the covariance of X_0 and X_1."
         )
     if all(sides):
+        check_cross(source, target, masses)
         return Coupling(cross=masses)
     i, j = np.nonzero(np.asarray(masses) if concrete(masses) else np.ones(masses.shape))
     return Coupling(jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32), jnp.log(masses[i, j]))

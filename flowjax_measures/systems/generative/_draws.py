@@ -83,6 +83,18 @@ def points(measure: AbstractMeasure, key: PRNGKey, n: int) -> Array:
     return measure.m + z @ factor(measure.cov).T
 
 
+def told(c: Array, d: Array, scale: Array) -> tuple[Array, Array]:
+    """Conditions as coordinates, whose squared distances are those of conditions."""
+    if not jnp.issubdtype(c.dtype, jnp.integer):
+        here, there = (scale * a.reshape(len(a), -1).astype(scale.dtype) for a in (c, d))
+        return here, there
+    both = jnp.concatenate([c, d])
+    # A label is the axis of the place where it is seen first.
+    axes = jax.nn.one_hot(jnp.argmax(both[:, None] == both, axis=1), len(both), dtype=scale.dtype)
+    axes = scale * axes / jnp.sqrt(jnp.asarray(2, scale.dtype))
+    return axes[: len(c)], axes[len(c) :]
+
+
 def _words(key: PRNGKey, n: int) -> UInt32[Array, " n"]:
     words = jax.random.key_data(key)
     if words.shape != (2,):  # Keys of other generators.

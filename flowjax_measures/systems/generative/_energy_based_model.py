@@ -91,4 +91,9 @@ def jarzynski_loss(
         `equinox.filter_grad(fm.jarzynski_loss)(energy, data, walkers)`
     """
     walkers = jax.lax.stop_gradient(walkers)
-    return data.mean(energy) - walkers.mean(energy)
+    values = data.mean(energy), walkers.mean(energy)
+    if any(jnp.shape(value) != () for value in values):
+        raise ValueError(
+            f"`energy` returned values of shape {jnp.shape(values[0])}; return one number."
+        )
+    return values[0] - values[1]

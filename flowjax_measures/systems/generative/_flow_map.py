@@ -11,13 +11,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..._custom_types import Count, FloatScalar, Positive, PRNGKey
 from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import Rates
-from ._paths import Field, Path, values
+from ...measures._base import concrete
+from ._paths import Field, Path, drawn, values
 
 
 class FlowMap(AbstractMeanField):
@@ -77,9 +79,11 @@ def distillation_loss(
         `fm.distillation_loss(lambda t, x, c: -x, lambda t, x: -x, flow, key, 16)`
     """
     paths, times = jax.random.split(key)
-    path: Path = interpolant.path(paths, n)
-    x, s = path.point, path.t
-    end = jnp.asarray(interpolant.span[1], x.dtype)
+    path: Path = drawn(interpolant, paths, n)
+    x, s, last = path.point, path.t, interpolant.span[1]
+    if s is None or (concrete(last) and not np.isfinite(last)):
+        raise ValueError("`interpolant` has no end in time; give a flow from one time to another.")
+    end = jnp.asarray(last, x.dtype)
     t = s + (end - s) * jax.random.uniform(times, (n,), x.dtype)
     values(average, "average", x, t, x, s[:, None])
 

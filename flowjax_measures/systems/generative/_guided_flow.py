@@ -18,6 +18,7 @@ from ..._custom_types import FloatScalar
 from ..._numerics import positive_part
 from ..._system import AbstractMeanField
 from ...measures import Rates
+from ...measures._base import concrete
 from ._schedules import LinearSchedule, Schedule, moving, within
 
 # At t = 0 the covariance is 0/0: its value at this time is taken before it.
@@ -56,6 +57,8 @@ class GuidedFlow(AbstractMeanField):
         k = self.observation.size
         if self.noise.shape != (k, k):
             raise ValueError(f"`noise` has shape {self.noise.shape}; give R, of shape {(k, k)}.")
+        if concrete(self.noise) and not bool(jnp.all(jnp.linalg.eigvalsh(self.noise) >= 0)):
+            raise ValueError("`noise` is not positive semidefinite; give the covariance of errors.")
 
     def denoiser(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """E[X_1 | I_t = x] of the prior, by its velocity."""
@@ -70,6 +73,14 @@ class GuidedFlow(AbstractMeanField):
         slope = jax.jacfwd(lambda x: self.denoiser(late, x))(x)
         forward: Any = self.forward
         h: Any = forward if callable(forward) else lambda x: forward @ x
+        if not callable(forward) and forward.shape[-1] != x.size:
+            raise ValueError(f"`forward` has shape {forward.shape} for points of {x.size} numbers.")
+        seen = jax.eval_shape(h, clean)
+        if seen.shape != self.observation.shape:
+            raise ValueError(
+                f"`forward` gives {seen.shape} numbers of a point, and `observation` has "
+                f"{self.observation.shape}."
+            )
         matrix = jax.jacfwd(h)(clean)
         # V/α, which stays finite where V does not matter, at α = 0. What a network takes for a
         # negative variance is none.

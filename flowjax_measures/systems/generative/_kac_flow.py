@@ -18,15 +18,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar, Positive, PRNGKey
 from ..._system import AbstractMeanField
-from ...measures import AbstractMeasure, Rates
+from ...kernels._base import log_mass
+from ...measures import AbstractMeasure, Gaussian, Rates
 from ._draws import points
 from ._paths import Path
 from ._schedules import moving, within
+from ._telegraph import Telegraph
 
 
 class KacFlow(AbstractMeanField):
@@ -55,56 +56,47 @@ class KacFlow(AbstractMeanField):
     def span(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return 0.0, self.horizon
 
+    @property
+    def _law(self):
+        return Telegraph(self.damping, self.speed)
+
     def _coefficients(self, s):
         return (jnp.ones_like(s), s) if self.schedule is None else self.schedule(s)
 
     def velocity(self, s: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """The velocity of the noising flow, forward in s; in a coordinate at most c for f = 1."""
         (f, g), (f_dot, g_dot) = moving(self._coefficients, within(s, x.dtype, jnp.inf))
-        law = jax.vmap(lambda z: self._kac(g, z)[1])
+        law = jax.vmap(lambda z: self._law(g, z)[1])
         pushed = lambda y: f_dot * y + g_dot * law(x - f * y)  # noqa: E731
         return self.data.mean(pushed, self._logits(f, g, x))
 
     def log_density(self, s: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
-        """log of the density of the noised data, without the mass of the fronts."""
+        """log of the density of the noised data, without the mass of the fronts; −∞ past all."""
         f, g = self._coefficients(within(s, x.dtype, jnp.inf))
-        return self.data.logmean(self._logits(f, g, x))
+        return self.data.logmean(self._logits(f, g, x, -jnp.inf)) - log_mass(self.data)
 
     def score(self, s: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
-        """∇ of `log_density`."""
+        """∇ of `log_density`, 0 where there is no density."""
         return jax.grad(lambda x: self.log_density(s, x))(x)
 
-    def _logits(self, f, g, x):
-        return lambda y: jnp.sum(jax.vmap(lambda z: self._kac(g, z)[0])(x - f * y))
+    def _logits(self, f, g, x, past=None):
+        """log u, of points past the front `past` or else little."""
+        if isinstance(self.data, Gaussian) or isinstance(self.data.atoms()[0], tuple):
+            raise ValueError("`data` has no atoms; give Particles, such as draws of it.")
 
-    def _kac(self, s, z):
-        """log u(s, z) and v(s, z); beyond the front, where round-off takes points, v = ±c."""
-        late, reach = self.damping * s, self.speed * s
-        inside = jnp.abs(z) < reach
-        square = late**2 * (1 - (z / jnp.where(reach > 0, reach, 1)) ** 2)
-        positive = inside & (square > 0)
-        zeta = jnp.sqrt(jnp.where(positive, square, 1))
-        one, ratio = jnp.where(positive, i0e(zeta), 1), jnp.where(positive, i1e(zeta) / zeta, 0.5)
-        total = one + late * ratio
-        log = jnp.log(self.damping / (2 * self.speed) * total) - late + jnp.where(positive, zeta, 0)
-        # Far less than any density inside, and most for the nearest atom.
-        beyond = (jnp.abs(z) - reach) / (self.speed * jnp.finfo(z.dtype).eps ** 0.5)
-        log = jnp.where(inside, log, log - self.damping * beyond)
-        return log, jnp.where(inside, self.damping * z * ratio / total, jnp.sign(z) * self.speed)
+        def log(z):
+            here = self._law(g, z)[0]
+            return here if past is None else jnp.where(self._law.inside(g, z), here, past)
+
+        return lambda y: jnp.sum(jax.vmap(log)(x - f * y))
 
     def noise(self, key: PRNGKey, n: int, d: int, s: Any = None) -> Float[Array, "n d"]:
         """`n` exact draws of Kac's process at times s, a number or of shape (n, 1).
 
         `None` is the time g of T, where the flow starts if f is 0.
         """
-        count, place, side = jax.random.split(key, 3)
-        s = jnp.asarray(self._coefficients(jnp.asarray(self.horizon, float))[1] if s is None else s)
-        turns = jax.random.poisson(count, self.damping * s, (n, d))
-        # The shares of time between turns are exchangeable: those of one direction sum to a Beta.
-        along, back = turns // 2 + 1, (turns + 1) // 2
-        share = jax.random.beta(place, along.astype(s.dtype), jnp.maximum(back, 1).astype(s.dtype))
-        share = jnp.where(back > 0, share, 1)
-        return self.speed * s * jax.random.rademacher(side, (n, d), s.dtype) * (2 * share - 1)
+        s = self._coefficients(jnp.asarray(self.horizon, float))[1] if s is None else s
+        return self._law.sample(key, jnp.asarray(s), (n, d))
 
     def path(self, key: PRNGKey, n: int) -> Path:
         """`n` points at uniform times t = T − s, with the velocity of their noise, run back."""
@@ -113,7 +105,7 @@ class KacFlow(AbstractMeanField):
         s = self.horizon * jax.random.uniform(times, (n, 1), y.dtype)
         (f, g), (f_dot, g_dot) = moving(self._coefficients, s)
         z = self.noise(noise, n, y.shape[1], g)
-        speed = jax.vmap(lambda g, z: jax.vmap(lambda z: self._kac(g[0], z)[1])(z))(g, z)
+        speed = jax.vmap(lambda g, z: jax.vmap(lambda z: self._law(g[0], z)[1])(z))(g, z)
         return Path(self.horizon - s[:, 0], f * y + z, -(f_dot * y + g_dot * speed), z, y)
 
     def rates(self, t, x, mu):

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import PRNGKey, Scalar
+from ..._custom_types import Positive, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import Rates
 
@@ -33,7 +33,7 @@ class LogLikelihood(AbstractMeanField):
     """
 
     flow: AbstractMeanField
-    horizon: Scalar = 1.0
+    horizon: Positive = 1.0
     divergence: str = eqx.field(static=True, default="exact")
     key: PRNGKey | None = None
     probes: int = eqx.field(static=True, default=1)

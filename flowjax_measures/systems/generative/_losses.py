@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from ..._custom_types import Count, FloatScalar, PRNGKey
 from ..._numerics import checked
-from ._paths import Field, Pairing, Path, values
+from ._paths import Field, Pairing, Path, drawn, values
+from ._schedules import LinearSchedule
 from ._stochastic_interpolant import StochasticInterpolant
 
 
@@ -38,9 +39,10 @@ def flow_matching_loss(
 
         `learn(lambda v, key: flow_matching_loss(v, flow, key, 256), MLP(2, key=a), key=b)`
     """
-    if pairing is not None and not isinstance(interpolant, StochasticInterpolant):
+    free = isinstance(interpolant, StochasticInterpolant) and interpolant.coupling.independent
+    if pairing is not None and not free:
         raise ValueError("`pairing` is for the independent ends of a `StochasticInterpolant`.")
-    path: Path = interpolant.path(key, n) if pairing is None else interpolant.path(key, n, pairing)
+    path: Path = drawn(interpolant, key, n, *([] if pairing is None else [pairing]))
     found = values(velocity, "velocity", path.point, path.t, path.point)
     return jnp.mean(jnp.sum((found - path.velocity) ** 2, axis=1))
 
@@ -66,7 +68,7 @@ def denoising_loss(
 
         `fm.denoising_loss(lambda t, x: x, fm.StochasticInterpolant(nu, mu), key, 16)`
     """
-    path: Path = interpolant.path(key, n)
+    path: Path = drawn(interpolant, key, n)
     points = (path.point,) if path.t is None else (path.t, path.point)
     found = values(denoiser, "denoiser", path.point, *points)
     gaps = jnp.sum((found - path.target) ** 2, axis=1)
@@ -93,6 +95,8 @@ def bridge_matching_loss(
 
         `fm.bridge_matching_loss(lambda t, x: -x, fm.schroedinger_bridge(mu, nu, 0.5), key, 16)`
     """
+    if not isinstance(interpolant.schedule, LinearSchedule):
+        raise ValueError("`interpolant` has another schedule; bridges have a `LinearSchedule`.")
     path = interpolant.path(key, n, pairing)
     left = 1 - path.t[:, None]
     found = values(drift, "drift", path.point, path.t, path.point)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from ..._custom_types import FloatScalar, PRNGKey
 from ...measures import Particles
 from ...measures._base import concrete
+from ._checks import check_takes
 from ._draws import normals, uniforms
 from ._schedules import Schedule, moving
 
@@ -39,14 +40,19 @@ def quiet(schedule: Schedule) -> bool:
 def paired(
     pairing: Pairing, key: PRNGKey, x: Float[Array, "n d"], y: Float[Array, "n d"]
 ) -> Int[Array, " n"]:
-    """Positions of partners of the x among the y, drawn from the rows of a minibatch's plan."""
+    """Positions of partners of the x among the y, drawn from the rows of a minibatch's plan.
+
+    Past the last where a row holds no masses, so that `at` gives NaN.
+    """
     plan = jax.lax.stop_gradient(pairing(Particles(x), Particles(y)))
     if plan.shape != (len(x), len(y)):
         raise ValueError(
             f"`pairing` returned shape {plan.shape} for two batches of {len(x)}; give the masses "
             "of pairs, as `coupling` does."
         )
-    return jax.random.categorical(key, jnp.log(plan), axis=1)
+    index = jax.random.categorical(key, jnp.log(plan), axis=1)
+    whole = jnp.all(plan >= 0, axis=1) & (jnp.sum(plan, axis=1) > 0)
+    return jnp.where(whole, index, len(y))
 
 
 def given_pairs(source, target, given: str) -> Int[Array, " k"]:
@@ -86,6 +92,7 @@ def interpolate(
 
 def values(field: Callable, name: str, like: Float[Array, "n d"], *points: Any) -> Array:
     """The values of a field at n points, which have the shape of `like`."""
+    check_takes(field, name, len(points))
     found = jax.vmap(field)(*points)
     if getattr(found, "shape", None) != like.shape:
         raise ValueError(
@@ -93,3 +100,13 @@ def values(field: Callable, name: str, like: Float[Array, "n d"], *points: Any) 
             f"{len(like)} points of shape {like.shape[1:]}; return one vector of that shape."
         )
     return found
+
+
+def drawn(interpolant: Any, key: PRNGKey, n: int, *pairing: Any) -> Path:
+    """`n` draws of an interpolant, or of another system that has a `path`."""
+    if not hasattr(interpolant, "path"):
+        raise ValueError(
+            f"`interpolant` is {type(interpolant).__name__}; give a StochasticInterpolant, or "
+            "another flow that draws points of its own."
+        )
+    return interpolant.path(key, n, *pairing)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
 from ...spaces import Phase
+from ...spaces._phase import as_phase
 
 Field = Callable[[FloatScalar, Array], Array]
 
@@ -40,13 +41,9 @@ class Closure(NamedTuple):
         return self.known_score(self.t, q)
 
 
-def halves(x):
+def halves(x) -> Phase:
     """State and costate of a point."""
-    if isinstance(x, Phase):
-        return x.q, x.p
-    if x.ndim != 1 or x.size % 2:
-        raise ValueError(f"A point has shape {x.shape}; give `Phase(q, p)`, or vectors (q, p).")
-    return x[: x.size // 2], x[x.size // 2 :]
+    return as_phase(x, "McKeanPontryagin")
 
 
 def moments(mu):

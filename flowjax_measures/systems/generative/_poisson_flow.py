@@ -31,8 +31,8 @@ class PoissonFlow(AbstractMeanField):
     r"""The field of charges: positive at the source, negative at the target.
 
     **Arguments:** `source`, `target`: the measures μ_0 and μ_1 of mass one, fresh batches of
-    particles or Gaussians. `unit_speed`: b/|b|, the same lines at constant speed; b itself is of
-    the size |x − y|^{1−d} near an atom.
+    particles, Gaussians or mixtures `Particles((means, covariances))`. `unit_speed`: b/|b|, the
+    same lines at constant speed; b itself is of the size |x − y|^{1−d} near an atom.
 
     !!! example
 
@@ -76,19 +76,32 @@ def field(x: Float[Array, " d"], mu: AbstractMeasure) -> Float[Array, " d"]:
     """∫ E(x − y) μ(dy), the field of the charges of a measure of mass one."""
     d = x.size
     if isinstance(mu, Gaussian):
-        values, vectors = jnp.linalg.eigh(mu.cov)
-        s = jnp.exp(jnp.asarray(_LOGARITHMS, x.dtype)) * jnp.trace(mu.cov)
-        spread = values + 2 * s[:, None]
-        z = (x - mu.m) @ vectors
-        log = -jnp.sum(z**2 / spread + jnp.log(2 * jnp.pi * spread), axis=1) / 2
-        weights = 0.2 * s * jnp.exp(log)
-        return vectors @ (weights @ (z / spread))
+        return _of_gaussian(x, mu.m, mu.cov)
     area = 2 * math.pi ** (d / 2) / math.gamma(d / 2)
 
     def pull(y):
+        if isinstance(y, tuple):
+            return _of_gaussian(x, *y)
+        _check_sizes(x, y)
         z = x - y
         square = jnp.sum(z**2)
         apart = square > 0
         return jnp.where(apart, z / (area * jnp.where(apart, square, 1) ** (d / 2)), 0)
 
     return mu.mean(pull)
+
+
+def _of_gaussian(x, m, cov):
+    _check_sizes(x, m)
+    values, vectors = jnp.linalg.eigh(cov)
+    s = jnp.exp(jnp.asarray(_LOGARITHMS, x.dtype)) * jnp.trace(cov)
+    spread = values + 2 * s[:, None]
+    z = (x - m) @ vectors
+    log = -jnp.sum(z**2 / spread + jnp.log(2 * jnp.pi * spread), axis=1) / 2
+    weights = 0.2 * s * jnp.exp(log)
+    return vectors @ (weights @ (z / spread))
+
+
+def _check_sizes(x, y):
+    if x.shape != y.shape:
+        raise ValueError(f"`x` has shape {x.shape}, and charges are at points of {y.shape}.")

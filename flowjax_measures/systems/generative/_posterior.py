@@ -91,6 +91,8 @@ def posterior(
     noise = (square + jnp.finfo(x.dtype).eps ** 2) * identity
 
     def whiten(parts: Parts):
+        if parts.a.shape != x.shape:
+            raise ValueError(f"`x` has shape {x.shape}, and the ends {parts.a.shape}.")
         cov = noise + parts.covariance(alpha, beta)
         # Smooth processes are singular but for round-off, of which Cholesky's factor is NaN.
         cov = cov + 4 * jnp.finfo(x.dtype).eps * jnp.trace(cov) * identity

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, NonNegative
 from ..._numerics import checked
 from ..._system import AbstractMeanField
 from ...measures import Rates
@@ -35,7 +35,7 @@ class ProbabilityFlow(AbstractMeanField):
 
     velocity: Field
     score: Field | None = None
-    diffusion: Scalar | Callable[[FloatScalar], FloatScalar] | None = None
+    diffusion: NonNegative | Callable[[FloatScalar], FloatScalar] | None = None
 
     def __check_init__(self):
         if self.diffusion is not None and self.score is None:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike
 
-from ..._custom_types import FloatScalar, Point, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._numerics import Checked, checked
 from ...measures._base import concrete
 
@@ -26,7 +26,7 @@ class LinearSchedule(Checked):
         `fm.LinearSchedule()(0.3)`
     """
 
-    gamma: Scalar = 0.0
+    gamma: NonNegative = 0.0
 
     def __call__(self, t):
         return 1 - t, t, self.gamma**2 * t * (1 - t)
@@ -40,7 +40,7 @@ class TrigonometricSchedule(Checked):
         `fm.TrigonometricSchedule()(0.3)`
     """
 
-    gamma: Scalar = 0.0
+    gamma: NonNegative = 0.0
 
     def __call__(self, t):
         return jnp.cos(jnp.pi * t / 2), jnp.sin(jnp.pi * t / 2), self.gamma**2 * t * (1 - t)
@@ -57,7 +57,7 @@ class DiffusionSchedule(Checked):
         `fm.DiffusionSchedule(horizon=5.0)(0.3)`
     """
 
-    horizon: Scalar = 5.0
+    horizon: Positive = 5.0
 
     def __call__(self, t):
         beta = jnp.exp(-self.horizon * (1 - t))

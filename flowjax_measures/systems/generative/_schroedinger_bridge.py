@@ -58,6 +58,10 @@ def schroedinger_bridge(
 def _plan(name: str, source: AbstractMeasure, target: AbstractMeasure, sigma: Scalar) -> Array:
     """Cov(X_0, X_1) between Gaussians, else the masses of pairs of atoms."""
     if isinstance(source, Gaussian) and isinstance(target, Gaussian):
+        if source.m.shape != target.m.shape:
+            raise ValueError(
+                f"`target` of {name} has {target.m.size} coordinates, `source` {source.m.size}."
+            )
         # The conditional mean of X_1 is m + K(x − m_0); the cost has no ½, so ε = 2σ².
         return source.cov @ _slope(source.cov, target.cov, 2 * sigma**2).T
     check_flat(name, source, target)

@@ -10,7 +10,7 @@ from ..._custom_types import Count, FloatScalar, PRNGKey
 from ..._numerics import checked
 from ...measures import Gaussian
 from ._draws import normals, uniforms
-from ._paths import Field, values
+from ._paths import Field, quiet, values
 from ._stochastic_interpolant import StochasticInterpolant
 
 
@@ -40,6 +40,11 @@ def score_matching_loss(
     z = normals(draws, x)
     source, d = interpolant.source, x.shape[1]
     noise = source if isinstance(source, Gaussian) and interpolant.coupling.independent else None
+    if noise is None and quiet(interpolant.schedule):
+        raise ValueError(
+            "`interpolant` has no noise, and its laws may have no score: its `source` is no "
+            "independent Gaussian and γ is 0. Give a schedule with `gamma`."
+        )
     if noise is not None:
         spread, axes = jnp.linalg.eigh(jax.lax.stop_gradient(noise.cov))
 

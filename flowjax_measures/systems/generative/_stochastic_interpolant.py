@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey, Scalar
+from ..._custom_types import FloatScalar, NonNegative, PRNGKey
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Covariance, Isotropic
 from ._coupling import Coupling, coupled
+from ._draws import at
 from ._paths import Pairing, Path, interpolate, paired
 from ._posterior import Posterior, posterior, shared
 from ._schedules import LinearSchedule, Schedule, moving, within
@@ -36,12 +37,11 @@ class StochasticInterpolant(AbstractMeanField):
     **Arguments:**
 
     - `source`, `target`: the laws of X_0 and X_1. A `Gaussian` is taken in closed form; others by
-      their atoms, which in a mixture of Gaussians `Particles((means, covariances), log_w)` are its
-      parts.
+      their atoms, a mixture of Gaussians `Particles((means, covariances), log_w)` by its parts.
     - `schedule`: t in [0, 1] ↦ (α, β, γ²), such as `LinearSchedule()`.
     - `coupling`: `None`, independent; "pairs", the i-th atom of the source with the i-th of the
-      target; the masses (n, m) of a plan between the atoms, as `coupling`, `minibatch_coupling`
-      and `entropic_coupling` give them; between two Gaussians the matrix Cov(X_0, X_1).
+      target; the masses (n, m) of a plan between the atoms, as `coupling` and `entropic_coupling`
+      give them; between two Gaussians the matrix Cov(X_0, X_1).
     - `diffusion`: ε, a number or a function of t; `None` is the ODE.
     - `preconditioner`: C of dX = (b + εCs) dt + √(2εC) dW, for noise that is a function.
 
@@ -57,7 +57,7 @@ class StochasticInterpolant(AbstractMeanField):
     target: AbstractMeasure
     schedule: Schedule
     coupling: Coupling
-    diffusion: Scalar | Callable[[FloatScalar], FloatScalar] | None
+    diffusion: NonNegative | Callable[[FloatScalar], FloatScalar] | None
     preconditioner: Float[Array, "d d"] | None
     span: ClassVar = (0.0, 1.0)
 
@@ -116,5 +116,5 @@ class StochasticInterpolant(AbstractMeanField):
         """`n` points I_t at uniform times, with İ_t; `pairing` as of `flow_matching_loss`."""
         ends, partners, rest = jax.random.split(key, 3)
         x, y = self.sample(ends, n)
-        y = y if pairing is None else y[paired(pairing, partners, x, y)]
+        y = y if pairing is None else at(y, paired(pairing, partners, x, y))
         return interpolate(self.schedule, rest, x, y)

@@ -16,6 +16,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from ..._custom_types import FloatScalar, PRNGKey
 from ._conditioning import Conditioning
+from ._picture_block import PictureBlock, convolved
 
 
 class UNet(eqx.Module):
@@ -41,9 +42,9 @@ class UNet(eqx.Module):
     given: Conditioning
     embed: eqx.nn.MLP
     start: eqx.nn.Conv2d
-    down: list["_Block"]
-    middle: "_Block"
-    up: list["_Block"]
+    down: list[PictureBlock]
+    middle: PictureBlock
+    up: list[PictureBlock]
     end: eqx.nn.Conv2d
     shape: tuple[int, ...] = eqx.field(static=True)
 
@@ -65,10 +66,10 @@ class UNet(eqx.Module):
         wide = [width * 2**level for level in range(levels + 1)]
         sizes = list(itertools.pairwise(wide))
         self.start = eqx.nn.Conv2d(channels, width, 3, padding=1, dtype=dtype, key=next(keys))
-        self.down = [_Block(a, b, size, next(keys), dtype) for a, b in sizes]
-        self.middle = _Block(wide[-1], wide[-1], size, next(keys), dtype)
+        self.down = [PictureBlock(a, b, size, next(keys), dtype) for a, b in sizes]
+        self.middle = PictureBlock(wide[-1], wide[-1], size, next(keys), dtype)
         # A block on the way up sees what the one on the way down gave.
-        self.up = [_Block(2 * b, a, size, next(keys), dtype) for a, b in reversed(sizes)]
+        self.up = [PictureBlock(2 * b, a, size, next(keys), dtype) for a, b in reversed(sizes)]
         self.end = eqx.nn.Conv2d(width, channels, 3, padding=1, dtype=dtype, key=next(keys))
 
     def __call__(self, t: FloatScalar, x: Float[Array, "*pixels"], c: Any = None) -> Array:
@@ -76,40 +77,14 @@ class UNet(eqx.Module):
         if x.shape not in ((size,), self.shape):
             raise ValueError(f"`x` has shape {x.shape}; this UNet takes ({size},) or {self.shape}.")
         embedding = self.embed(self.given(t, c, x.dtype))
-        y, seen = self.start(x.reshape(-1, *self.shape[-2:])), []
+        picture = jnp.moveaxis(x.reshape(-1, *self.shape[-2:]), 0, -1)
+        y, seen = convolved(self.start, picture), []
         for block in self.down:
             y = block(y, embedding)
             seen.append(y)
-            y = y.reshape(len(y), y.shape[1] // 2, 2, y.shape[2] // 2, 2).mean((2, 4))
+            y = y.reshape(y.shape[0] // 2, 2, y.shape[1] // 2, 2, -1).mean((1, 3))
         y = self.middle(y, embedding)
         for block in self.up:
-            y = jnp.repeat(jnp.repeat(y, 2, 1), 2, 2)
-            y = block(jnp.concatenate([y, seen.pop()]), embedding)
-        return self.end(jax.nn.silu(y)).reshape(x.shape)
-
-
-class _Block(eqx.Module):
-    """B: two convolutions, of channels that are made alike and then moved by the embedding."""
-
-    first: eqx.nn.Conv2d
-    second: eqx.nn.Conv2d
-    past: eqx.nn.Conv2d
-    affine: eqx.nn.Linear
-
-    def __init__(self, channels: int, out: int, size: int, key, dtype):
-        a, b, c, d = jax.random.split(key, 4)
-        self.first = eqx.nn.Conv2d(channels, out, 3, padding=1, dtype=dtype, key=a)
-        self.second = eqx.nn.Conv2d(out, out, 3, padding=1, dtype=dtype, key=b)
-        self.past = eqx.nn.Conv2d(channels, out, 1, dtype=dtype, key=c)
-        self.affine = eqx.nn.Linear(size, 2 * out, dtype=dtype, key=d)
-
-    def __call__(self, x: Array, embedding: Array) -> Array:
-        y = self.first(jax.nn.silu(_normalised(x)))
-        scale, shift = jnp.split(self.affine(embedding)[:, None, None], 2)
-        return self.past(x) + self.second(jax.nn.silu((1 + scale) * _normalised(y) + shift))
-
-
-def _normalised(x: Array) -> Array:
-    """Of mean 0 and variance 1 over all channels and pixels."""
-    x = x - jnp.mean(x)
-    return x * jax.lax.rsqrt(jnp.mean(x**2) + 1e-5)
+            y = jnp.repeat(jnp.repeat(y, 2, 0), 2, 1)
+            y = block(jnp.concatenate([y, seen.pop()], axis=-1), embedding)
+        return jnp.moveaxis(convolved(self.end, jax.nn.silu(y)), -1, 0).reshape(x.shape)

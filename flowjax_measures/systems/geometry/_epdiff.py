@@ -17,7 +17,7 @@ from ..._custom_types import FloatScalar, Point
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...spaces import Phase
-from ...spaces._phase import check_phase
+from ...spaces._phase import of_kind
 
 
 class EPDiff(AbstractMeanField):
@@ -47,7 +47,7 @@ class EPDiff(AbstractMeanField):
         return mu.mean(lambda x: jnp.vdot(x.p, self.velocity(x.q, mu))) / 2
 
     def rates(self, t, x, mu):
-        check_phase(x, self)
+        of_kind(x, Phase, "EPDiff")
         # JAX's derivative of |x| at 0 is 1; that of a symmetrised kernel is 0 at a kink.
         slope = jax.grad(lambda a, b: (self.kernel(a, b) + self.kernel(b, a)) / 2)
         force = mu.mean(lambda y: slope(x.q, y.q) * jnp.vdot(x.p, y.p))

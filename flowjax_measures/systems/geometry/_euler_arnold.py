@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Positive, Scalar
+from ..._custom_types import FloatScalar, NonNegative, Positive, Scalar
 from ..._system import AbstractSystem
 from ...measures import Increment
 
@@ -30,8 +30,8 @@ class EulerArnold(AbstractSystem):
         `fm.EulerArnold(alpha=1.0, beta=1.0, length=1.0)`
     """
 
-    alpha: Scalar = 1.0
-    beta: Scalar = 1.0
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 1.0
     dispersion: Scalar = 0.0
     drift: Scalar = 0.0
     length: Positive = 2 * np.pi

@@ -22,7 +22,7 @@ from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
 from ...spaces._base import AbstractSpace
-from ...spaces._phase import check_phase
+from ...spaces._phase import of_kind
 
 
 class EulerLagrange(AbstractMeanField):
@@ -56,7 +56,7 @@ class EulerLagrange(AbstractMeanField):
         return jnp.vdot(x.p, v) - self.lagrangian(x.q, v)
 
     def rates(self, t, x, mu):
-        check_phase(x, self)
+        of_kind(x, Phase, "EulerLagrange")
         v = self.velocity(x)
         push = jax.grad(self.lagrangian)(x.q, v)
         return Rates(Phase(v, push if self.force is None else push + self.force(x.q, v)))

@@ -8,13 +8,16 @@ a density ρ, n → ∞ and then ε → 0, it tends to ρ ∂_t u = ½ σ_η ∇
 σ_η = ∫ η(|z|) |z_1|^p dz, the flow of σ_η/(2p) ∫ |∇u|^p ρ² dx; without the ½ in print.
 """
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, Positive
 from ..._numerics import checked, safe_power
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
+from ...measures._base import concrete
 from ..attention._order import paired, told_apart
 from ..attention._relation import between
 
@@ -38,13 +41,19 @@ class LaplaceLearning(AbstractMeanField):
 
     weights: Float[Array, "n n"]
     labelled: Bool[Array, " n"] | None = None
-    exponent: Scalar = 2.0
-    scale: Scalar = 1.0
+    exponent: Positive = 2.0
+    scale: Positive = 1.0
 
     def __check_init__(self):
         shape = jnp.shape(self.weights)
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(f"`weights` has shape {shape}; give one for each pair of vertices.")
+        if concrete(self.exponent) and self.exponent < 1:
+            raise ValueError(f"`exponent` is {self.exponent}; give p ≥ 1.")
+        if concrete(self.weights):
+            w = np.asarray(self.weights)
+            if np.any(w < 0) or np.abs(w - w.T).max() > 1e-5 * w.max():
+                raise ValueError("`weights` is negative or not symmetric; give (W + W.T) / 2.")
         if self.labelled is not None and jnp.shape(self.labelled) != shape[:1]:
             raise ValueError(
                 f"`labelled` has shape {jnp.shape(self.labelled)} and not {shape[:1]}; say of each "
@@ -55,8 +64,9 @@ class LaplaceLearning(AbstractMeanField):
         """E(u)."""
         u = mu.x.reshape(len(mu.x), -1)
         square = jnp.sum((u[:, None] - u[None]) ** 2, -1)
-        total = jnp.sum(self.weights * safe_power(square, self.exponent / 2))
-        return total / (2 * self.exponent * len(u) ** 2 * self.scale**self.exponent)
+        power = self.weights * safe_power(square, self.exponent / 2)
+        w = jax.nn.softmax(mu.log_weights())
+        return w @ power @ w / (2 * self.exponent * self.scale**self.exponent)
 
     def rates(self, t, x, mu):
         if isinstance(mu, Particles) and mu.size() != len(self.weights):

@@ -16,7 +16,7 @@ from ..._custom_types import Scalar
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
-from ...spaces._phase import check_phase
+from ...spaces._phase import of_kind
 
 
 class MagneticGeodesic(AbstractMeanField):
@@ -35,7 +35,7 @@ class MagneticGeodesic(AbstractMeanField):
     field: Scalar | Callable[[Array], Float[Array, "d d"]] = 1.0
 
     def rates(self, t, x, mu):
-        check_phase(x, self)
+        of_kind(x, Phase, "MagneticGeodesic")
         return Rates(Phase(x.p, self._force(x.q, x.p)))
 
     def _force(self, q, v):

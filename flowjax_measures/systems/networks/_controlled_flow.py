@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import Point, Scalar, Velocity
+from ..._custom_types import Point, Positive, Velocity
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...spaces import Phase
@@ -37,7 +37,7 @@ class ControlledFlow(AbstractMeanField):
 
     field: Callable[..., Velocity]
     controls: PyTree
-    horizon: Scalar = 1.0
+    horizon: Positive = 1.0
 
     def number(self) -> int:
         """K."""

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..._custom_types import FloatScalar
 from ..._numerics import safe_sqrt
+from ..._numerics._checks import check_positive
 from ..._system import AbstractSystem
 from ...measures import Increment
 from ...measures._base import replace
@@ -28,6 +29,10 @@ class AbstractDeepTraining(AbstractSystem):
     loss: eqx.AbstractVar[Callable[[Any, Any], FloatScalar] | None]
     clip: eqx.AbstractVar[FloatScalar | None]
     order: eqx.AbstractVar[Literal[1, 2]]
+
+    def __check_init__(self):
+        for name in ("L", "M"):
+            check_positive(name, getattr(self, name), 1)
 
     @abc.abstractmethod
     def predictions(self, weights: Any) -> Float[Array, "N d2"]:

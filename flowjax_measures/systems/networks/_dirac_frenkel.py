@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import FloatScalar, NonNegative
 from ..._system import AbstractSystem
 from ...measures import Increment
 
@@ -38,7 +38,7 @@ class DiracFrenkel(AbstractSystem):
 
     embedding: Embedding
     field: Embedding
-    ridge: FloatScalar = 0.0
+    ridge: NonNegative = 0.0
 
     def __call__(self, t, state):
         flat, unravel = ravel_pytree(state)
@@ -63,7 +63,7 @@ class NaturalGradient(AbstractSystem):
 
     embedding: Embedding
     energy: Callable[[PyTree], FloatScalar]
-    ridge: FloatScalar = 0.0
+    ridge: NonNegative = 0.0
 
     def __call__(self, t, state):
         flat, unravel = ravel_pytree(state)

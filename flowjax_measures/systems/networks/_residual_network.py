@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey
+from ..._custom_types import FloatScalar, Positive, PRNGKey
 from ...measures import Particles
 from ._deep_training import AbstractDeepTraining
 
@@ -75,7 +75,7 @@ class ResidualNetwork(AbstractDeepTraining):
     data: tuple[Float[Array, "N d"], Float[Array, "N d2"]]
     activation: Callable[[Float[Array, ""]], Float[Array, ""]] = jnp.tanh
     loss: Callable[[Any, Any], FloatScalar] | None = None
-    clip: FloatScalar | None = None
+    clip: Positive | None = None
     order: Literal[1, 2] = eqx.field(static=True, default=1)
 
     def weights(self, key: PRNGKey) -> ResidualWeights:

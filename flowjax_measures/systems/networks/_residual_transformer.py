@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, PRNGKey
+from ..._custom_types import FloatScalar, Positive, PRNGKey
 from ._deep_training import AbstractDeepTraining
 from ._transformer_weights import TransformerWeights, push
 
@@ -58,7 +58,7 @@ class ResidualTransformer(AbstractDeepTraining):
     data: tuple[Float[Array, "N n d"], Float[Array, "N d2"]]
     activation: Callable[[Float[Array, ""]], Float[Array, ""]] = jnp.tanh
     loss: Callable[[Any, Any], FloatScalar] | None = None
-    clip: FloatScalar | None = None
+    clip: Positive | None = None
     causal: bool = eqx.field(static=True, default=False)
     order: Literal[1, 2] = eqx.field(static=True, default=1)
 

@@ -86,7 +86,7 @@ class FlemingViot(AbstractSystem):
             return Increment(moved.drift, CopyNoise(state, self.resampling))
         n = jnp.shape(self.mutation)[0]
         if not isinstance(state, Particles) or getattr(state.x, "shape", ())[1:] != (n,):
-            raise ValueError(f"Give Particles(p, space=Simplex()) of {n} shares p each.")
+            raise ValueError(f"Give `Particles(p, space=Simplex())` of {n} shares p each.")
         q = self.generator(state.x.dtype)
 
         def law(p):

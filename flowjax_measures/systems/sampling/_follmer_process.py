@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
+from ..._numerics._checks import within
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Isotropic
@@ -45,11 +46,11 @@ class FollmerProcess(AbstractMeanField):
 
     def drift(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """u(t, x)."""
-        return tilt(self.target, t, x, 1.0).mean
+        return tilt(self.target, within("t", t, 0.0, 1.0), x, 1.0).mean
 
     def log_value(self, t: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
         """log P_{1−t} f(x), of which u is the gradient; at t = 1 that of a density, log f."""
-        return tilt(self.target, t, x, 1.0).log_z
+        return tilt(self.target, within("t", t, 0.0, 1.0), x, 1.0).log_z
 
     def log_density(self, t: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
         """The logarithm of the density of X_t, 0 < t."""

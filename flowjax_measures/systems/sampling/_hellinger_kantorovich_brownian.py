@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, Scalar
+from ..._custom_types import FloatScalar, NonNegative
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...noise._noise import Diagonal
@@ -47,9 +47,9 @@ class HellingerKantorovichBrownian(AbstractMeanField):
         `fm.HellingerKantorovichBrownian(1.0, 4.0)`
     """
 
-    alpha: Scalar = 1.0
-    beta: Scalar = 4.0
-    theta: Scalar = 1.0
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 4.0
+    theta: NonNegative = 1.0
 
     def rates(self, t, x, mu):
         if not isinstance(mu, Particles) or not isinstance(x, Atom):

@@ -22,6 +22,7 @@ from ...measures import Rates
 from ...measures._base import concrete
 from ...noise._noise import Dense, Diagonal
 from ...spaces import Phase
+from ...spaces._phase import as_phase
 
 
 class UnderdampedLangevin(AbstractMeanField):
@@ -69,9 +70,7 @@ class UnderdampedLangevin(AbstractMeanField):
     def rates(self, t, x, mu):
         if isinstance(x, Phase):
             return self._phase(x)
-        if x.ndim != 1 or x.size % 2:
-            raise ValueError(f"A point has shape {x.shape}; give `Phase(q, p)`, or vectors (q, p).")
-        law: Any = self._phase(Phase(*jnp.split(x, 2)))
+        law: Any = self._phase(as_phase(x, "UnderdampedLangevin"))
         noise = law.noise
         if isinstance(noise, Diagonal):
             noise = Diagonal(jnp.concatenate([noise.scale.q, noise.scale.p]))

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point, Positive
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
@@ -58,11 +58,11 @@ class AdamModifiedEquation(AbstractMeanField):
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
     eta: Positive
-    batch: FloatScalar = 1
-    b1: FloatScalar = 0.9
-    b2: FloatScalar = 0.999
-    eps: FloatScalar = 1e-8
-    eps_root: FloatScalar = 0.0
+    batch: Positive = 1
+    b1: NonNegative = 0.9
+    b2: NonNegative = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
     replacement: bool = eqx.field(static=True, default=True)
     shared: bool = eqx.field(static=True, default=False)
 

@@ -21,6 +21,7 @@ from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
 from ...spaces import Phase
+from ...spaces._phase import as_phase
 from ._examples import check_data, number_of_examples, risk_gradient, thinning
 from ._gradient_noise import gradient_noise
 
@@ -51,7 +52,7 @@ class MomentumModifiedEquation(AbstractMeanField):
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
     eta: Positive
-    batch: FloatScalar = 1
+    batch: Positive = 1
     momentum: FloatScalar = 0.9
     order: Literal[1, 2] = eqx.field(static=True, default=1)
     nesterov: bool = eqx.field(static=True, default=False)
@@ -98,8 +99,7 @@ def _as(number: FloatScalar, a: jax.Array) -> jax.Array:
 
 
 def _phase(x: Point) -> Phase:
-    """A flat vector is (q, p), as in a Gaussian."""
-    return x if isinstance(x, Phase) else Phase(*jnp.split(x, 2))
+    return as_phase(x, "MomentumModifiedEquation")
 
 
 def _like(x: Point, phase: Phase) -> Point:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, Point, Positive
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Particles, Rates
 from ...measures._base import replace
@@ -49,10 +49,10 @@ class RMSpropModifiedEquation(AbstractMeanField):
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
     eta: Positive
-    batch: FloatScalar = 1
-    decay: FloatScalar = 0.9
-    eps: FloatScalar = 0.0
-    eps_root: FloatScalar = 1e-8
+    batch: Positive = 1
+    decay: NonNegative = 0.9
+    eps: NonNegative = 0.0
+    eps_root: NonNegative = 1e-8
     replacement: bool = eqx.field(static=True, default=True)
     shared: bool = eqx.field(static=True, default=False)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar, NonNegative
+from ..._custom_types import NonNegative
 from ..._system import AbstractMeanField, AbstractSystem, _SpeciesNoise
 from ...energies import AbstractEnergy
 from ...measures import Gaussian, GridDensity, Increment, Particles
@@ -37,7 +37,7 @@ class SelfInteractingLangevin(AbstractSystem):
 
     energy: AbstractEnergy | AbstractMeanField
     temperature: NonNegative = 1.0
-    forgetting: FloatScalar = 0.1
+    forgetting: NonNegative = 0.1
 
     def __call__(self, t, state):
         walkers, past = state["walkers"], state["past"]

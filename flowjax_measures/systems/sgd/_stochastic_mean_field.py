@@ -18,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import FloatScalar, NonNegative
+from ..._custom_types import NonNegative, Positive
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Cylindrical
@@ -53,7 +53,7 @@ class StochasticMeanField(AbstractMeanField):
 
     network: ShallowNetwork
     eta: NonNegative
-    batch: FloatScalar = 1
+    batch: Positive = 1
     order: Literal[1, 2] = eqx.field(static=True, default=1)
     replacement: bool = eqx.field(static=True, default=True)
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..._custom_types import FloatScalar, NonNegative, Point
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Common, Covariance
@@ -67,7 +67,7 @@ class StochasticModifiedEquation(AbstractMeanField):
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
     eta: NonNegative
-    batch: FloatScalar = 1
+    batch: Positive = 1
     order: Literal[1, 2] = eqx.field(static=True, default=1)
     replacement: bool = eqx.field(static=True, default=True)
     shared: bool = eqx.field(static=True, default=False)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..._custom_types import FloatScalar, NonNegative, Point, Velocity
+from ..._custom_types import FloatScalar, NonNegative, Point, Positive, Velocity
 from ..._system import AbstractMeanField
 from ...measures import Rates
 from ...noise._noise import Cylindrical
@@ -57,7 +57,7 @@ class StochasticModifiedFlow(AbstractMeanField):
     loss: Callable[[Point, Any], FloatScalar]
     data: PyTree
     eta: NonNegative
-    batch: FloatScalar = 1
+    batch: Positive = 1
     replacement: bool = eqx.field(static=True, default=True)
     order: Literal[1, 2] = eqx.field(static=True, default=2)
     schedule: Schedule | None = None

@@ -11,7 +11,7 @@ m gives a Volterra equation for it.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._custom_types import FloatScalar
+from ..._custom_types import NonNegative, Positive
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 
@@ -32,8 +32,8 @@ class StreamingLeastSquares(AbstractMeanField):
         `fm.StreamingLeastSquares(0.1)`
     """
 
-    gamma: FloatScalar
-    noise: FloatScalar = 0.0
+    gamma: Positive
+    noise: NonNegative = 0.0
 
     def risk(self, mu: AbstractMeasure) -> Float[Array, ""]:
         """R of a fresh example."""
