@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _MAX_STEPS = 1000
+# Steps without a smaller error after which round-off is all that is left.
+_PATIENCE = 10
 
 
 def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
@@ -32,13 +34,25 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
     def slack(f, g):
         return cost - f[:, None] - g
 
+    def demands(f, g):
+        # An atom without a neighbour is unmade, and its potential has no end.
+        u, v = one.demand(f), two.demand(g)
+        return jnp.where(jnp.any(near, axis=1), u, 0), jnp.where(jnp.any(near, axis=0), v, 0)
+
+    def missed(f, g, plan):
+        """What the plan's marginals are off."""
+        u, v = demands(f, g)
+        wrong = jnp.sum(jnp.abs(u - jnp.sum(plan, 1))) + jnp.sum(jnp.abs(v - jnp.sum(plan, 0)))
+        return jnp.vdot(plan, slack(f, g)), wrong
+
     def advance(carry):
-        count, f, g, plan, old = carry
+        count, stale, (f, g, plan), best, least = carry
         s = slack(f, g)
-        gap = jnp.vdot(plan, s)
+        # Far below the tolerance the weights would drown the stiffness that all hangs on.
+        gap = jnp.maximum(jnp.vdot(plan, s), tolerance)
         target = jnp.where(near, 0.1 * gap / jnp.maximum(jnp.sum(near, dtype=a.dtype), 1), 0)
         weight, pull = plan / s, target / s
-        u, v = one.demand(f), two.demand(g)
+        u, v = demands(f, g)
         tiny = eps * mass
         rows = jnp.diag(one.stiffness(f) + jnp.sum(weight, 1) + tiny)
         columns = jnp.diag(two.stiffness(g) + jnp.sum(weight, 0) + tiny)
@@ -52,30 +66,30 @@ def optimal_potentials(cost: Float[Array, "n m"], one: Any, two: Any):
         falls = [side.reach / jnp.maximum(-jnp.min(d), eps) for side, d in ((one, d_f), (two, d_g))]
         step = jnp.minimum(step, jnp.minimum(1, jnp.minimum(*falls)))
         new = f + step * d_f, g + step * d_g, plan + step * d_plan
-        wrong = jnp.sum(jnp.abs(one.demand(new[0]) - jnp.sum(new[2], 1)))
-        wrong = wrong + jnp.sum(jnp.abs(two.demand(new[1]) - jnp.sum(new[2], 0)))
         # The value is stationary: a wrong marginal counts by its square.
-        error = jnp.vdot(new[2], slack(*new[:2])) + 1e-3 * wrong
-        # At round-off the system is singular: the last step that was better stays.
-        better = (error < old) | (error > 10 * tolerance)
-        kept = jax.tree.map(lambda p, q: jnp.where(better, p, q), new, (f, g, plan))
-        return count + 1, *kept, jnp.where(better, error, 0)
+        gap, wrong = missed(*new)
+        error = gap + 1e-3 * wrong
+        # At round-off the system is singular: the best that was seen stays.
+        better = error < least
+        best = jax.tree.map(lambda p, q: jnp.where(better, p, q), new, best)
+        stale = jnp.where(better, 0, jnp.where(jnp.isnan(error), _PATIENCE, stale + 1))
+        return count + 1, stale, new, best, jnp.where(better, error, least)
+
+    def unsolved(carry):
+        count, stale, _, _, least = carry
+        return (count < _MAX_STEPS) & (stale < _PATIENCE) & (least > tolerance)
 
     plan = jnp.where(near, a[:, None] * b / mass + eps * mass, 0)
     # Below every cost, and no lower than demands stay of the size of the masses.
     f, g = (-jnp.minimum(jnp.ones_like(side.total), side.reach) for side in (one, two))
-    start = (0, f, g, plan, jnp.full((), jnp.inf, a.dtype))
-    _, f, g, plan, _ = jax.lax.while_loop(
-        lambda c: (c[0] < _MAX_STEPS) & (c[4] > tolerance), advance, start
-    )
+    start = f, g, plan
+    begin = 0, jnp.asarray(0), start, start, jnp.full((), jnp.inf, a.dtype)
+    _, _, _, (f, g, plan), _ = jax.lax.while_loop(unsolved, advance, begin)
     # What has not converged is no answer.
-    wrong = jnp.sum(jnp.abs(one.demand(f) - jnp.sum(plan, 1)))
-    wrong = wrong + jnp.sum(jnp.abs(two.demand(g) - jnp.sum(plan, 0)))
-    solved = jnp.vdot(plan, slack(f, g)) + wrong < jnp.sqrt(tolerance * mass)
+    solved = sum(missed(f, g, plan)) < jnp.sqrt(tolerance * mass)
     plan = jnp.where(solved, plan, jnp.nan)
     f, g = (jnp.where(solved, p, jnp.nan) for p in (f, g))
-    # An atom without a neighbour is unmade: f grows for ever. One without mass has the potential
-    # that the others leave it.
+    # One without mass has the potential that the others leave it.
     alone = lambda near, p: jnp.where(jnp.any(near, axis=1), p, jnp.inf)  # noqa: E731
     f, g = alone(near, f), alone(near.T, g)
     left = lambda cost, p: jnp.min(cost - jnp.where(jnp.isposinf(p), -jnp.inf, p), axis=1)  # noqa: E731

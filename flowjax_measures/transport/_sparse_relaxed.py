@@ -124,13 +124,15 @@ def _interior_point(i, j, cost, one: Side, two: Side, tolerance: float):
     n, m = len(one.a), len(two.a)
     total = min(np.sum(one.a), np.sum(two.a))
     size = min(one.scale, two.scale, 1e-3 + np.mean(cost)) if len(i) else 0.0
+    # What has to be moved is worth what that costs.
+    worth = size if max(one.scale, two.scale) < np.inf else 1e-3 + np.mean(cost)
     f, g = np.full(n, -0.1 * size), np.full(m, -0.1 * size)
     alone = np.bincount(i, minlength=n) == 0, np.bincount(j, minlength=m) == 0
     # Its own variable: at the end differences of costs and potentials have no digits left.
     s = cost - f[i] - g[j]
     mass = 1 / s
     mass = mass * total / max(np.sum(mass), np.finfo(float).tiny)
-    best, old, worse = (f, g, mass), np.inf, 0
+    best, old, less, worse = (f, g, mass), np.inf, np.inf, 0
     for _ in range(_STEPS if len(i) else 0):
         weight, gap = mass / s, np.dot(mass, s)
         stiff = one.stiffness(f, one.a), two.stiffness(g, two.a)
@@ -145,7 +147,7 @@ def _interior_point(i, j, cost, one: Side, two: Side, tolerance: float):
         # what Newton's method leaves out.
         _, _, d_s, d_mass, far_s, far_mass = move(np.zeros_like(mass))
         left = np.dot(mass + far_mass * d_mass, s + far_s * d_s) / gap
-        aim = left**3 * gap / len(i) - far_s * far_mass * d_s * d_mass
+        aim = min(left, 1.0) ** 3 * gap / len(i) - far_s * far_mass * d_s * d_mass
         d_f, d_g, d_s, d_mass, far_s, far_mass = move(aim / s)
         falls = one.reach / max(-np.min(d_f), 1e-300), two.reach / max(-np.min(d_g), 1e-300)
         step = min(0.99 * far_s, 0.99 * far_mass, *falls)
@@ -153,11 +155,12 @@ def _interior_point(i, j, cost, one: Side, two: Side, tolerance: float):
         gaps = one.demand(f, one.a) - np.bincount(i, mass, n)
         others = two.demand(g, two.a) - np.bincount(j, mass, m)
         wrong = np.sum(np.abs(gaps[~alone[0]])) + np.sum(np.abs(others[~alone[1]]))
-        error = np.dot(mass, s) + size * wrong
-        worse = 0 if error < old else worse + 1
+        error = np.dot(mass, s) + worth * wrong
+        # While marginals get right the gap may rise, and both where demands are exponentials.
+        worse = 0 if error < old or wrong < 0.99 * less else worse + 1
+        less = min(wrong, less)
         if error < old:
             best, old = (f, g, mass), error
-        # Where demands are exponentials the error may rise on the way.
         if worse > _WORSE or error <= tolerance * total * (1 + np.max(cost)):
             break
     return best

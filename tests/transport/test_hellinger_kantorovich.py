@@ -105,3 +105,22 @@ def test_many_atoms_need_no_matrix(monkeypatch):
     np.testing.assert_allclose(found, known, rtol=1e-9)
     for one, two in zip(ours, slopes, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 12, 18, 29])
+def test_atoms_out_of_reach_leave_the_others_their_digits(seed):
+    """Moved far away, or with an atom of mass zero, it is the same distance."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=(5, 3)) + 0.5
+    a, b = rng.dirichlet(np.ones(6)), rng.dirichlet(np.ones(5))
+
+    def distance(x, y, a):
+        return fm.hellinger_kantorovich(
+            fm.Particles(jnp.asarray(x), weights=jnp.asarray(a)),
+            fm.Particles(jnp.asarray(y), weights=jnp.asarray(b)),
+        )
+
+    found = distance(x, y, a)
+    np.testing.assert_allclose(distance(x + 1000, y + 1000, a), found, rtol=1e-9)
+    more = np.concatenate([x, y[:1]]), y, np.append(a, 0.0)
+    np.testing.assert_allclose(distance(*more), found, rtol=1e-9)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.special import xlogy
 
 import flowjax_measures as fm
 
@@ -176,6 +177,32 @@ def test_thousands_of_atoms():
     kl = lambda s, a: 0.5 * jnp.sum(s * jnp.log(s / a) - s + a)  # noqa: E731
     high = jnp.vdot(cost, plan) + kl(plan.sum(1), a) + kl(plan.sum(0), b)
     np.testing.assert_allclose(value, high, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("spread", "mass", "one", "two"),
+    [
+        (0.1, 2.0, fm.SquaredError(10.0), None),
+        (3.0, 0.3, None, fm.KullbackLeibler(0.01)),
+    ],
+)
+def test_steep_prices_beside_a_hard_marginal(spread, mass, one, two):
+    """On the host, where plans and potentials have far to go: between its bounds."""
+    rng = np.random.default_rng(1)
+    x, y = spread * rng.normal(size=(210, 2)), rng.normal(size=(190, 2)) + 0.5
+    a, b = rng.dirichlet(np.ones(210)), mass * rng.dirichlet(np.ones(190))
+    mu, nu = (fm.Particles(jnp.asarray(z), weights=jnp.asarray(w)) for z, w in ((x, a), (y, b)))
+    value, plan, f, g = map(np.asarray, fm.unbalanced_transport(mu, nu, one, two))
+    cost = np.sum((x[:, None] - y) ** 2, -1)
+    assert np.min(cost - f[:, None] - g) > -1e-8
+    if one is None:
+        sums, strength = plan.sum(0), 0.01
+        high = strength * np.sum(xlogy(sums, sums / b) - sums + b)
+        np.testing.assert_allclose(plan.sum(1), a, atol=1e-8)
+    else:
+        high = 5.0 * np.sum((plan.sum(1) - a) ** 2)
+        np.testing.assert_allclose(plan.sum(0), b, atol=1e-8)
+    np.testing.assert_allclose(value, np.vdot(cost, plan) + high, rtol=1e-6)
 
 
 def test_few_steps_of_the_interior_point_suffice(monkeypatch):
