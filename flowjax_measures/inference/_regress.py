@@ -98,7 +98,7 @@ def regress(
     !!! example
 
         ```python
-        law = fm.RadialInteraction(fm.Hats(jnp.linspace(0, 4, 30)))
+        law = fm.RadialInteraction(fm.PiecewiseLinear(jnp.linspace(0, 4, 30)))
         found = fm.regress(law, (ts, snapshots), velocities, where=lambda s: s.influence.values)
         ```
     """

@@ -26,7 +26,7 @@ class OneSweep(AbstractScheme):
 
     !!! example
 
-        `simulate(StochasticModifiedFlow(...), mu, ts, dt=eta, key=key, solver=OneSweep())`
+        `simulate(StochasticModifiedFlow(loss, data, eta), mu, ts, dt=eta, key=key, solver=OneSweep())`
     """
 
     orders: ClassVar = (1, 0.5)

@@ -134,7 +134,8 @@ def _solve(starts, ends, duration, w, steps, iterations) -> tuple[CollectiveDiff
 def _kernel(flow):
     """An orthonormal basis of the potentials with ∇²ζ + ∇_sym Q = 0."""
     values, vectors = jnp.linalg.eigh(flow @ flow.T)
-    return jnp.where(values < 1e-9 * values[-1], vectors, 0).T
+    none = max(1e-9, 10 * float(jnp.finfo(flow.dtype).eps))
+    return jnp.where(values < none * values[-1], vectors, 0).T
 
 
 def _gaussians(starts, ends, duration, w, steps) -> CollectiveDiffusion:

@@ -152,3 +152,12 @@ def test_wrong_arguments_are_named():
     }.items():
         with pytest.raises(ValueError, match=name):
             call()
+
+
+@pytest.mark.slow
+def test_two_phases_in_single_precision():
+    wave, actions = 0.3 * np.cos(2 * np.pi * X), []
+    for dtype in (jnp.float32, jnp.float64):
+        c, d = (fm.GridDensity(jnp.asarray(0.5 + s * wave, dtype), 0.0, 1.0, True) for s in (1, -1))
+        actions.append(fm.collective_diffusion([c, d], [d, c], steps=6).action)
+    np.testing.assert_allclose(*actions, rtol=1e-5)
