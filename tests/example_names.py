@@ -64,7 +64,7 @@ clusters = fm.Particles(jnp.array([[1.0, 0.0], [-1.0, 0.0]]), space=fm.Sphere())
     "MinimizingMovement": """
 flow = fm.NaturalGradient(lambda theta: jnp.sin(theta), lambda theta: jnp.sum(theta**2))""",
     "MirrorDescent": 'F, u = fm.PotentialEnergy(V), lambda x: jnp.sum(x**4 + x**2)',
-    "OneSweep": '',
+    "OneSweep": "h = 0.05",
     "PositiveImplicitEuler": "drop = fm.GridDensity(jnp.linspace(1.0, 2.0, 8), 0.0, 1.0, True)",
     "PreconditionedDenoiser": "denoiser = fm.PreconditionedDenoiser(fm.MLP(2, key=key), 1.0)",
     "PredictorCorrector": "b, s = (lambda t, x: -x), lambda t, x: -x",

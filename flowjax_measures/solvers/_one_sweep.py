@@ -26,7 +26,7 @@ class OneSweep(AbstractScheme):
 
     !!! example
 
-        `simulate(StochasticModifiedFlow(loss, data, eta), mu, ts, dt=eta, key=key, solver=OneSweep())`
+        `simulate(StochasticModifiedFlow(loss, data, h), mu, ts, dt=h, key=key, solver=OneSweep())`
     """
 
     orders: ClassVar = (1, 0.5)
