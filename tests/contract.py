@@ -75,7 +75,7 @@ CONTRACT: dict[str, Entry] = {
     # Energies.
     "PotentialEnergy": one(fm.PotentialEnergy(potential), USER, 1),
     "InteractionEnergy": one(fm.InteractionEnergy(KERNEL), degree=2),
-    "KernelEntropy": one(fm.KernelEntropy(KERNEL)),
+    "KernelEntropy": one(fm.KernelEntropy(KERNEL), degree=None),
     "MMD": energy(lambda nu: fm.MMD(nu, KERNEL)),
     "SlicedWasserstein": energy(lambda nu: fm.SlicedWasserstein(nu, along(nu))),
     "SinkhornDivergence": energy(lambda nu: fm.SinkhornDivergence(nu, 0.5)),

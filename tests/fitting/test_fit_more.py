@@ -92,6 +92,7 @@ def test_restarts_keep_the_best_and_stop_and_resume_bit_for_bit(data, tmp_path):
         fm.fit(start, data, steps=20, folder=tmp_path, **call | dict(optimizer=optax.sgd(0.1)))
 
 
+@pytest.mark.slow
 def test_a_symmetric_matrix_stays_so():
     truth = jnp.array([[-1.0, 0.4], [0.4, -0.5]])
     ts = np.linspace(0.0, 1.0, 11)

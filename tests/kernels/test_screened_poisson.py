@@ -47,6 +47,7 @@ def test_over_gaussians():
     np.testing.assert_allclose(KERNEL.smoothed(z, s**2 * jnp.eye(2)), exact, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_stein_flow_without_the_atom_itself():
     x = np.asarray(jr.normal(jr.key(0), (4, 3)))
     law = fm.GradientFlow(fm.KL(fm.Quadratic(1.3)), fm.Stein(KERNEL))

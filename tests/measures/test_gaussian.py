@@ -30,6 +30,7 @@ def by_quadrature(fn, logits):
     return weight @ jax.vmap(fn)(points) / jnp.sum(weight), jnp.log(total)
 
 
+@pytest.mark.slow
 def test_quadratic_tilt_is_exact():
     for fn in (lambda y: y, lambda y: y**2, lambda y: jnp.sin(y)):
         mean, log_normaliser = by_quadrature(fn, quadratic)

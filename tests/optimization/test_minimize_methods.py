@@ -254,6 +254,7 @@ def test_stops_where_the_lowest_values_deviate_little():
     assert int(result.nit) == 8 * (1 + np.argmax(spread <= level)) and result.status == 3
 
 
+@pytest.mark.slow
 def test_objectives_with_numbers_of_their_own():
     """A module is an objective, under a transformation too; another number compiles nothing."""
 

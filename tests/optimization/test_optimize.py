@@ -111,6 +111,7 @@ def test_float32_reaches_consensus_before_its_budget():
     np.testing.assert_allclose(result.x, 0.0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_stops():
     by = lambda **kwargs: minimize(sphere, bounds=box(2), key=jr.key(0), **kwargs)  # noqa: E731
     reached = by(target=0.5)

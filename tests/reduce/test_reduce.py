@@ -68,6 +68,7 @@ def test_reverse_over_reverse():
     np.testing.assert_allclose(twice(streamed), twice(dense), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_masks_and_empty_masks():
     mu = fm.Particles(SOURCES[:7], block=3)
 

@@ -328,6 +328,7 @@ def test_adaptive_steps_with_noise():
     assert abs(run.final.covariance()[0, 0] / expected - 1) < 4 * np.sqrt(2 / 500)
 
 
+@pytest.mark.slow
 def test_stiff_solver():
     stiff = fm.Custom(lambda t, x, mu: -1e6 * (x - mu.mean()) - mu.mean())
     run = fm.simulate(stiff, cloud(5, 1), [0.0, 1.0], solver=diffrax.Kvaerno5())

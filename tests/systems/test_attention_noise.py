@@ -209,6 +209,7 @@ def test_the_law_of_tokens_solves_its_stochastic_equation():
     assert np.abs(tokens - whole).max() < 0.01
 
 
+@pytest.mark.slow
 def test_layers_of_an_even_part_have_a_mean():
     """φ(Mx) of a ReLU and of a bump: covariance and mean by quadrature, and by one wide layer."""
     x, y = jnp.array([0.6, 0.8, 0.0]), jnp.array([1.0, 0.3, -0.5])

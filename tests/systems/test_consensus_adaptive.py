@@ -41,6 +41,7 @@ def test_adam_consensus_takes_the_steps_of_adam():
     np.testing.assert_allclose(run.second, v, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["isotropic", "anisotropic"])
 def test_adam_consensus_shakes_places_alone(noise):
     law = fm.AdamConsensus(rastrigin, 1.0, 0.7, 3.0, noise)

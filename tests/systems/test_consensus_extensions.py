@@ -133,6 +133,7 @@ def test_wrong_batches_are_refused():
         run(fm.ExponentialSampling())
 
 
+@pytest.mark.slow
 def test_jumps_add_to_the_spread():
     """E V⁺ = V[(1 − λh)² + (σ² + ργ²)h(1 − 1/N)], γ a function of time: 20,000 keys, 4.5 errors."""
     n, rate, sigma, h, often, strength = 5, 1.3, 0.8, 0.1, 8.0, 0.6

@@ -284,6 +284,7 @@ def test_a_bridge_is_between_gaussians_or_between_atoms():
         fm.schroedinger_bridge(SOURCE, fm.Particles(jnp.zeros((3, SOURCE.m.size))), 0.5)
 
 
+@pytest.mark.slow
 def test_schroedinger_bridge_of_atoms():
     # The drift by its definition, σ²∇ log φ with φ the heat flow of e^{g/2σ²} ν back in time.
     sigma = 0.8

@@ -110,6 +110,7 @@ def test_swarm_settles_at_its_speed():
     np.testing.assert_allclose(jnp.sum(final.x.p**2), square, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_friction_that_is_a_matrix():
     k, beta, t = np.array([[1.7, 0.3], [0.3, 0.8]]), 2.0, 0.9
     friction = np.array([[1.0, 0.9], [-0.4, 0.5]])

@@ -40,6 +40,7 @@ def test_fisher_information():
         fm.fisher_information(fm.Particles(jnp.ones((2, 1))), potential)
 
 
+@pytest.mark.slow
 def test_entropic_map_continues_the_plan():
     mu, nu = fm.Particles(jr.normal(jr.key(0), (6, 2))), fm.Particles(jr.normal(jr.key(1), (5, 2)))
     found = jax.vmap(fm.entropic_map(mu, nu, 0.3))(mu.x)

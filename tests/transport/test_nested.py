@@ -15,6 +15,7 @@ def gaussians(seed, n):
     return [fm.Gaussian(p[0], 0.2 * jnp.eye(2) + p[1:] @ p[1:].T / 4) for p in parts]
 
 
+@pytest.mark.slow
 def test_mixtures_of_gaussians():
     mus, nus = gaussians(0, 3), gaussians(1, 2)
     a, b = jnp.array([0.2, 0.5, 0.3]), jnp.array([0.6, 0.4])
