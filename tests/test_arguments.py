@@ -125,14 +125,15 @@ def _finite(result) -> bool:
 
 # Data whose NaN is missing, or of which no number is seen; formulas of any real number.
 MAY_HOLD_NAN = {"kalman_filter", "path_metric"}
-REAL = {"batch", "M"}
+REAL = {"batch", "M", "p"}
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(8))
-def test_wrong_arguments_of_the_examples_are_refused(part):
+def test_wrong_arguments_of_the_examples_are_refused(part, tmp_path, monkeypatch):
     """Every argument of every example, exchanged for what cannot be meant."""
+    monkeypatch.chdir(tmp_path)
     library = _Recorder()
     given = context() | {n: getattr(fm, n) for n in fm.__all__} | context() | {"fm": library}
     taken = []

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._numerics import checked
+from .._numerics import checked, given
 from ._minimize import minimize
 
 
@@ -44,7 +44,7 @@ def scipy_method(
     objective = (lambda x: fun(x, *args)) if args else fun
     result = minimize(
         objective,
-        np.atleast_1d(np.asarray(x0, float)),
+        np.atleast_1d(np.asarray(given("x0", x0), float)),
         bounds=bounds,
         constraints=None if isinstance(constraints, tuple) and not constraints else constraints,
         key=jax.random.key(seed) if key is None else key,

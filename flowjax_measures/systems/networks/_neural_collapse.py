@@ -5,7 +5,7 @@ r"""How far the last layer of a classifier is from collapse ([papyan2020]).
 of the covariances within and between K classes and the classes' centred means, rows of M.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,9 @@ class NeuralCollapse(NamedTuple):
 
 @checked
 def neural_collapse(
-    features: Float[Array, "n d"], labels: Int[Array, " n"], weights: Any = None
+    features: Float[Array, "n d"],
+    labels: Int[Array, " n"],
+    weights: Float[Array, "k d"] | None = None,
 ) -> NeuralCollapse:
     """Measures the collapse of the last layer of any classifier.
 
@@ -62,5 +64,9 @@ def neural_collapse(
     gap = jnp.linalg.norm(unit(gram) - unit(simplex))
     if weights is None:
         return NeuralCollapse(variability, gap, None)
+    if weights.shape != means.shape:
+        raise ValueError(
+            f"`weights` has shape {weights.shape}; give W of shape {means.shape}, a row a class."
+        )
     rows = weights - jnp.mean(weights, 0)
     return NeuralCollapse(variability, gap, jnp.linalg.norm(unit(rows) - unit(centred)))
