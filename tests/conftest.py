@@ -3,7 +3,6 @@
 import functools
 import gc
 import os
-import tempfile
 
 import jax
 import numpy as np
@@ -27,14 +26,6 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-
-# What one process has compiled, small programs most of all, the other reads.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _compiled = tempfile.TemporaryDirectory()
-    os.environ["FLOWJAX_MEASURES_TESTS_COMPILED"] = _compiled.name
-jax.config.update("jax_compilation_cache_dir", os.environ["FLOWJAX_MEASURES_TESTS_COMPILED"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # A value that is none is equal to nothing.
 np.testing.assert_allclose = functools.partial(np.testing.assert_allclose, equal_nan=False)

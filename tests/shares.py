@@ -15,10 +15,10 @@ _HALVES = """
     test_the_path_does_not_depend_on_the_number_of_devices
     test_weak_order_against_exact_moments_of_sgd
 """.split()  # noqa: SIM905
-_THIRDS = """
+_QUARTERS = """
     test_gradients_are_differences_also_of_a_measure_against_itself
     test_half_an_atom_twice_is_an_atom test_jit_is_eager_and_vmap_is_loop
     test_reverse_is_forward_is_central_differences
 """.split()  # noqa: SIM905
 _EIGHTHS = ["test_points_that_a_law_is_not_for_are_named"]
-SHARES = dict.fromkeys(_HALVES, 2) | dict.fromkeys(_THIRDS, 3) | dict.fromkeys(_EIGHTHS, 8)
+SHARES = dict.fromkeys(_HALVES, 2) | dict.fromkeys(_QUARTERS, 4) | dict.fromkeys(_EIGHTHS, 8)

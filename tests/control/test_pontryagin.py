@@ -24,6 +24,7 @@ def running(theta):
     return 0.05 * jnp.sum(theta["w"] ** 2)
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_the_discretised_run():
     def objective(controls, x):
         flow = fm.ControlledFlow(field, controls, 1.5)

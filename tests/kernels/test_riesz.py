@@ -28,6 +28,7 @@ def test_means_over_gaussians(d, r):
     np.testing.assert_allclose(traced, found, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_stein_flow_and_energy_leave_the_atom_itself_out():
     x, r = np.asarray(jr.normal(jr.key(0), (4, 3))), -1.0
     law = fm.GradientFlow(fm.KL(fm.Quadratic(1.3)), fm.Stein(fm.RieszKernel(r)))

@@ -11,6 +11,7 @@ X, Y = jr.normal(jr.key(0), (2, 9, 3))
 MU = fm.Particles(Y, jnp.log(jnp.linspace(1.0, 2.0, 9)))
 
 
+@pytest.mark.slow
 def test_sorted_sums_and_their_gradients_are_those_of_pairs():
     kernel = fm.SlicedEnergyDistance(fm.sphere_directions(jr.key(1), 5, 3))
 

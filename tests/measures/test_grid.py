@@ -60,6 +60,7 @@ def test_mean_and_logmean_are_sums_over_cells():
     assert np.all(np.isfinite(slope)) and abs(slope[2, 3]) > 0
 
 
+@pytest.mark.slow
 def test_cross_diffusion_grows_the_covariance():
     """dX = S dW from a bump: the covariance grows by S Sᵀ t, mass is kept."""
     s = jnp.array([[0.3, 0.0], [0.2, 0.25]])

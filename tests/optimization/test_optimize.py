@@ -85,6 +85,7 @@ def test_points_are_pytrees_in_bounds():
     np.testing.assert_allclose(result.x["b"], -0.25, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_bounds_in_all_forms_are_one():
     pairs = [(-1.0, 2.0), (-3.0, 4.0)]
     forms = [
@@ -96,6 +97,7 @@ def test_bounds_in_all_forms_are_one():
         np.testing.assert_array_equal(x, results[0])
 
 
+@pytest.mark.slow
 def test_from_one_point_without_bounds():
     result = minimize(lambda x: sphere(x - 30.0), jnp.zeros(2), key=jr.key(0))
     np.testing.assert_allclose(result.x, 30.0, atol=1e-3)

@@ -117,6 +117,7 @@ def test_an_adjoint(name, dt, sigma):
     np.testing.assert_allclose(derivative(end)(1.0), exact, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_derivative_of_a_steady_state_needs_one():
     def end(rate, t1, **options):
         run = fm.simulate(

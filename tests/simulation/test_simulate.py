@@ -318,6 +318,7 @@ def test_event_with_noise_at_constant_steps_takes_the_same_path():
     np.testing.assert_allclose(watched.final.x, plain.final.x, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_adaptive_steps_with_noise():
     run = fm.simulate(
         Additive(), cloud(500, 1), [0.0, 2.0], key=jr.key(0), solver=diffrax.Heun(), dt=0.05,

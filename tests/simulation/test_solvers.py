@@ -214,6 +214,7 @@ def test_strangs_splitting_has_order_two(solver):
         fm.simulate(linear(a), PAIR, [0.0, 1.0], dt=0.1, solver=solver)
 
 
+@pytest.mark.slow
 def test_exponential_steps_of_consensus():
     """Exact where the consensus rests: one long step is a hundred short ones of the flow."""
     least = fm.ConsensusBased(lambda x: 1e6 * jnp.sum((x - 0.3) ** 2), 1.7, 0.0, 1.0)

@@ -116,6 +116,7 @@ def test_rotary_positions_are_relative():
     assert np.allclose(layer.weights(here), expected, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_sinkhorn_iterations_go_from_softmax_to_the_limit():
     field = lambda system: system(0.0, MU).drift.x  # noqa: E731
     softmax, limit = field(fm.SelfAttention(beta=0.6)), field(fm.SinkhornAttention(beta=0.6))

@@ -92,6 +92,7 @@ def test_regularized_consensus_with_long_steps_is_its_sum():
     assert np.all(np.abs(np.sum(np.asarray(one) ** 2, axis=1) - 1) < 0.5)
 
 
+@pytest.mark.slow
 def test_a_kernel_as_wide_as_a_share_of_the_cloud():
     """log k = −|x − y|²/(2κ²R²), R the largest distance, of points with mass."""
     law = fm.PolarizedConsensus(rastrigin, alpha=0.3, kernel_width=0.2, relative_width=True)

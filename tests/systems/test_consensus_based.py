@@ -93,6 +93,7 @@ def test_consensus_from_particles_converges():
     assert np.all(error < 0.003)
 
 
+@pytest.mark.slow
 def test_closure_of_the_variance():
     """From a Gaussian with α = 0, V(t) = V(0) e^{(−2λ + dσ²)t}."""
     mu = fm.Gaussian(jnp.array([0.5, -1.0]), jnp.array([[1.0, 0.3], [0.3, 0.5]]))

@@ -19,6 +19,7 @@ def variances(flow, mu, ts, **kwargs):
     return np.asarray(fm.simulate(flow, mu, ts, observe=lambda m: jnp.diagonal(m.cov), **kwargs).ys)
 
 
+@pytest.mark.slow
 def test_quadratic_kernel_has_its_moments_at_any_number():
     # dX = −κ(X − X̄) dt + √(2/β) dW by Euler: X̄ is a random walk, and the sample's variance S
     # obeys E S′ = (1 − κh)² E S + (2h/β)(1 − 1/N).

@@ -29,6 +29,7 @@ def law(d=3):
     return fm.Lindblad((a + a.conj().T) / 2, jumps, RATES)
 
 
+@pytest.mark.slow
 def test_three_levels_are_the_exponential_of_the_generator():
     system, rho = law(), state(3)
     run = fm.simulate(system, rho, [0.0, 0.4, 1.0])

@@ -33,6 +33,7 @@ def test_a_quadratic_potential_under_drift_and_multiplicative_noise():
     np.testing.assert_allclose(final.p, a * final.q, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_covariance_as_noise_and_cost():
     """From centred points ψ = ½ a x²: a′ = −2Ca² − 2a, C′ = 2aC² + 2C."""
     q = np.array([-1.0, -0.5, 0.5, 1.0])

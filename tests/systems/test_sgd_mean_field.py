@@ -161,6 +161,7 @@ def test_fixed_point_of_a_network_is_where_its_flow_rests():
     assert np.abs(run.final.rho - law.rho).max() < 0.02 * law.rho.max()
 
 
+@pytest.mark.slow
 def test_propagation_of_chaos_of_the_gaussian_case(n=8):
     """The joint law of n neurons is one point of R^n in n F: one marginal at 1/n², all at 1/n."""
     a, kappa, tau = 1.0, 0.5, 0.3

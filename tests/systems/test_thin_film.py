@@ -17,6 +17,7 @@ def drop(n, floor=0.02):
     return fm.GridDensity(floor + jnp.exp(-((x - 4) ** 2)), 0.0, 8.0)
 
 
+@pytest.mark.slow
 def test_implicit_steps_go_to_the_film_at_order_one():
     exact, errors = fm.simulate(fm.ThinFilm(), drop(16), [0.0, 1.0], dt=5e-3).final.rho, []
     for n in (10, 20):

@@ -110,6 +110,7 @@ def test_mixture_descends_in_the_metric():
     np.testing.assert_allclose(-inner, (along(1e-5) - along(-1e-5)) / 2e-5, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_product_of_a_gaussian_target():
     stiffness = jnp.array([[2.0, 0.7], [0.7, 1.0]])
     flow = fm.IndependentProjection(fm.Quadratic(stiffness, jnp.array([0.4, -0.3])))

@@ -76,6 +76,7 @@ def test_a_game_against_a_dense_solve():
     assert 0 <= found.gap < 1e-8 * found.value
 
 
+@pytest.mark.slow
 def test_a_bound_that_nothing_meets_changes_nothing():
     free, loose = (fm.benamou_brenier(line(START), line(END), steps=4, bound=b) for b in (None, 99))
     np.testing.assert_allclose(loose.cost, free.cost, rtol=1e-8)

@@ -60,6 +60,7 @@ def test_atoms_without_mass_change_nothing(law):
     )
 
 
+@pytest.mark.slow
 def test_relaxed_entropic_cost_is_its_primal_problem():
     epsilon, tau = 0.05, 0.9
     strength = epsilon * tau / (1 - tau)
