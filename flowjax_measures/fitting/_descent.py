@@ -1,8 +1,10 @@
 """The loop of a fit: steps of an optimiser, restarts side by side, and files to go on from."""
 
 import contextlib
+import functools
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,20 +59,26 @@ def spread_out(parameters: Parameters, start: list[Array], restarts: int, key: P
     return [others(i, u) for i, u in enumerate(free)]
 
 
+@functools.lru_cache(maxsize=32)
+def _programs(optimizer: optax.GradientTransformation) -> tuple[Callable, Callable]:
+    """The start and the step of an optimizer on stacked variables, for all fits that take it."""
+    extra = optax.with_extra_args_support(optimizer)
+
+    def one(free, gradient, state, value):
+        # optax mixes dtypes of its own.
+        with jax.numpy_dtype_promotion("standard"):
+            move, state = extra.update(gradient, state, free, value=value)
+            return optax.apply_updates(free, move), state
+
+    return jax.jit(jax.vmap(optimizer.init)), jax.jit(jax.vmap(one))
+
+
 class Optax:
     """Steps of an optax transformation on stacked variables, compiled once."""
 
     def __init__(self, optimizer: optax.GradientTransformation, free: list[Array]):
-        self.state = jax.vmap(optimizer.init)(free)
-        extra = optax.with_extra_args_support(optimizer)
-
-        def one(free, gradient, state, value):
-            # optax mixes dtypes of its own.
-            with jax.numpy_dtype_promotion("standard"):
-                move, state = extra.update(gradient, state, free, value=value)
-                return optax.apply_updates(free, move), state
-
-        self.update = jax.jit(jax.vmap(one))
+        init, self.update = _programs(optimizer)
+        self.state = init(free)
 
     def text(self, free: list[Array]) -> tuple[str, Any]:
         """The program of an update and the state that it starts from."""
@@ -141,7 +149,10 @@ def descend(
             steepest = np.where(fine, np.maximum(steepest, sizes), steepest)
             # Losses of drawn particles do not compare: there the last is the best.
             better = fine & ((values < best_loss) | (draws is not None))
-            best = [jnp.where(_along(better, u), u, b) for b, u in zip(best, free, strict=True)]
+            if better.all():
+                best = free
+            elif better.any():
+                best = [jnp.where(_along(better, u), u, b) for b, u in zip(best, free, strict=True)]
             best_loss, slope = np.where(better, values, best_loss), np.where(better, sizes, slope)
             if all(_stalls(losses[: step + 1, i], tolerance, patience) for i in range(runs)):
                 ended = f"The loss stopped falling at step {step}."

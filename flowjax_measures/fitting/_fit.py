@@ -6,6 +6,7 @@ Gradients go through the run. Noise is drawn once: every step of the optimiser s
 Brownian paths, so that the loss is one function of θ and not a different one each time.
 """
 
+import functools
 import math
 import os
 import warnings
@@ -214,7 +215,7 @@ def fit(
             )
         search = Newton(objective)
     else:
-        search = Optax(optimizer or _adam(learning_rate, steps), free)
+        search = Optax(optimizer or _adam(float(learning_rate), steps), free)
     draws = jr.fold_in(_needed(key), 1) if runs.drawn else None
     limits = Limits(steps, tolerance, patience)
     found = descend(objective, search, free, limits, draws, folder, overwrite, progress)
@@ -275,6 +276,7 @@ def profile(
     return jnp.asarray(least)
 
 
+@functools.lru_cache(maxsize=32)
 def _adam(rate: float, steps: int) -> optax.GradientTransformation:
     # A full gradient has no noise to average away: a short memory of squares (0.9, not 0.999)
     # follows curved valleys, 0.3% where the usual one ends at 18%.

@@ -18,12 +18,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float
 
-from .._numerics import checked
+from .._numerics import checked, jitted
 from .._system import AbstractSystem
 from ..measures._base import check_finite, is_measure
 from ..noise._noise import floating
 from ._each import each
-from ._parameters import select
+from ._parameters import Parameters, select
 
 
 class Regression(eqx.Module):
@@ -117,20 +117,9 @@ def regress(
     dtype = jnp.result_type(*[a for a in jax.tree.leaves(snapshots) if eqx.is_inexact_array(a)])
     parameters = select(system, where, False, None, False, dtype)
     start, unravel = ravel_pytree(parameters.values())
-    times = _times(ts, dtype)
-
-    @jax.jit
-    def residual(theta):
-        law = parameters.with_values(unravel(theta))
-        errors = each(lambda *row: _residual(law, *row), times, snapshots, velocities)
-        return jnp.concatenate(errors) / np.sqrt(len(ts))
-
-    along = lambda v: jax.jvp(residual, (start,), (v,))[1]  # noqa: E731
-    design = np.asarray(jax.lax.map(along, jnp.eye(start.size, dtype=dtype)), np.float64).T
-    zero, theta = np.asarray(residual(start), np.float64), np.asarray(start, np.float64)
-    # A second point tells an affine function from others.
-    other = theta + np.where(theta == 0, 1, np.abs(theta))
-    moved = np.asarray(residual(jnp.asarray(other, dtype)), np.float64)
+    linear = _linear(parameters, _times(ts, dtype), snapshots, velocities)
+    zero, design, other, moved = (np.asarray(a, np.float64) for a in linear)
+    theta = np.asarray(start, np.float64)
     bend = np.linalg.norm(moved - zero - design @ (other - theta))
     epsilon = float(jnp.finfo(dtype).eps)
     if bend > np.sqrt(epsilon) * (np.linalg.norm(moved) + np.linalg.norm(zero)):
@@ -154,6 +143,24 @@ def regress(
         snapshots, velocities, strict=True)) / len(ts))  # fmt: skip
     return Regression(system, float(np.linalg.norm(rest)), float(offset), values, right, errors,
                       parameters.names())  # fmt: skip
+
+
+@jitted
+def _linear(parameters: Parameters, times: list[Array], snapshots: list, velocities: list):
+    """The residual and its derivative at the start, and, to tell whether it is affine, a second
+    point and the residual there.
+    """
+    start, unravel = ravel_pytree(parameters.values())
+
+    def residual(theta):
+        law = parameters.with_values(unravel(theta))
+        errors = each(lambda *row: _residual(law, *row), times, snapshots, velocities)
+        return jnp.concatenate(errors) / np.sqrt(len(times))
+
+    along = lambda v: jax.jvp(residual, (start,), (v,))[1]  # noqa: E731
+    design = jax.lax.map(along, jnp.eye(start.size, dtype=start.dtype)).T
+    other = start + jnp.where(start == 0, 1, jnp.abs(start))
+    return residual(start), design, other, residual(other)
 
 
 def _residual(system: AbstractSystem, t: Any, state: Any, velocity: Any) -> Array:

@@ -1,7 +1,6 @@
 """`minimize` by every method, on the host, under constraints, in batches."""
 
 import concurrent.futures
-import contextlib
 import time
 
 import equinox as eqx
@@ -11,6 +10,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 import scipy.optimize
+from counting import compilations
 
 import flowjax_measures as fm
 from flowjax_measures.objectives import himmelblau, rastrigin, sphere
@@ -18,18 +18,6 @@ from flowjax_measures.optimization import minimize
 
 BOX = (jnp.full(2, -5.12), jnp.full(2, 4.8))
 KEY = jr.key(0)
-
-
-@contextlib.contextmanager
-def compilations():
-    """The list of what is compiled inside."""
-    names = []
-    listen = lambda name, *_, **__: "backend_compile" in name and names.append(name)  # noqa: E731
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield names
-    finally:
-        jax.monitoring.clear_event_listeners()
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("memory", "mirror", "jumps")]
