@@ -562,6 +562,10 @@ CASES: dict[str, Callable[[], Case]] = {
         fm.Lindblad(ROTATION + ROTATION.T, [ROTATION, 1j * np.tri(3)], [0.5, 0.2]),
         jnp.array([[0.5, 0.1j, 0.0], [-0.1j, 0.3, 0.0], [0.0, 0.0, 0.2]]),
     ),
+    "polyhedral-mean-field": lambda: Case(
+        fm.PolyhedralMeanField(fm.Quadratic(jnp.array([[1.5, 0.4], [0.4, 0.8]])), count=32),
+        fm.MonotoneMap([0.3, -0.2], [[1.0, 0.5, 2.0], [0.3, 0.7, 0.9]], (-0.5, 0.8)),
+    ),
     "parabolic-monge-ampere": lambda: Case(
         fm.ParabolicMongeAmpere(
             lambda x: jnp.sum(jnp.sin(2 * jnp.pi * x)), lambda x: jnp.sum(jnp.cos(2 * jnp.pi * x))

@@ -39,6 +39,21 @@ ax = plot.measure(run.final)
 x = grid.centres()
 ax.contour(*x.T.swapaxes(1, 2), jnp.exp(-jnp.apply_along_axis(banana, 2, x)), colors="C1")
 
+# %% PolyhedralMeanField
+# The best product of a skew law and its neighbour by increasing maps of few pieces: with one piece
+# a Gaussian, with more its shape (black, at rest among all products).
+target = lambda x: x[0] ** 4 / 4 + x[0] + (x[1] - x[0]) ** 2 / 2
+s = jnp.linspace(-2.5, 2.0, 400)
+for pieces in (1, 3, 12):
+    begin = fm.MonotoneMap.of_gaussian(jnp.zeros(2), 1.0, pieces)
+    found = fm.simulate(fm.PolyhedralMeanField(target), begin, [0.0, 8.0]).final
+    first = fm.MonotoneMap(found.shift[:1], found.slopes[:1], found.knots)
+    plt.plot(s, jnp.exp(jax.vmap(first.log_density)(s[:, None])), label=f"K = {pieces}")
+p = jnp.exp(-(s**4) / 4 - s - s**2 / 2 + found.shift[1] * s)
+plt.plot(s, p / jnp.trapezoid(p, s), "k--", lw=1)
+plt.legend()
+plt.xlabel("first coordinate")
+
 # %% Jarzynski
 # A trap moves and stiffens: points lag behind (grey), their weights say where the Gibbs law is
 # (orange) and, by the mass, the free energy.

@@ -115,6 +115,23 @@ def test_step_is_the_saddle_point_of_a_proximal_gan():
     np.testing.assert_allclose(run.final.x, found.reshape(5, 2), atol=1e-4)
 
 
+def test_the_dual_of_a_step_is_its_critic():
+    """min over ρ of W²(μ, ρ)/2τ + KL(ρ | ν) is transport from μ with a free end."""
+    tau, start = 0.2, fm.Gaussian(jnp.array([0.8]), jnp.array([[0.3]]))
+    flow = fm.GradientFlow(fm.KL(lambda x: jnp.sum(x**2) / 2))
+    end = fm.simulate(flow, start, [0.0, tau], solver=fm.JKO(tau)).final
+    m, s = float(end.m[0]), float(end.cov[0, 0])
+    x = np.linspace(-4, 4, 201)
+    cells = fm.Particles(jnp.asarray(x[:, None]), weights=norm.pdf(x, 0.8, np.sqrt(0.3)) * 0.04)
+    nu = fm.Particles(jnp.asarray(x[:, None]), weights=norm.pdf(x) * 0.04)
+    found = fm.unbalanced_transport(cells, nu, None, fm.KullbackLeibler(2 * tau))
+    rho = np.asarray(found.plan).sum(0)
+    np.testing.assert_allclose([rho @ x, rho @ (x - m) ** 2], [m, s], atol=1e-3)
+    critic = norm.logpdf(x, m, np.sqrt(s)) - norm.logpdf(x)
+    seen = (x > -1) & (x < 2)
+    assert np.max(np.abs(-found.g / (2 * tau) - critic)[seen]) < 0.01
+
+
 @pytest.mark.slow
 def test_parametric_step_of_affine_generators_is_the_step_of_gaussians():
     """G(z) = A z + b: E|G − G_k|² = |A − A_k|² + |b − b_k|², and the best A has W₂ there."""

@@ -1,5 +1,6 @@
 """Variational inference by flows of Gaussians, mixtures and products, against quadrature."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_sylvester
 from scipy.optimize import minimize
+from scipy.stats import norm
 
 import flowjax_measures as fm
 
@@ -195,3 +197,86 @@ def test_stochastic_steps_end_at_the_best_of_two():
     best = fm.simulate(flow, start, [0.0, 20.0], dt=0.05).final.x
     np.testing.assert_allclose(final.m, best.m, atol=0.02)
     np.testing.assert_allclose(final.cov, best.cov, atol=0.02)
+
+
+COUPLED = lambda x: jnp.sum(x**4) / 4 + x[0] ** 2 * x[1] / 2 - 0.5 * x[0] + x[1] ** 2 / 2  # noqa: E731
+KNOTS = (-0.5, 0.8)
+
+
+def uneven():
+    return fm.MonotoneMap(jnp.array([0.3, -0.2]), [[1.0, 0.5, 2.0], [0.3, 0.7, 0.9]], KNOTS)
+
+
+def test_maps_move_by_the_gradient_in_the_distance_of_their_images():
+    law, state = fm.PolyhedralMeanField(COUPLED, 256), uneven()
+    slope, drift = eqx.filter_jit(
+        lambda state: (jax.grad(law.value)(state), law(0.0, state).drift)
+    )(state)
+    # E φφᵀ by the trapezoidal rule between the kinks.
+    parts = [np.linspace(a, b, 20_001) for a, b in ((-9, -0.5), (-0.5, 0), (0, 0.8), (0.8, 9))]
+    moments = 0.0
+    for z in parts:
+        ramps = [np.minimum(z, -0.5) + 0.5, np.clip(z, -0.5, 0.8), np.maximum(z, 0.8) - 0.8]
+        phi = np.stack([np.ones_like(z), *ramps])
+        moments += np.trapezoid(phi[:, None] * phi * norm.pdf(z), z)
+    rates = np.concatenate([drift.shift[:, None], drift.slopes], 1)
+    exact = np.concatenate([slope.shift[:, None], slope.slopes], 1)
+    np.testing.assert_allclose(-rates @ moments, exact, atol=1e-6)
+
+
+def test_the_law_of_an_increasing_map():
+    one = lambda i: fm.MonotoneMap(uneven().shift[i : i + 1], uneven().slopes[i : i + 1], KNOTS)  # noqa: E731
+    for i in range(2):
+        z = np.linspace(-6, 6, 13)
+        x = jax.vmap(one(i))(jnp.asarray(z[:, None]))
+        here = jax.vmap(one(i).log_density)(x)
+        slopes = jax.vmap(jax.jacfwd(one(i)))(jnp.asarray(z[:, None]))[:, 0, 0]
+        np.testing.assert_allclose(here, norm.logpdf(z) - np.log(slopes), rtol=1e-12)
+    point = jnp.array([0.4, -0.9])
+    both = sum(one(i).log_density(point[i : i + 1]) for i in range(2))
+    np.testing.assert_allclose(uneven().log_density(point), both, rtol=1e-12)
+    drawn = uneven().sample(jr.key(0), 50_000)
+    assert jnp.max(jnp.abs(drawn.mean() - jnp.mean(jax.vmap(uneven())(drawn_normals()), 0))) < 0.03
+
+
+def drawn_normals():
+    return jr.normal(jr.key(5), (50_000, 2))
+
+
+@pytest.mark.parametrize("pieces", [8, *(pytest.param(k, marks=pytest.mark.slow) for k in (4, 16))])
+def test_the_best_increasing_map_is_the_best_product(pieces):
+    # Coordinate ascent on a grid, and KL up to log Z of what it ends at.
+    s = np.linspace(-4, 4, 801)
+    a, b, h = s[:, None], s, s[1] - s[0]
+    table = (a**4 + b**4) / 4 + a**2 * b / 2 - 0.5 * a + b**2 / 2
+    p = q = np.ones(801) / 801 / h
+    for _ in range(100):
+        p = np.exp(-(table @ q) * h)
+        p /= p.sum() * h
+        q = np.exp(-(p @ table) * h)
+        q /= q.sum() * h
+    logs = lambda r: np.sum(r * np.log(np.maximum(r, 1e-300))) * h  # noqa: E731
+    best = p @ table @ q * h**2 + logs(p) + logs(q)
+    law = fm.PolyhedralMeanField(COUPLED)
+    run = fm.simulate(law, fm.MonotoneMap.of_gaussian(jnp.zeros(2), 0.7, pieces), [0.0, 8.0])
+    excess = float(law.value(run.final) - best)
+    # It falls with the square of their number, here 0.26 / K².
+    assert 0 < excess < 0.4 / pieces**2
+    x = jax.vmap(run.final)(drawn_normals())
+    for i, r in enumerate((p, q)):
+        mean = np.sum(s * r) * h
+        spread = np.sqrt(np.sum((s - mean) ** 2 * r) * h)
+        # A map's distance is the root of its excess: these are off by O(1/K).
+        np.testing.assert_allclose(jnp.mean(x[:, i]), mean, atol=0.01)
+        np.testing.assert_allclose(jnp.std(x[:, i]), spread, rtol=0.2 / pieces)
+
+
+def test_maps_that_do_not_increase_are_refused():
+    with pytest.raises(ValueError, match="slopes"):
+        fm.MonotoneMap(jnp.zeros(2), jnp.array([[1.0, -1.0], [1.0, 1.0]]), (0.0,))
+    with pytest.raises(ValueError, match="slopes"):
+        fm.MonotoneMap(jnp.zeros(2), jnp.ones((2, 2)), (0.0, 1.0))
+    with pytest.raises(ValueError, match="knots"):
+        fm.MonotoneMap(jnp.zeros(2), jnp.ones((2, 3)), (1.0, 0.0))
+    with pytest.raises(ValueError, match="MonotoneMap"):
+        fm.PolyhedralMeanField(COUPLED)(0.0, fm.Particles(jnp.zeros((3, 2))))

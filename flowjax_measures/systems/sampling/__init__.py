@@ -8,5 +8,7 @@ from ._independent_projection import IndependentProjection as IndependentProject
 from ._jarzynski import Jarzynski as Jarzynski
 from ._langevin import Langevin as Langevin
 from ._lindblad import Lindblad as Lindblad
+from ._monotone_map import MonotoneMap as MonotoneMap
+from ._polyhedral_mean_field import PolyhedralMeanField as PolyhedralMeanField
 from ._stochastic_localization import StochasticLocalization as StochasticLocalization
 from ._underdamped_langevin import UnderdampedLangevin as UnderdampedLangevin
