@@ -199,9 +199,10 @@ go = jax.jit(lambda: jax.lax.scan(step, x, jnp.arange(20))[0])
     ),
     "gradient of an adaptive run": (
         """
-mu = fm.Particles(x)
+mu, law = fm.Particles(x), lambda beta: fm.SelfAttention(beta=beta)
+controller = diffrax.PIDController(rtol=1e-5, atol=1e-5)
 end = lambda beta: jnp.sum(
-    fm.simulate(fm.SelfAttention(beta=beta), mu, [0.0, 1.0], rtol=1e-5, atol=1e-5).final.x ** 2
+    fm.simulate(law(beta), mu, [0.0, 1.0], stepsize_controller=controller).final.x ** 2
 )
 go = jax.jit(lambda: jax.grad(end)(1.0))
 """,

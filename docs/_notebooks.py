@@ -1,17 +1,21 @@
 """The examples as pages and as notebooks: a cell for the imports, each definition, each paragraph.
 
-`python docs/_notebooks.py FOLDER` writes the notebooks.
+`python docs/_notebooks.py FOLDER` writes the notebooks. Where GITHUB_REPOSITORY says whose they
+are, as on GitHub's machines, pages link to Colab and Binder, which open them from the branch
+`notebooks`; the workflow that publishes the site writes it.
 """
 
 import ast
 import inspect
 import json
+import os
 import sys
 from pathlib import Path
 
 import _docstrings
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY")
 _HEAD = """Examples
 ========
 
@@ -75,7 +79,16 @@ def notebook(text: str) -> dict:
     }  # fmt: skip
 
 
-def pages() -> dict[str, str]:
+def online(name: str, repository: str | None) -> str:
+    """Links that open a notebook where nothing need be installed."""
+    if not repository:
+        return ""
+    colab = f"https://colab.research.google.com/github/{repository}/blob/notebooks/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{repository}/notebooks?labpath={name}.ipynb"
+    return f" · `Colab <{colab}>`__ · `Binder <{binder}>`__"
+
+
+def pages(repository: str | None = REPOSITORY) -> dict[str, str]:
     """A page for each example, and the list of all."""
     written, rows = {}, []
     for path in sorted(EXAMPLES.glob("*.py")):
@@ -86,6 +99,7 @@ def pages() -> dict[str, str]:
         links = f":download:`{title} </../examples/{title}>`"
         if path.stem in scripts():
             links += f" · :download:`{path.stem}.ipynb <{path.stem}.ipynb>`"
+            links += online(path.stem, repository)
         written[path.stem] = (
             f":orphan:\n\n{title}\n{'=' * len(title)}\n\n{about}\n\n"
             f"{links} · :doc:`all examples <index>`\n\n"
@@ -98,9 +112,12 @@ def pages() -> dict[str, str]:
     return written
 
 
-def write(folder: Path) -> None:
-    """The notebooks, as files of a folder."""
+def write(folder: Path, repository: str | None = REPOSITORY) -> None:
+    """The notebooks, as files of a folder, and what Binder installs for them."""
     folder.mkdir(exist_ok=True, parents=True)
+    if repository:
+        needs = f"flowjax_measures[examples] @ git+https://github.com/{repository}\n"
+        (folder / "requirements.txt").write_text(needs)
     for name, text in scripts().items():
         content = json.dumps(notebook(text), indent=1, ensure_ascii=False)
         path = folder / f"{name}.ipynb"

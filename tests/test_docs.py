@@ -69,6 +69,21 @@ def test_notebooks_hold_the_code_of_the_examples(name):
     assert all(comment in code for comment in re.findall(r"(?m)^ *# .*", text))
 
 
+def test_notebooks_open_where_their_address_is_known(tmp_path):
+    name = next(iter(_notebooks.scripts()))
+    page = _notebooks.pages("someone/flowjax_measures")[name]
+    place = "someone/flowjax_measures/blob/notebooks"
+    assert f"https://colab.research.google.com/github/{place}/{name}.ipynb" in page
+    known = f"someone/flowjax_measures/notebooks?labpath={name}.ipynb"
+    assert f"https://mybinder.org/v2/gh/{known}" in page
+    assert "colab" not in _notebooks.pages(None)[name]
+    _notebooks.write(tmp_path, "someone/flowjax_measures")
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"requirements.txt", *(f"{n}.ipynb" for n in _notebooks.scripts())}
+    # The workflow pushes to the branch that the links name.
+    assert "-b notebooks" in (ROOT / ".github/workflows/site.yml").read_text()
+
+
 NUMBERS = {11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen"}
 
 
