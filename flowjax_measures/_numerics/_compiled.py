@@ -1,6 +1,8 @@
 """A function compiled once for what does not change of its arguments: shapes, functions, text."""
 
+import contextlib
 import functools
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +60,8 @@ def compiled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        arrays, rest = program(*_apart(arguments))
+        with collector_paused():
+            arrays, rest = program(*_apart(arguments))
         arrays = iter(arrays)
         leaves = [next(arrays) if leaf is _Hole else leaf for leaf in rest.leaves]
         return jax.tree.unflatten(rest.structure, leaves)
@@ -67,9 +70,23 @@ def compiled(function: Callable) -> Callable:
     return call
 
 
+@contextlib.contextmanager
+def collector_paused():
+    """Tracing makes many objects that stay: looking for garbage among them, and among all that was
+    imported, takes as long as tracing.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
 def jitted(function: Callable) -> Any:
     """`equinox.filter_jit` of a function, or of a method, that multiplies in full precision."""
-    return eqx.filter_jit(in_full_precision(function))
+    return eqx.filter_jit(collector_paused()(in_full_precision(function)))
 
 
 class _Hole:
