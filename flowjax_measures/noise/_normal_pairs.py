@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import add, bitwise_or, bitwise_xor as xor, mul, shift_left, shift_right_logical
 from jaxtyping import Array, Complex, DTypeLike, Int, PyTree
 
 from .._custom_types import PRNGKey
@@ -25,14 +26,16 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 def threefry(key: tuple[Array, Array], count: tuple[Array, Array]) -> tuple[Array, Array]:
     """The two words of Threefry-2x32 of `count`, elementwise; all are uint32."""
-    keys = (*key, key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
-    a, b = count[0] + keys[0], count[1] + keys[1]
+    # Operations of lax: those of jnp, a hundred and more, take three times as long to trace.
+    keys = (*key, xor(xor(*key), np.uint32(0x1BD11BDA)))
+    a, b = add(count[0], keys[0]), add(count[1], keys[1])
     for group in range(5):
         for r in _ROTATIONS[group % 2]:
-            a = a + b
-            b = (b << np.uint32(r) | b >> np.uint32(32 - r)) ^ a
-        a = a + keys[(group + 1) % 3]
-        b = b + keys[(group + 2) % 3] + np.uint32(group + 1)
+            a = add(a, b)
+            turned = shift_left(b, np.uint32(r)), shift_right_logical(b, np.uint32(32 - r))
+            b = xor(bitwise_or(*turned), a)
+        a = add(a, keys[(group + 1) % 3])
+        b = add(add(b, keys[(group + 2) % 3]), np.uint32(group + 1))
     return a, b
 
 
@@ -99,13 +102,12 @@ def _unit(word: Array, dtype: DTypeLike) -> Array:
 
 def _sine_cosine(y: Array) -> tuple[Array, Array]:
     """Of |y| ≤ π/4, to round-off, by Taylor's series."""
-    square = y**2
-    orders = reversed(range(5 if y.dtype == jnp.float32 else 9))
-    sine, cosine = jnp.zeros_like(y), jnp.zeros_like(y)
-    for k in orders:
-        sine = sine * square + (-1) ** k / math.factorial(2 * k + 1)
-        cosine = cosine * square + (-1) ** k / math.factorial(2 * k)
-    return y * sine, cosine
+    number = y.dtype.type
+    square, sine, cosine = mul(y, y), number(0), number(0)
+    for k in reversed(range(5 if y.dtype == jnp.float32 else 9)):
+        sine = add(mul(square, sine), number((-1) ** k / math.factorial(2 * k + 1)))
+        cosine = add(mul(square, cosine), number((-1) ** k / math.factorial(2 * k)))
+    return mul(y, sine), cosine
 
 
 def apart(draw: Callable[[Array], Array], indices: Array) -> Array:
