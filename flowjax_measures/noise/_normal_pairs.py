@@ -67,11 +67,31 @@ def normal_pairs(key: PRNGKey, size: int, dtype: DTypeLike) -> Complex[Array, " 
     words = _words(key)
     if words.shape != (2,):  # Keys of other generators.
         words = jax.random.bits(key, (2,), jnp.uint32)
-    count = jax.lax.iota(jnp.uint32, size)
+    return _pairs(words[0], words[1], size, dtype)
+
+
+def pairs_of_each(
+    key: PRNGKey, number: Any, indices: Int[Array, " k"], size: int, dtype: DTypeLike
+) -> Complex[Array, "k size"]:
+    """`normal_pairs(folded(key, number, index), size, dtype)` for every index."""
+    key = folded(key, number)
+    words = _words(key)
+    if words.shape != (2,):  # Keys of other generators.
+        return jax.vmap(lambda index: normal_pairs(folded(key, index), size, dtype))(indices)
+    count = indices.astype(jnp.uint32)
+    first, second = threefry((words[0], words[1]), (jnp.zeros_like(count), count))
+    return _pairs(first[:, None], second[:, None], size, dtype)
+
+
+def _pairs(first: Array, second: Array, size: int, dtype: DTypeLike) -> Array:
+    """The pairs of the keys with these words, which have an axis of length one for them or none."""
+    shape = (*first.shape[:-1], size)
+    key = jnp.broadcast_to(first, shape), jnp.broadcast_to(second, shape)
+    count = jax.lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 1)
     # Counts below 2³² in their low word, so the high one may tell uses apart.
-    a, b = threefry((words[0], words[1]), (jnp.zeros_like(count), count))
+    a, b = threefry(key, (jnp.zeros_like(count), count))
     if dtype == jnp.float64:
-        c, d = threefry((words[0], words[1]), (jnp.ones_like(count), count))
+        c, d = threefry(key, (jnp.ones_like(count), count))
         a, b = _wide(a, c), _wide(b, d)
     else:
         dtype = jnp.float32
@@ -136,10 +156,9 @@ def normals_of_step(
         *points, d = s.shape or (1,)
         half = (d + 1) // 2
 
-        def one(index):
-            return normal_pairs(folded(key, leaf, index), math.prod(points) * half, s.dtype)
-
-        z = apart(jax.vmap(one), step[None])[0].reshape(*points, half)
+        size = math.prod(points) * half
+        z = apart(lambda steps: pairs_of_each(key, leaf, steps, size, s.dtype), step[None])
+        z = z[0].reshape(*points, half)
         both = jnp.concatenate([z.real, z.imag], axis=-1)[..., :d]
         return both.reshape(s.shape).astype(s.dtype)
 

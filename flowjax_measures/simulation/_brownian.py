@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .._custom_types import FloatScalar, PRNGKey
-from ..noise import apart, folded, normal_pairs
+from ..noise import apart, pairs_of_each
 
 Shapes = PyTree[jax.ShapeDtypeStruct]
 # Bridges inside a step are exact down to this part of it.
@@ -60,10 +60,7 @@ class StepKeyed(eqx.Module):
         run = jax.random.wrap_key_data(words, impl=jax.random.key_impl(self.key))
 
         def draw(i, s):
-            def one(pair):
-                return normal_pairs(folded(run, i, pair), math.prod(s.shape), s.dtype)
-
-            z = apart(jax.vmap(one), pairs)
+            z = apart(lambda k: pairs_of_each(run, i, k, math.prod(s.shape), s.dtype), pairs)
             z = jnp.stack([z.real, z.imag], axis=1).reshape(-1, *s.shape)
             start = 0 if self.even else first % 2
             return jax.lax.dynamic_slice_in_dim(z, start, steps).astype(s.dtype)
