@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import flowjax_measures as fm
@@ -15,6 +16,7 @@ import flowjax_measures as fm
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
+import _live  # noqa: E402  # pyright: ignore[reportMissingImports]
 import _notebooks  # noqa: E402  # pyright: ignore[reportMissingImports]
 import _pictures  # noqa: E402  # pyright: ignore[reportMissingImports]
 
@@ -67,6 +69,18 @@ def test_notebooks_hold_the_code_of_the_examples(name):
     whole.body = whole.body[1:]
     assert ast.dump(ast.parse(code)) == ast.dump(whole) and rest
     assert all(comment in code for comment in re.findall(r"(?m)^ *# .*", text))
+
+
+def test_the_live_page_shows_runs_of_its_code():
+    data = json.loads(_live.RUNS.read_text().removeprefix("window.liveRuns=").rstrip(";\n"))
+    assert data["digest"] == _live.digest(), "run docs/_live.py"
+    assert [run["beta"] for run in data["runs"]] == list(_live.BETAS)
+    for run in data["runs"]:
+        turns = np.array(run["turns"])
+        assert turns.shape == (len(data["ts"]), 48) == (len(run["clusters"]), 48)
+        # Each cluster is of tokens within 0.1 of the next.
+        gaps = np.diff(np.sort(turns[-1]), append=np.sort(turns[-1])[0] + 1000)
+        assert np.sum(2 * np.sin(np.pi * gaps / 1000) > 0.1) in (0, run["clusters"][-1])
 
 
 def test_notebooks_open_where_their_address_is_known(tmp_path):
