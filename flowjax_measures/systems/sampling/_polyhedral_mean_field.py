@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Array
 from scipy.special import ndtr
 
-from ..._custom_types import Count, FloatScalar, Point
+from ..._custom_types import FloatScalar, Point
+from ..._numerics._checks import check_positive
 from ..._numerics._cubature import nodes
 from ..._system import AbstractSystem
 from ...measures import Increment
@@ -53,7 +54,10 @@ class PolyhedralMeanField(AbstractSystem):
     """
 
     potential: Callable[[Point], FloatScalar]
-    count: Count = eqx.field(static=True, default=2048)
+    count: int = eqx.field(static=True, default=2048)
+
+    def __check_init__(self):
+        check_positive("count", self.count, 2)
 
     def __call__(self, t, state):
         z, chances, inverse = self._known(state)
