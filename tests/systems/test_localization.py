@@ -171,3 +171,6 @@ def test_steps_are_of_second_order():
 def test_what_is_not_a_target_is_refused_by_name():
     with pytest.raises(ValueError, match="`target` of FollmerProcess"):
         fm.FollmerProcess(fm.initial.uniform_on_sphere(jr.key(0), 3, 2))
+    for name in ("log_density", "score", "velocity"):
+        with pytest.raises(ValueError, match="`t` is 0"):
+            getattr(fm.FollmerProcess(LINE), name)(0.0, jnp.zeros(1))

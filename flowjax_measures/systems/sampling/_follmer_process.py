@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..._custom_types import FloatScalar
-from ..._numerics._checks import within
+from ..._numerics._checks import check_positive, within
 from ..._system import AbstractMeanField
 from ...measures import AbstractMeasure, Rates
 from ...noise._noise import Isotropic
@@ -53,13 +53,15 @@ class FollmerProcess(AbstractMeanField):
         return tilt(self.target, within("t", t, 0.0, 1.0), x, 1.0).log_z
 
     def log_density(self, t: FloatScalar, x: Float[Array, " d"]) -> FloatScalar:
-        """The logarithm of the density of X_t, 0 < t."""
+        """The logarithm of the density of X_t, 0 < t; at 0 there is a point and no density."""
+        check_positive("t", t)
         t = jnp.asarray(t, x.dtype)
         brownian = -jnp.vdot(x, x) / t - x.size * jnp.log(2 * math.pi * t)
         return self.log_value(t, x) + brownian / 2
 
     def score(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """The gradient of `log_density`."""
+        check_positive("t", t)
         return self.drift(t, x) - x / jnp.asarray(t, x.dtype)
 
     def velocity(self, t: FloatScalar, x: Float[Array, " d"]) -> Float[Array, " d"]:
