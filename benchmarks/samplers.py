@@ -48,10 +48,8 @@ def places(mu):
 def run(system, start, h, solver, seed=0):
     """The cloud after every `SAVES` steps, as an array (times, n, d)."""
     ts = h * np.arange(0, LONG + 1, SAVES)
-    x = lambda mu: mu.x.q if isinstance(mu.x, fm.Phase) else mu.x  # noqa: E731
-    return fm.simulate(
-        system, start, ts, dt=h, key=jr.key(5 + 100 * seed), solver=solver, observe=x
-    ).ys
+    key = jr.key(5 + 100 * seed)
+    return fm.simulate(system, start, ts, dt=h, key=key, solver=solver, observe=places).ys
 
 
 def errors(x, goal):
