@@ -2,7 +2,12 @@
 
 from ._bessel import bessel_ratios as bessel_ratios
 from ._checked import checked as checked
-from ._compiled import Constant as Constant, compiled as compiled, jitted as jitted
+from ._compiled import (
+    Constant as Constant,
+    collector_paused as collector_paused,
+    compiled as compiled,
+    jitted as jitted,
+)
 from ._conjugate_gradients import conjugate_gradients as conjugate_gradients
 from ._cubature import (
     degree as degree,

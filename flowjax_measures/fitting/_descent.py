@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array
 
 from .._custom_types import PRNGKey
-from .._numerics import jitted
+from .._numerics import collector_paused, jitted
 from ..inference._parameters import Parameters
 from ..storage._folder import claimed
 from ..storage.checkpoint import environment
@@ -130,7 +130,8 @@ def descend(
     step = first
     with contextlib.nullcontext() if store is None or first == steps else claimed(store.folder):
         for step in meter:
-            value, gradient = evaluate(objective, _of(free, runs), _at(draws, step))
+            with collector_paused():  # The first compiles.
+                value, gradient = evaluate(objective, _of(free, runs), _at(draws, step))
             values = np.asarray(value).reshape(runs)
             if runs == 1:
                 gradient = jax.tree.map(lambda g: g[None], gradient)
