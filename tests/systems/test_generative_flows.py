@@ -89,6 +89,20 @@ def test_poisson_flow_reaches_the_atoms():
     np.testing.assert_allclose(shares(final)[0], [0.5, 0.3, 0.2], atol=0.047 + 0.05)
 
 
+def test_a_kinked_kernel_sees_a_gaussian_exactly():
+    m, cov, x = np.array([0.4, -0.7]), np.array([[0.8, 0.3], [0.3, 0.5]]), np.array([1.0, 0.2])
+    # In polar coordinates about x, where the kernel has its kink.
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    r, turns = 6 * (nodes + 1), np.arange(200) * np.pi / 100
+    y = x + r[:, None, None] * np.stack([np.cos(turns), np.sin(turns)], -1)
+    shape = np.exp(-np.einsum("rti,ij,rtj->rt", y - m, np.linalg.inv(cov), y - m) / 2)
+    mass = (weights * r * np.exp(-r / 0.7))[:, None] * shape
+    exact = np.einsum("rt,rti->i", mass, y) / mass.sum()
+    law = fm.DriftingFlow(fm.Gaussian(jnp.asarray(m), jnp.asarray(cov)), fm.LaplaceKernel(0.7))
+    found = law.rates(0.0, jnp.asarray(x), fm.Particles(jnp.zeros((1, 2)))).velocity
+    np.testing.assert_allclose(found, exact, rtol=1e-10)
+
+
 def test_drifts():
     mu = fm.Particles(jr.normal(jr.key(0), (6, 2)))
     kernel = fm.GaussianKernel(0.8)

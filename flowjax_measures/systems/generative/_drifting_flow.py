@@ -8,12 +8,14 @@ gradient flows: `GradientFlow(MMD(target, kernel))`, and of entropic transport h
 `GradientFlow(SinkhornDivergence(target, epsilon))`.
 """
 
+import jax
 import jax.numpy as jnp
 
+from ..._custom_types import Point
 from ..._system import AbstractMeanField
 from ...kernels import AbstractExponentialKernel, GaussianKernel
-from ...kernels._base import Kernel
-from ...measures import AbstractMeasure, Rates
+from ...kernels._base import AbstractSmoothedKernel, Kernel, convolve
+from ...measures import AbstractMeasure, Gaussian, Rates
 
 
 class DriftingFlow(AbstractMeanField):
@@ -30,7 +32,13 @@ class DriftingFlow(AbstractMeanField):
     kernel: Kernel = GaussianKernel()
 
     def rates(self, t, x, mu):
-        k = self.kernel
-        log = k.log if isinstance(k, AbstractExponentialKernel) else lambda x, y: jnp.log(k(x, y))
-        near = lambda y: log(x, y)  # noqa: E731
-        return Rates(self.target.mean(logits=near) - mu.mean(logits=near))
+        return Rates(_seen(self.kernel, x, self.target) - _seen(self.kernel, x, mu))
+
+
+def _seen(k: Kernel, x: Point, mu: AbstractMeasure) -> Point:
+    """The mean of μ as the kernel sees it from x."""
+    if isinstance(k, AbstractSmoothedKernel) and isinstance(mu, Gaussian):
+        # E k(x − Y)(Y − m) = −Σ ∇(k∗μ)(x), by parts.
+        return mu.m - mu.cov @ jax.grad(lambda x: jnp.log(convolve(k, x, mu)))(x)
+    log = k.log if isinstance(k, AbstractExponentialKernel) else lambda x, y: jnp.log(k(x, y))
+    return mu.mean(logits=lambda y: log(x, y))
