@@ -176,6 +176,7 @@ def _preferences(images: int | None, size: int):
     return jnp.diff(ends, axis=1)
 
 
+@eqx.filter_jit
 def _width(x: PyTree):
     widths = jax.tree.map(lambda a: jnp.max(jnp.abs(a - jnp.mean(a, axis=0))), floating(x))
     return jax.tree.reduce(jnp.maximum, widths)

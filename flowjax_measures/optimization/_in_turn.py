@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._custom_types import PRNGKey
@@ -78,7 +79,7 @@ def _turns(own, objective, initial, key, options, restarts) -> list[Turn]:
         large = not concrete(budget) or budget > 5000 * dimension
         few = min(count, max(20, (20 if large else 10) * dimension))
         opening = options._replace(method="covariance", particles=few)
-        share = jnp.maximum(own.search.budget // 5, 1000 * dimension)
+        share = _numpy(own.search.budget).maximum(_known(own.search.budget) // 5, 1000 * dimension)
         turns.insert(0, Turn(more(0, opening), "opening", share))
     for k in range(1, restarts + 1):
         turns.append(Turn(more(k, options._replace(particles=count), 2**k), f"restart-{k}"))
@@ -93,10 +94,11 @@ def _opens(own: Prepared, initial: Any, o: Options) -> bool:
 
 
 def _best_of(turns, own, kept, files, max_time, progress) -> OptimizeResult:
-    left = own.search.budget - (0 if kept is None else kept)
+    left = _known(own.search.budget) - (0 if kept is None else kept)
     found, begun = {}, time.monotonic()
     for prepared, folder, share in turns:
-        room = jnp.maximum(left if share is None else jnp.minimum(left, share), 0)
+        room = left if share is None else _numpy(left, share).minimum(left, share)
+        room = _numpy(room).maximum(room, 0)
         place = _within(files, folder)
         if concrete(room):
             # A number of its own: one that hangs on what was read from a file lowers otherwise.
@@ -105,7 +107,8 @@ def _best_of(turns, own, kept, files, max_time, progress) -> OptimizeResult:
         search = dataclasses.replace(prepared.search, budget=room)
         rest = None if max_time is None else max_time - (time.monotonic() - begun)
         result = run(prepared._replace(search=search), place, rest, progress)
-        left = jnp.where(result.status == 2, 0, left - result.nfev)
+        status, taken = _known(result.status), _known(result.nfev)
+        left = _numpy(left, status).where(status == 2, 0, left - taken)
         found[folder] = result
     merged = found[""]
     for folder, other in found.items():
@@ -117,12 +120,22 @@ def _best_of(turns, own, kept, files, max_time, progress) -> OptimizeResult:
     return polished(own, merged, jnp.where(merged.status == 2, 0, left + kept))
 
 
+def _numpy(*numbers: Any) -> Any:
+    """What counts: NumPy where numbers are known, as each operation of JAX is a compilation."""
+    return np if concrete(numbers) else jnp
+
+
+def _known(number: Any) -> Any:
+    return np.asarray(number) if concrete(number) else number
+
+
 def _within(files: Files, folder: str) -> Files:
     if files.folder is None or not folder:
         return files
     return Files(Path(files.folder) / folder, files.overwrite)
 
 
+@eqx.filter_jit
 def _better_of(first: OptimizeResult, second: OptimizeResult) -> OptimizeResult:
     """The better of two runs, with the evaluations of both; the population is the first one's."""
     better = second.fun < first.fun

@@ -65,6 +65,12 @@ def rms(state: Any, away: PyTree) -> Float[Array, ""]:
     return jnp.sqrt(jax.tree.reduce(jnp.maximum, jax.tree.map(square, away)))
 
 
+@eqx.filter_jit
+def spread_of(state: Any, place: PyTree) -> Float[Array, ""]:
+    """The root mean square of X − E X, in the leaf where it is largest."""
+    return rms(state, minus(place, mean_of(state, place)))
+
+
 def minus(x: PyTree, c: PyTree) -> PyTree:
     return jax.tree.map(jnp.subtract, floating(x), floating(c))
 

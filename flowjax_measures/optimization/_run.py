@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._numerics import jitted
+from .._numerics import collector_paused, jitted
 from ..measures._base import concrete
 from ..simulation._progress import bar
 from ..storage._folder import claimed, emptied
@@ -48,7 +48,8 @@ def run(
                 "`folder` and `max_time` are for runs outside of jit and vmap; leave them out."
             )
         return on_the_host(prepared, history, files, max_time, progress)
-    return compiled(search, points, one, many, history, bar(progress, "minimize"))
+    with collector_paused():
+        return compiled(search, points, one, many, history, bar(progress, "minimize"))
 
 
 @jitted

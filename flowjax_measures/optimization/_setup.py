@@ -18,7 +18,7 @@ from ..systems.consensus import MirrorConsensus, SaddleConsensus
 from ._black_box import Host, replaced, traced_shape
 from ._choices import chosen, constraints_of, dual
 from ._domain import Domain, residual_of
-from ._points import mean_of, minus, rms, size_of
+from ._points import size_of, spread_of
 from ._roles import complete, leader, points_are_places, role_of
 from ._search import Search
 from ._start import dimension_of, placed, points, walls_of
@@ -211,7 +211,7 @@ def _first(mu: Particles, method: Any, o: Options, walls: Any) -> tuple[Any, Dom
     elif not complete(method, x):
         x = role.begin(method, domain.nearest(x, 20))
     place = role.place(method, x)
-    width = rms(mu, minus(place, mean_of(mu, place)))
+    width = spread_of(mu, place)
     if concrete(width) and not float(width) > 0:
         raise ValueError(
             "`initial`: the first points all coincide, or are not finite, so that consensus says "

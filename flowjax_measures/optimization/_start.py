@@ -80,7 +80,8 @@ def _as_floats(point: Any) -> Any:
 def dimension_of(initial: Any, walls: Any) -> int:
     """The number of coordinates of a point; 0 where nothing says it."""
     if _is_measure(initial):
-        initial = jax.tree.map(lambda a: a[0], initial.atoms()[0])
+        one = lambda mu: floating(jax.tree.map(lambda a: a[0], mu.atoms()[0]))  # noqa: E731
+        return sum(a.size for a in jax.tree.leaves(eqx.filter_eval_shape(one, initial)))
     point = as_point(initial) if initial is not None or walls is None else walls[0]
     floats = point if point is None else floating(_as_floats(point))
     return sum(int(np.size(a)) for a in jax.tree.leaves(floats))
