@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 
 from ._brownian import Inside, OfStep, OnRequest, StepKeyed
 from ._method import Method
+from ._proper import finite, proper
 from ._schedule import Schedule
 
 
@@ -117,7 +118,7 @@ def run(
         t1 = interval.base + interval.h * (k + 1).astype(dtype)
         terms = method.terms(path(interval, j, normals, t0, t1), y)
         y, _, _, solver_state, _ = solver.step(terms, t0, t1, y, None, solver_state, False)
-        found = jnp.isfinite(bad_time) | finite(y)
+        found = jnp.isfinite(bad_time) | proper(y, y0)
         done = (interval.first + j + 1 - times.first[0]).astype(float) / times.total
         meter_state = meter.step(meter_state, jax.lax.stop_gradient(done))
         return y, solver_state, jnp.where(found, bad_time, t1), meter_state
@@ -170,6 +171,8 @@ def run(
     carry, ys = scan(interval, carry, xs, outer, draw_interval, block)
     final, _, bad_time, meter_state = carry
     meter.close(meter_state)
+    whole = jnp.isfinite(bad_time) | proper(final, y0, whole=True)
+    bad_time = jnp.where(whole, bad_time, times.times[-1])
     ys = jax.tree.map(lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b]), at_start, ys)
     return Run(ys, final, bad_time, times.total)
 
@@ -183,10 +186,3 @@ class _Interval(NamedTuple):
     count: Array
     first: Array
     fresh: Array
-
-
-def finite(y: PyTree) -> Array:
-    """Whether every leaf is free of NaN and inf."""
-    # x·0 is 0 or NaN, so one sum decides and no finite sum can overflow.
-    sums = [jnp.sum(jax.lax.stop_gradient(a) * 0) for a in jax.tree.leaves(y)]
-    return jnp.isfinite(sum(sums[1:], sums[0]))

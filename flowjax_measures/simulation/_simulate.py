@@ -29,6 +29,7 @@ from ._arguments import (
 from ._brownian import Shapes, StepKeyed, silent
 from ._method import Method, method
 from ._progress import bar
+from ._proper import proper
 from ._recompiled import warn_of_new_functions
 from ._request import Request
 from ._schedule import Schedule, count_steps, schedule
@@ -219,7 +220,7 @@ def _run(asked: Request, times: Schedule, dtype: Any) -> Trajectory:
         result == Results.nonlinear_max_steps_reached
     )
     final = jax.tree.map(lambda a: jnp.where(rootless, jnp.nan, a).astype(a.dtype), final)
-    nonfinite = ~_constant_step.finite(final)
+    nonfinite = ~proper(final, y0)
     stats["bad_time"] = jnp.where(nonfinite, stats["t_final"], jnp.inf)
     result = where(nonfinite & ~rootless, Results.nonfinite, result)
     return Trajectory(ts, ys, problem.merge(final), result, stats)

@@ -14,8 +14,8 @@ Results = diffrax.RESULTS
 
 # What to do about it, beside what diffrax says.
 _ADVICE = {
-    "nonfinite": "Take a smaller `dt`, or leave it out for adaptive steps; `event` ends a run "
-    "before a blow-up.",
+    "nonfinite": "So it counts where a covariance has a negative variance. Take a smaller `dt`, or "
+    "leave it out for adaptive steps; `event` ends a run before a blow-up.",
     "max_steps_reached": "Tolerances below the round-off of float32 (1e-7) are never met: enable "
     "float64 with jax.config.update('jax_enable_x64', True), or loosen them. A stiff system wants "
     "solver=diffrax.Kvaerno5().",

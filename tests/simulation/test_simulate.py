@@ -263,6 +263,24 @@ def test_strong_and_weak_order_of_euler_maruyama():
     assert np.all(np.abs(slopes - 0.5) < 0.15), slopes
 
 
+def test_a_covariance_that_is_none_is_a_failure():
+    """Explicit steps of length 0.05 make the variance of a stiff closure negative, and finite."""
+    law, mu = fm.Langevin(fm.Quadratic(30.0)), fm.Gaussian(jnp.ones(2), jnp.eye(2))
+    euler = dict(dt=0.05, solver=diffrax.Euler())
+    with pytest.raises(RuntimeError, match=r"t = 0\.05"):
+        fm.simulate(law, mu, [0.0, 0.05], **euler)
+    left = fm.simulate(law, mu, [0.0, 0.05], throw=False, **euler)
+    assert left.final.cov[0, 0] < 0 and left.result == diffrax.RESULTS.nonfinite
+    # An eigenvalue is negative, and no variance is.
+    turned = fm.Quadratic(jnp.array([[15.0, 14.9], [14.9, 15.0]]))
+    one = dict(dt=0.02, solver=diffrax.Euler(), throw=False)
+    found = fm.simulate(fm.Langevin(turned), mu, [0.0, 0.02], **one)
+    assert np.diag(found.final.cov).min() > 0 and found.result == diffrax.RESULTS.nonfinite
+    # Round-off about a variance that vanishes is none.
+    still = fm.GradientFlow(fm.PotentialEnergy(fm.Quadratic(30.0)))
+    assert np.abs(fm.simulate(still, mu, [0.0, 5.0]).final.cov).max() < 1e-6
+
+
 def test_blow_up_is_found_where_it_happens():
     mu = fm.Particles(jnp.array([[1.0], [0.5]]))
     with pytest.raises(RuntimeError, match=r"(?i)nonfinite.*t = 1\.0"):

@@ -124,7 +124,7 @@ def test_random_quadratic_form_forgets_where_it_started():
 
     final = np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(4), 4096)))
     p_values = [kstest(final[:, axis], "uniform", (-1, 2)).pvalue for axis in range(3)]
-    assert min(p_values) > 0.01
+    assert min(p_values) > 0.01 / 3  # Of three.
 
 
 def test_random_quadratic_form_synchronises_up_to_sign():

@@ -75,7 +75,7 @@ def test_linear_network_under_shared_noise_is_gaussian_given_the_noise():
     keys = jr.split(jr.key(3), 32)
     sizes = [
         np.sqrt(np.mean(np.square(jax.jit(jax.vmap(lambda key, dt=dt: gap(key, dt)))(keys))))
-        for dt in (0.02, 0.005)
+        for dt in (0.01, 0.0025)
     ]
     # The particles' Euler step holds σΣσᵀ dB², the closure its mean dt: strong order ½.
     slope = np.log(sizes[0] / sizes[1]) / np.log(4)
