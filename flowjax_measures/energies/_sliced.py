@@ -22,7 +22,7 @@ from ..kernels._base import mass
 from ..measures import AbstractMeasure, Gaussian, Particles
 from ..measures._base import concrete
 from ._base import AbstractEnergy
-from ._ground import check_flat, check_vectors, shared_space
+from ._ground import check_flat, check_vectors, points_of, shared_space
 
 
 class SlicedWasserstein(AbstractEnergy):
@@ -112,13 +112,14 @@ class SlicedWasserstein(AbstractEnergy):
         shared_space(mu, self.target)
         check_flat("SlicedWasserstein", mu)
         check_vectors("SlicedWasserstein", mu)
-        centre = mu.mean()
+        points = points_of(mu)
+        size = points.size // len(points)
         if self.directions is None:
-            return jnp.asarray(rule(centre.size), centre.dtype)
-        if self.directions.shape[1:] != centre.shape:
+            return jnp.asarray(rule(size), points.dtype)
+        if self.directions.shape[1:] != points.shape[1:]:
             raise ValueError(
                 f"`directions` has shape {self.directions.shape} for points of shape "
-                f"{centre.shape}; give unit vectors of that length, (k, {centre.size})."
+                f"{points.shape[1:]}; give unit vectors of that length, (k, {size})."
             )
         return self.directions
 
