@@ -171,7 +171,7 @@ def _name(member: Any) -> str:
     if member in _PLAIN:
         return _PLAIN[member]
     name = member.__name__.removeprefix("Abstract")
-    return f"a{'n' * (name[0] in 'AEIO')} {name}{getattr(member, 'for_example', '')}"
+    return f"a{'n' * (name[0] in 'AEIO')} {name}{vars(member).get('for_example', '')}"
 
 
 def _shown(value: Any) -> str:

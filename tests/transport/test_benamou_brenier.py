@@ -216,3 +216,11 @@ def test_obstacles_between_the_masses_are_named():
     for call in (fm.benamou_brenier, lambda mu, nu, **kw: fm.mean_field_game(mu, nu=nu, **kw)):
         with pytest.raises(ValueError, match="`obstacle` cuts the grid"):
             call(left, right, obstacle=wall, steps=4)
+
+
+def test_another_measure_is_named_without_an_example_of_its_kind():
+    cloud = fm.Particles(np.zeros((3, 1)))
+    with pytest.raises(ValueError, match=r"`mu` is a Particles; give a GridDensity\.$"):
+        fm.benamou_brenier(cloud, line(END), steps=4)
+    with pytest.raises(ValueError, match=r"give a Measure, such as Particles\(x\)\.$"):
+        fm.wasserstein(3.0, cloud)
