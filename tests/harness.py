@@ -204,7 +204,9 @@ def short_run(case: Case, system: fm.AbstractSystem | None = None) -> fm.Traject
 
 def dtype_kept(case: Case) -> bool:
     final = short_run(Case(to_float32(case.system), to_float32(case.state), case.ts)).final
-    kinds = {a.dtype for a in jax.tree.leaves(final) if eqx.is_inexact_array(a)}
+    # A number of the space, such as a torus' length, has no type of its own.
+    own = lambda a: eqx.is_inexact_array(a) and not getattr(a, "weak_type", False)  # noqa: E731
+    kinds = {a.dtype for a in jax.tree.leaves(final) if own(a)}
     return len(kinds) == 1 and kinds <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.complex64)}
 
 

@@ -118,6 +118,7 @@ def test_values_and_gradients_are_those_of_one_device(name):
 def test_potentials_of_many_atoms_go_round_the_ring(monkeypatch):
     """Numbers of the atoms are gathered, to draw where Newton's method begins; no points are."""
     monkeypatch.setattr(_entropic_cost, "LARGEST", 0)
+    jax.clear_caches()  # What was traced with another bound.
     both = lambda s: jax.jit(  # noqa: E731
         jax.value_and_grad(lambda x: fm.sinkhorn_divergence(target(s, x), target(s), 0.5))
     )
@@ -194,7 +195,7 @@ def test_what_a_device_sends_and_takes():
     rows = {(row["system"], row["kind"]): row for row in collectives.rows([(4, n)])}
     for key, trips in {
         ("attention", "velocity"): 1, ("attention", "gradient"): 3,
-        ("mmd flow", "velocity"): 4, ("mmd flow", "gradient"): 10,
+        ("mmd flow", "velocity"): 2, ("mmd flow", "gradient"): 5,
     }.items():  # fmt: skip
         assert rows[key]["collective-permute"] == trips * sent
         assert rows[key]["all-gather"] == 0
