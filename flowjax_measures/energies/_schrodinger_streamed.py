@@ -19,8 +19,9 @@ from .._numerics import conjugate_gradients
 from ._pairs import AbstractPairs, Clouds
 from ._schrodinger import _ANNEALING, _NEAR, _accepted, _tolerance, balanced
 
-# Beyond this many pairs the matrix of costs is not formed: 64 MB in float64.
-LARGEST = 2**23
+# Beyond this many pairs the matrix of costs is not formed: a third of the time, but 256 MB in
+# float64, of which Newton's method holds three or four.
+LARGEST = 2**25
 _STEPS, _CG_STEPS = 100, 1000
 
 

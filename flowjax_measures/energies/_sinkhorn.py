@@ -43,7 +43,7 @@ class SinkhornDivergence(AbstractTransportEnergy):
         K(A, B) = 2 R h(Rᵀ A R) Rᵀ,   B = R Rᵀ,   h(z) = (√(4z + ε²/4) + ε/2)⁻¹.
 
     All other measures enter by their atoms. Between grids the Schrödinger systems are products over
-    the axes, 256 × 256 cells in a second. Up to 8 million pairs of others they are dense; beyond,
+    the axes, 256 × 256 cells in a second. Up to 33 million pairs of others they are dense; beyond,
     in flat space, they are summed in tiles, in memory linear in the atoms.
 
     **Arguments:** `target`: the measure ν. `epsilon`: ε > 0, in the units of ‖x − y‖².
