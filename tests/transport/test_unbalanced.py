@@ -125,15 +125,16 @@ def test_a_semi_unbalanced_step_is_a_jko_step_of_the_entropy():
 @pytest.mark.slow
 def test_a_semi_unbalanced_step_in_the_plane():
     """A product of Gaussians stays one, and each axis takes the step of the line."""
-    grid, tau = fm.GridDensity(jnp.ones((20, 20)), [-3.5, -4.5], [3.5, 4.5]), 0.3
-    x, s = grid.centres().reshape(-1, 2), np.array([0.5, 1.2])
+    grid, tau = fm.GridDensity(jnp.ones((24, 24)), [-6.0, -6.5], [6.0, 6.5]), 1.2
+    x, s = grid.centres().reshape(-1, 2), np.array([0.5, 0.8])
     start = jnp.exp(-jnp.sum(x**2 / (2 * s), 1))
-    mu = fm.GridDensity((start / (start.sum() * grid.cell)).reshape(20, 20), grid.lower, grid.upper)
+    mu = fm.GridDensity((start / (start.sum() * grid.cell)).reshape(24, 24), grid.lower, grid.upper)
     mass = fm.unbalanced_transport(mu, grid, None, fm.KullbackLeibler(2 * tau)).plan.sum(0)
     np.testing.assert_allclose(mass.sum(), 1, rtol=1e-12)
     exact = ((s**0.5 + (s + 4 * tau) ** 0.5) / 2) ** 2
-    # Mass moves by whole cells.
-    assert np.all(np.abs(mass @ x**2 - exact) < (np.array([7, 9]) / 20) ** 2)
+    # Mass moves by whole cells; the heat equation's variances are farther off than one squared.
+    slack, found = (np.array([12, 13]) / 24) ** 2, mass @ x**2
+    assert np.all(np.abs(found - exact) < slack) and np.all(np.abs(found - s - 2 * tau) > slack)
     np.testing.assert_allclose(mass @ (x[:, 0] * x[:, 1]), 0, atol=1e-9)
 
 
