@@ -204,9 +204,12 @@ def short_run(case: Case, system: fm.AbstractSystem | None = None) -> fm.Traject
 
 def dtype_kept(case: Case) -> bool:
     final = short_run(Case(to_float32(case.system), to_float32(case.state), case.ts)).final
-    # A number of the space, such as a torus' length, has no type of its own.
-    own = lambda a: eqx.is_inexact_array(a) and not getattr(a, "weak_type", False)  # noqa: E731
-    kinds = {a.dtype for a in jax.tree.leaves(final) if own(a)}
+    # What began as a number of Python, such as a torus' length, has no type of its own.
+    leaves = jax.tree_util.tree_leaves_with_path
+    numbers = {path for path, a in leaves(case.state) if type(a) is float}
+    kinds = {
+        a.dtype for path, a in leaves(final) if eqx.is_inexact_array(a) and path not in numbers
+    }
     return len(kinds) == 1 and kinds <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.complex64)}
 
 

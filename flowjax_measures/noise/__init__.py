@@ -14,9 +14,4 @@ from ._noise import (
     parts as parts,
     standard_normal as standard_normal,
 )
-from ._normal_pairs import (
-    apart as apart,
-    folded as folded,
-    normal_pairs as normal_pairs,
-    pairs_of_each as pairs_of_each,
-)
+from ._normal_pairs import apart as apart, pairs_of_each as pairs_of_each

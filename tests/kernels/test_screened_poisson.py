@@ -65,7 +65,7 @@ def test_stein_flow_without_the_atom_itself():
 def test_atoms_take_the_place_of_the_target():
     law = fm.GradientFlow(fm.KL(fm.Quadratic(1.0)), fm.Stein(fm.ScreenedPoisson(1.0)))
     start = fm.Particles(0.5 + 0.3 * jr.normal(jr.key(1), (60, 2)))
-    final = fm.simulate(law, start, [0.0, 160.0], dt=0.2).final
+    # Later they lie a little farther apart: they do not see themselves.
+    final = fm.simulate(law, start, [0.0, 100.0], dt=0.2).final
     assert np.abs(final.x.mean(0)).max() < 0.02
-    # Atoms that do not see themselves lie a little apart.
-    np.testing.assert_allclose(np.cov(final.x.T), np.eye(2), atol=0.2)
+    np.testing.assert_allclose(np.cov(final.x.T), np.eye(2), atol=0.1)

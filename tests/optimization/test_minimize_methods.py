@@ -43,9 +43,22 @@ def test_covariance_solves_what_is_ill_conditioned():
     assert result.population.shape[0] == budget // 100
 
 
+FOUR = [[-3.779310, -3.283186], [-2.805118, 3.131313], [3.0, 2.0], [3.584428, -1.848127]]
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="A few points stay at the maximum, and are told as a fifth.")
+def test_polarized_points_find_four_minima_and_nothing_else():
+    result = minimize(himmelblau, bounds=BOX, key=KEY, method="polarized", budget=40_000)
+    found = result.minima
+    order = np.lexsort(found.x.T[::-1])
+    np.testing.assert_allclose(found.x[order], FOUR, atol=0.02)
+    assert np.all(found.fun < 1e-2) and found.share.sum() > 0.9
+    assert np.all(found.fun[found.basin[found.basin >= 0]] <= 1e-2)
+
+
 @pytest.mark.slow
 def test_polarized_points_find_four_minima():
-    exact = [[-3.779310, -3.283186], [-2.805118, 3.131313], [3.0, 2.0], [3.584428, -1.848127]]
     for key in jr.split(KEY, 3):
         result = minimize(himmelblau, bounds=BOX, key=key, method="polarized", budget=40_000)
         found = result.minima
@@ -53,7 +66,7 @@ def test_polarized_points_find_four_minima():
         low = found.fun < 1e-2
         places = found.x[low]
         order = np.lexsort(places.T[::-1])
-        np.testing.assert_allclose(places[order], exact, atol=0.02)
+        np.testing.assert_allclose(places[order], FOUR, atol=0.02)
         assert found.share[low].sum() > 0.9 and np.all(found.share[~low] < 0.06)
         held = [np.mean(found.basin == k) for k in range(len(found.fun))]
         np.testing.assert_allclose(held, found.share)

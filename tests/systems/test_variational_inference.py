@@ -1,5 +1,6 @@
 """Variational inference by flows of Gaussians, mixtures and products, against quadrature."""
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -219,8 +220,8 @@ def test_maps_move_by_the_gradient_in_the_distance_of_their_images():
         ramps = [np.minimum(z, -0.5) + 0.5, np.clip(z, -0.5, 0.8), np.maximum(z, 0.8) - 0.8]
         phi = np.stack([np.ones_like(z), *ramps])
         moments += np.trapezoid(phi[:, None] * phi * norm.pdf(z), z)
-    rates = np.concatenate([drift.shift[:, None], drift.slopes], 1)
-    exact = np.concatenate([slope.shift[:, None], slope.slopes], 1)
+    rates = np.concatenate([drift.shift[:, None], drift.log_slopes * state.slopes], 1)
+    exact = np.concatenate([slope.shift[:, None], slope.log_slopes / state.slopes], 1)
     np.testing.assert_allclose(-rates @ moments, exact, atol=1e-6)
 
 
@@ -260,7 +261,7 @@ def test_the_best_increasing_map_is_the_best_product(pieces):
     law = fm.PolyhedralMeanField(COUPLED)
     run = fm.simulate(law, fm.MonotoneMap.of_gaussian(jnp.zeros(2), 0.7, pieces), [0.0, 8.0])
     excess = float(law.value(run.final) - best)
-    # It falls with the square of their number, here 0.26 / K².
+    # It falls with the square of their number, here 0.31 to 0.36 / K².
     assert 0 < excess < 0.4 / pieces**2
     x = jax.vmap(run.final)(drawn_normals())
     for i, r in enumerate((p, q)):
@@ -278,5 +279,22 @@ def test_maps_that_do_not_increase_are_refused():
         fm.MonotoneMap(jnp.zeros(2), jnp.ones((2, 2)), (0.0, 1.0))
     with pytest.raises(ValueError, match="knots"):
         fm.MonotoneMap(jnp.zeros(2), jnp.ones((2, 3)), (1.0, 0.0))
+    refused = {
+        "`shift`": lambda: fm.MonotoneMap([jnp.nan, 0.0], jnp.ones((2, 1)), ()),
+        "`scale`": lambda: fm.MonotoneMap.of_gaussian(jnp.zeros(2), -1.0),
+        "`mean`": lambda: fm.MonotoneMap.of_gaussian(0.0, 1.0),
+        "`pieces`": lambda: fm.MonotoneMap.of_gaussian(jnp.zeros(2), 1.0, 0),
+        # A point of one coordinate would be broadcast.
+        "`z`": lambda: uneven()(jnp.ones(1)),
+        "`x`": lambda: uneven().log_density(jnp.ones(1)),
+        "`key`": lambda: uneven().sample(0, 5),
+    }
+    for name, call in refused.items():
+        with pytest.raises(ValueError, match=name):
+            call()
+    # No step, however long, turns a map around.
+    law = fm.PolyhedralMeanField(fm.Quadratic(50.0), 64)
+    far = fm.simulate(law, uneven(), [0.0, 0.1], dt=0.1, solver=diffrax.Euler()).final
+    assert np.all(far.slopes >= 0)
     with pytest.raises(ValueError, match="MonotoneMap"):
         fm.PolyhedralMeanField(COUPLED)(0.0, fm.Particles(jnp.zeros((3, 2))))

@@ -40,7 +40,8 @@ class PolyhedralMeanField(AbstractSystem):
     knots, one piece, it is the flow of Gaussians with diagonal covariances.
 
     **Arguments:** `potential`: V, of a vector (d,). `count`: the number of nodes of a lattice by
-    which E is taken, with errors of about 1e-3 at 2048 in ten dimensions.
+    which E is taken: at 2048, in ten dimensions, the slopes of eight pieces for a Gaussian target
+    are within 3% of the exact ones.
 
     **Raises:** `ValueError` for other states.
 
@@ -63,16 +64,17 @@ class PolyhedralMeanField(AbstractSystem):
         z, chances, inverse = self._known(state)
         pull = jax.vmap(jax.grad(self.potential))(jax.vmap(state)(z))
         mean = jnp.mean(pull, 0), jnp.einsum("nd,ndk->dk", pull, state.ramps(z)) / len(z)
-        slope = jnp.concatenate([mean[0][:, None], mean[1] - chances / state.slopes], axis=1)
-        drift = -slope @ inverse
-        return Increment(replace(state, shift=drift[:, 0], slopes=drift[:, 1:]))
+        slopes = state.slopes
+        pulled = jnp.concatenate([mean[0][:, None], mean[1] - chances / slopes], axis=1)
+        drift = -pulled @ inverse
+        return Increment(replace(state, shift=drift[:, 0], log_slopes=drift[:, 1:] / slopes))
 
     def value(self, state: MonotoneMap) -> FloatScalar:
         """F = KL(T#N(0, I) | e^{−V}), of a target that is not normalised: at least −log Z."""
         z, chances, _ = self._known(state)
         height = jnp.mean(jax.vmap(self.potential)(jax.vmap(state)(z)))
         entropy = state.shift.size / 2 * np.log(2 * np.pi * np.e)
-        return height - jnp.sum(chances * jnp.log(state.slopes)) - entropy
+        return height - jnp.sum(chances * state.log_slopes) - entropy
 
     def _known(self, state: MonotoneMap) -> tuple[Array, Array, Array]:
         """The nodes (n, d), the pieces' chances (K,), and Q⁻¹."""
